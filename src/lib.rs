@@ -1,0 +1,7 @@
+//! scim-relay: sources feed directories, targets follow directories.
+//!
+//! Identity providers post signed change events; the relay keeps what they say as durable desired
+//! state and makes each vendor's SCIM 2.0 directory equal to it. `docs/ARCHITECTURE.md` is the map.
+
+pub mod sandbox;
+pub mod scim;

@@ -1,0 +1,1 @@
+//! A SCIM vendor in a box.
