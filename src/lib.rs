@@ -3,5 +3,10 @@
 //! Identity providers post signed change events; the relay keeps what they say as durable desired
 //! state and makes each vendor's SCIM 2.0 directory equal to it. `docs/ARCHITECTURE.md` is the map.
 
+pub mod clock;
+pub mod directory;
 pub mod sandbox;
 pub mod scim;
+pub mod store;
+pub mod target;
+pub mod telemetry;

@@ -1,0 +1,186 @@
+//! The Prometheus metrics, all in one place. Names and labels are part of the outer contract.
+
+use std::sync::Arc;
+
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::encoding::text::encode;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+use prometheus_client::registry::Registry;
+
+use std::sync::atomic::AtomicU64;
+
+/// A gauge that holds fractions.
+pub type FloatGauge = Gauge<f64, AtomicU64>;
+/// A counter that adds up fractions.
+pub type FloatCounter = Counter<f64, AtomicU64>;
+type HistogramFamily<L> = Family<L, Histogram, fn() -> Histogram>;
+
+/// Labels of `scim_relay_events_total`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct EventLabels {
+    /// Name of the source in the configuration.
+    pub source: String,
+    /// `accepted`, `duplicate`, `malformed`, `unauthorized`, `limited` or `unavailable`.
+    pub outcome: &'static str,
+}
+
+/// Labels of one lane of one target.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct LaneLabels {
+    /// Name of the target in the configuration.
+    pub target: String,
+    /// Name of the lane.
+    pub lane: &'static str,
+}
+
+/// Labels of one target.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct TargetLabels {
+    /// Name of the target in the configuration.
+    pub target: String,
+}
+
+/// Labels of `scim_relay_target_state`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct TargetStateLabels {
+    /// Name of the target in the configuration.
+    pub target: String,
+    /// `running`, `paused` or `suspended`; the present one is 1, the others 0.
+    pub state: &'static str,
+}
+
+/// Labels of one call to a vendor.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct RequestLabels {
+    /// Name of the target in the configuration.
+    pub target: String,
+    /// The HTTP method.
+    pub method: String,
+    /// The path's shape, never an id: `Users`, `Users/{id}`, `Groups`, …
+    pub endpoint: &'static str,
+    /// The HTTP status, or `timeout` or `transport`.
+    pub status: String,
+}
+
+/// Every metric of the process; cheap to clone.
+#[derive(Clone)]
+pub struct Metrics {
+    registry: Arc<Registry>,
+    /// Webhooks received, by what became of them.
+    pub events: Family<EventLabels, Counter>,
+    /// Work rows that wait for a call.
+    pub pending: Family<LaneLabels, Gauge>,
+    /// Age in seconds of the oldest work row that waits; 0 when none does.
+    pub oldest_pending_seconds: Family<TargetLabels, FloatGauge>,
+    /// Calls to vendors.
+    pub requests: Family<RequestLabels, Counter>,
+    /// Duration in seconds of calls to vendors, token waits and limits left out.
+    pub request_seconds: HistogramFamily<TargetLabels>,
+    /// Seconds from the event's acceptance to the vendor's answer.
+    pub convergence_seconds: HistogramFamily<LaneLabels>,
+    /// Stale versions and uniqueness conflicts met.
+    pub conflicts: Family<TargetLabels, Counter>,
+    /// Seconds for which a vendor asked us to stay away.
+    pub throttled_seconds: Family<TargetLabels, FloatCounter>,
+    /// 1 for the state the target is in.
+    pub target_state: Family<TargetStateLabels, Gauge>,
+    /// Work that waits for a person.
+    pub parked: Family<TargetLabels, Gauge>,
+    /// Events accepted and not yet merged into the directory.
+    pub unprojected: Gauge,
+}
+
+impl Metrics {
+    /// Registers every metric.
+    pub fn new() -> Self {
+        let mut registry = Registry::with_prefix("scim_relay");
+        let metrics = Self {
+            registry: Arc::new(Registry::default()),
+            events: Family::default(),
+            pending: Family::default(),
+            oldest_pending_seconds: Family::default(),
+            requests: Family::default(),
+            request_seconds: Family::new_with_constructor(request_buckets),
+            convergence_seconds: Family::new_with_constructor(convergence_buckets),
+            conflicts: Family::default(),
+            throttled_seconds: Family::default(),
+            target_state: Family::default(),
+            parked: Family::default(),
+            unprojected: Gauge::default(),
+        };
+        registry.register("events", "Webhooks received, by outcome", metrics.events.clone());
+        registry.register("pending", "Work that waits for a call", metrics.pending.clone());
+        registry.register(
+            "oldest_pending_seconds",
+            "Age of the oldest waiting work",
+            metrics.oldest_pending_seconds.clone(),
+        );
+        registry.register("requests", "Calls to vendors", metrics.requests.clone());
+        registry.register("request_seconds", "Duration of calls to vendors", metrics.request_seconds.clone());
+        registry.register(
+            "convergence_seconds",
+            "Time from acceptance to the vendor's answer",
+            metrics.convergence_seconds.clone(),
+        );
+        registry.register("conflicts", "Stale versions and uniqueness conflicts", metrics.conflicts.clone());
+        registry.register(
+            "throttled_seconds",
+            "Time for which vendors asked us to stay away",
+            metrics.throttled_seconds.clone(),
+        );
+        registry.register("target_state", "1 for the state a target is in", metrics.target_state.clone());
+        registry.register("parked", "Work that waits for a person", metrics.parked.clone());
+        registry.register("unprojected", "Events accepted and not yet merged", metrics.unprojected.clone());
+        Self { registry: Arc::new(registry), ..metrics }
+    }
+
+    /// The text exposition for `GET /metrics`.
+    pub fn exposition(&self) -> String {
+        let mut text = String::new();
+        encode(&mut text, &self.registry).expect("writing to a String does not fail");
+        text
+    }
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// 1 ms to 65 s.
+fn request_buckets() -> Histogram {
+    Histogram::new(exponential_buckets(0.001, 2.0, 17))
+}
+
+/// 5 ms to about 6 hours.
+fn convergence_buckets() -> Histogram {
+    Histogram::new(exponential_buckets(0.005, 3.0, 15))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_contracts_names_are_exposed() {
+        let metrics = Metrics::new();
+        let target = || "genesys".to_owned();
+        metrics.events.get_or_create(&EventLabels { source: "hr".into(), outcome: "accepted" }).inc();
+        metrics.pending.get_or_create(&LaneLabels { target: target(), lane: "change" }).set(2);
+        metrics.parked.get_or_create(&TargetLabels { target: target() }).set(1);
+        metrics.throttled_seconds.get_or_create(&TargetLabels { target: target() }).inc_by(0.5);
+        let text = metrics.exposition();
+        for line in [
+            "scim_relay_events_total{source=\"hr\",outcome=\"accepted\"} 1",
+            "scim_relay_pending{target=\"genesys\",lane=\"change\"} 2",
+            "scim_relay_parked{target=\"genesys\"} 1",
+            "scim_relay_throttled_seconds_total{target=\"genesys\"} 0.5",
+        ] {
+            assert!(text.contains(line), "{line} is missing in:\n{text}");
+        }
+    }
+}
