@@ -1,1 +1,2 @@
 //! The words of SCIM 2.0 (RFC 7643, RFC 7644): pure, no I/O, nothing of ours.
+pub mod schema;
