@@ -1,1 +1,172 @@
-//! store
+//! Durable memory: what came in, what should be, what is still to do, and what was done.
+//!
+//! [`Store`] is the whole interface; its words are the relay's, not a database's. SQLite implements
+//! it embedded; one conformance suite (`store::conformance`) says what every implementation must do.
+//!
+//! A store folds changes into the directory with [`directory::merge`](crate::directory::merge), and
+//! marks what changed as work for each target that follows the directory, in the same transaction.
+//! Work is one row per (target, resource), never one per event.
+
+mod admin;
+mod intake;
+mod work;
+
+use async_trait::async_trait;
+
+pub use admin::{
+    ChangeRecord, EventRecord, EventSummary, LaneCount, LedgerFilter, LedgerRecord, Page, ParkedId,
+    ParkedItem, Status, TargetCounts,
+};
+pub use intake::{Appended, EventReader, NewEvent, Projection};
+pub use work::{
+    Committed, Desired, Dossier, Intent, Lane, LedgerEntry, Link, LinkChange, MemberDelta, MemberStanding,
+    MembersOutcome, Outcome, ParkedMember, Row, TargetRecord, TargetState, Tenure, WorkChange, WorkItem,
+};
+
+use crate::clock::Timestamp;
+use crate::directory::{DirectoryName, ResourceKey};
+
+/// Durable memory. Every method is one transaction; what it has answered survives power loss.
+#[async_trait]
+pub trait Store: Send + Sync + 'static {
+    // --- what came in ---
+
+    /// Appends a verified event, unless its (source, event id) is remembered. Answers once the event
+    /// is durable. Never waits for room: a full queue is [`StoreError::Busy`].
+    async fn append(&self, event: NewEvent) -> Result<Appended, StoreError>;
+
+    /// Merges up to `limit` events that are not yet merged into their directories, those that end
+    /// somebody's access first, and marks what changed as work for every enrolled target.
+    async fn project(&self, reader: &dyn EventReader, limit: usize) -> Result<Projection, StoreError>;
+
+    // --- targets ---
+
+    /// Makes a target follow a directory. Where the target is new, or followed another directory
+    /// before, all that the directory holds becomes work in [`Lane::Backfill`] (deactivations and
+    /// deletions in their own lane).
+    async fn enrol(&self, target: &str, directory: &DirectoryName, now: Timestamp) -> Result<(), StoreError>;
+
+    /// Stops marking work for every enrolled target that is not named. Nothing is deleted.
+    async fn retire_all_but(&self, targets: &[String]) -> Result<(), StoreError>;
+
+    /// Becomes the one dispatcher of a target. Whoever held it before is deposed: its commits fail.
+    async fn take(&self, target: &str, holder: &str) -> Result<Tenure, StoreError>;
+
+    /// A target's stored state.
+    async fn target(&self, target: &str) -> Result<Option<TargetRecord>, StoreError>;
+
+    /// Replaces a target's state: running, paused or suspended, and why.
+    async fn set_target_state(&self, target: &str, state: &TargetState) -> Result<(), StoreError>;
+
+    /// Replaces what was learned of the target's limits and its breaker's state: opaque JSON.
+    async fn set_target_memory(&self, target: &str, memory: &serde_json::Value) -> Result<(), StoreError>;
+
+    // --- work ---
+
+    /// The most urgent due rows of one lane: pending, or waiting for another look, with `due ≤ now`;
+    /// oldest first.
+    async fn due(
+        &self,
+        target: &str,
+        lane: Lane,
+        now: Timestamp,
+        limit: usize,
+    ) -> Result<Vec<WorkItem>, StoreError>;
+
+    /// When the next row that is not due yet will be.
+    async fn next_due(&self, target: &str, now: Timestamp) -> Result<Option<Timestamp>, StoreError>;
+
+    /// All that planning one resource needs, as of now: what is desired and what is known of the
+    /// vendor's side. At most `members` membership deltas. `None` when the row is not work any more.
+    async fn load(
+        &self,
+        target: &str,
+        key: &ResourceKey,
+        members: usize,
+    ) -> Result<Option<Dossier>, StoreError>;
+
+    /// Makes durable that a call which must not be repeated blindly is about to be sent.
+    async fn intend(&self, tenure: &Tenure, key: &ResourceKey, intent: &Intent) -> Result<(), StoreError>;
+
+    /// Records what became of calls, in one transaction: links, watermarks, waits, parked members,
+    /// the work rows and the ledger. Finishing generation *g* leaves a row that has moved past *g*
+    /// pending. Linking a user wakes whoever waits for that user.
+    async fn commit(
+        &self,
+        tenure: &Tenure,
+        outcomes: Vec<Outcome>,
+        now: Timestamp,
+    ) -> Result<Committed, StoreError>;
+
+    // --- what people ask ---
+
+    /// One consistent picture of the backlog.
+    async fn status(&self) -> Result<Status, StoreError>;
+
+    /// Parked work of a target, oldest first.
+    async fn parked(
+        &self,
+        target: &str,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Page<ParkedItem>, StoreError>;
+
+    /// Makes a parked item pending again, attempts forgotten. False when there is no such item.
+    async fn retry_parked(&self, target: &str, id: &ParkedId, now: Timestamp) -> Result<bool, StoreError>;
+
+    /// Drops a parked item: it is not tried again until the resource changes. False when there is no such item.
+    async fn discard_parked(
+        &self,
+        target: &str,
+        id: &ParkedId,
+        actor: &str,
+        now: Timestamp,
+    ) -> Result<bool, StoreError>;
+
+    /// Events, newest first.
+    async fn events(&self, after: Option<&str>, limit: usize) -> Result<Page<EventSummary>, StoreError>;
+
+    /// One event with its changes and what became of each, per target. By sequence number or by the
+    /// sender's id (the newest, where several sources used it).
+    async fn event(&self, id: &str) -> Result<Option<EventRecord>, StoreError>;
+
+    /// Ledger entries, newest first.
+    async fn ledger(
+        &self,
+        filter: &LedgerFilter,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Page<LedgerRecord>, StoreError>;
+
+    /// Succeeds when the store can write.
+    async fn ping(&self) -> Result<(), StoreError>;
+}
+
+/// Why the store did not do it; cases are remedies.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The queue is full; the same call may succeed shortly.
+    #[error("the store is over its queue limit")]
+    Busy,
+    /// The disk, the file or the database refused; nothing was stored.
+    #[error("the store cannot be written or read")]
+    Unavailable {
+        /// The driver's error.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// A stored row is not what it must be: a bug, or a hand in the database.
+    #[error("{table} holds a row that cannot be read, at {place}")]
+    Corrupt {
+        /// The table.
+        table: &'static str,
+        /// The row's key, as far as known.
+        place: String,
+    },
+    /// Somebody else dispatches the target now.
+    #[error("the target {target} was taken over")]
+    Deposed {
+        /// The target.
+        target: String,
+    },
+}

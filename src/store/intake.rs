@@ -1,0 +1,54 @@
+//! What comes in: verified events, and their way into the directory.
+
+use std::collections::BTreeSet;
+
+use crate::clock::Timestamp;
+use crate::directory::{Change, DirectoryName};
+
+/// A verified, understood event, about to be made durable.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewEvent {
+    /// Name of the source in the configuration.
+    pub source: String,
+    /// The directory that the source feeds.
+    pub directory: DirectoryName,
+    /// The sender's id of the event: 1 to 256 bytes, printable ASCII.
+    pub event_id: String,
+    /// When the body arrived.
+    pub received_at: Timestamp,
+    /// Whether it ends somebody's access, and so is merged ahead of others.
+    pub urgent: bool,
+    /// The body, byte for byte.
+    pub body: Vec<u8>,
+}
+
+/// What appending an event did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Appended {
+    /// It is durable now.
+    New,
+    /// Its id was seen before; nothing changed.
+    Duplicate,
+}
+
+/// Reads a stored body into changes once more; the sources implement it.
+pub trait EventReader: Send + Sync {
+    /// The changes of a body that `source` accepted at `received_at`, or why it cannot be read any
+    /// more (the source was removed, or its format changed).
+    fn read(&self, source: &str, body: &[u8]) -> Result<Vec<Change>, String>;
+}
+
+/// What one batch of projection did.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Projection {
+    /// Events merged.
+    pub events: usize,
+    /// Changes merged.
+    pub changes: usize,
+    /// Events that could not be read any more: kept, shown, not merged.
+    pub unreadable: usize,
+    /// Targets that have new work.
+    pub woken: BTreeSet<String>,
+    /// Whether more events wait.
+    pub more: bool,
+}
