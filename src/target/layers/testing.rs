@@ -59,10 +59,6 @@ impl Scripted {
     pub fn new(answers: impl IntoIterator<Item = Result<Answer, CallError>>) -> Self {
         Self { answers: Arc::new(Mutex::new(answers.into_iter().collect())), calls: Arc::default() }
     }
-
-    pub fn calls(&self) -> usize {
-        self.calls.lock().unwrap().len()
-    }
 }
 
 impl<R> Service<R> for Scripted {
