@@ -8,5 +8,6 @@ pub mod directory;
 pub mod sandbox;
 pub mod scim;
 pub mod store;
+pub mod sync;
 pub mod target;
 pub mod telemetry;

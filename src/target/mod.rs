@@ -1,1 +1,2 @@
-//! target
+//! temp
+pub mod verdict;
