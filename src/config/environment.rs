@@ -16,6 +16,7 @@ pub struct Environment(BTreeMap<String, String>);
 
 impl Environment {
     /// The variables of this process. One that is not Unicode is left out: no key or secret can be.
+    #[expect(clippy::disallowed_methods, reason = "this is the one place that reads the environment")]
     pub fn of_process() -> Self {
         let unicode = |text: std::ffi::OsString| text.into_string().ok();
         Self(
@@ -167,7 +168,9 @@ pub fn extend_path(path: &mut String, key: &str) {
     if bare {
         path.push_str(key);
     } else {
-        path.push_str(&format!("{key:?}"));
+        path.push('"');
+        path.extend(key.escape_debug());
+        path.push('"');
     }
 }
 

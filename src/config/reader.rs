@@ -382,15 +382,13 @@ impl<'a> Section<'a> {
     }
 
     fn table_at(&self, path: String, value: &'a Value) -> Option<Section<'a>> {
-        match value.as_table() {
-            Some(table) => Some(Section { context: self.context, path, table, asked: BTreeSet::new() }),
-            None => {
-                // The value is not repeated: whoever writes a token where a table belongs must not see it logged.
-                let reason = format!("is {}, where a table is needed", kind_of(value));
-                self.add(Problem::error(path.clone(), reason, format!("write [{path}], or {{ key = … }}")));
-                None
-            }
-        }
+        let Some(table) = value.as_table() else {
+            // The value is not repeated: it may be a token written where a table belongs.
+            let reason = format!("is {}, where a table is needed", kind_of(value));
+            self.add(Problem::error(path.clone(), reason, format!("write [{path}], or {{ key = … }}")));
+            return None;
+        };
+        Some(Section { context: self.context, path, table, asked: BTreeSet::new() })
     }
 
     fn check_name(&self, path: String, name: &str) -> bool {

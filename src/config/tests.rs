@@ -22,9 +22,14 @@ auth = { type = "bearer", token = "env:TOKEN" }
 "#;
 
 fn environment() -> Environment {
-    [("HOOK", "whsec_c2VjcmV0c2VjcmV0"), ("TOKEN", "t0ken"), ("KEY", "a-long-enough-admin-key"), ("EMPTY", "")]
-        .into_iter()
-        .collect()
+    [
+        ("HOOK", "whsec_c2VjcmV0c2VjcmV0"),
+        ("TOKEN", "t0ken"),
+        ("KEY", "a-long-enough-admin-key"),
+        ("EMPTY", ""),
+    ]
+    .into_iter()
+    .collect()
 }
 
 fn parse(text: &str) -> Result<(Config, Vec<Problem>), Vec<Problem>> {
@@ -258,7 +263,6 @@ fn every_fault_of_a_source_has_its_message() {
 fn every_fault_of_a_target_has_its_message() {
     let profile = "profile = \"rfc7644\"";
     let url = "base_url = \"https://acme.example/scim/v2\"";
-    let auth = "auth = { type = \"bearer\", token = \"env:TOKEN\" }";
     let cases = [
         (profile, "", "targets.acme.profile", None, "missing", "genesys-cloud"),
         (
@@ -289,6 +293,16 @@ fn every_fault_of_a_target_has_its_message() {
             "placeholder",
             "https://",
         ),
+    ];
+    for (line, instead, key, value, reason, remedy) in cases {
+        assert_problem(&with(line, instead), Severity::Error, key, value, reason, remedy);
+    }
+}
+
+#[test]
+fn every_fault_of_a_targets_credentials_has_its_message() {
+    let auth = "auth = { type = \"bearer\", token = \"env:TOKEN\" }";
+    let cases = [
         (auth, "", "targets.acme.auth", None, "missing", "bearer"),
         (
             auth,
@@ -323,6 +337,16 @@ fn every_fault_of_a_target_has_its_message() {
             "not a URL",
             "https://",
         ),
+    ];
+    for (line, instead, key, value, reason, remedy) in cases {
+        assert_problem(&with(line, instead), Severity::Error, key, value, reason, remedy);
+    }
+}
+
+#[test]
+fn every_fault_of_a_targets_bounds_has_its_message() {
+    let profile = "profile = \"rfc7644\"";
+    let cases = [
         (
             profile,
             "profile = 'rfc7644'\nlimits = { rate_per_second = 0 }",
