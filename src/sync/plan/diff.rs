@@ -39,7 +39,9 @@ pub fn diff(desired: &Units, applied: &Units, current: Current<'_>, path_filters
             (Value::Array(wanted), None) if wanted.is_empty() && matches!(current, Current::Read(_)) => {}
             (Value::Null, _) => ops.push(operation(Op::Remove, path.as_str(), None)),
             (wanted, Some(held)) if satisfied(path.as_str(), wanted, held, current) => {}
-            (Value::Array(wanted), Some(Value::Array(held))) if path_filters && typed(wanted) && typed(held) => {
+            (Value::Array(wanted), Some(Value::Array(held)))
+                if path_filters && typed(wanted) && typed(held) =>
+            {
                 elements(path, wanted, applied.get(path), held, current, &mut ops);
             }
             (wanted, _) => ops.push(operation(Op::Replace, path.as_str(), Some(wanted.clone()))),
@@ -63,7 +65,9 @@ pub fn read<'a>(resource: &'a Map<String, Value>, path: &AttributePath) -> Optio
 }
 
 fn member<'a>(object: &'a Map<String, Value>, name: &str) -> Option<&'a Value> {
-    object.get(name).or_else(|| object.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value))
+    object
+        .get(name)
+        .or_else(|| object.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value))
 }
 
 /// Whether what is there says all that is wanted. A vendor may add to it (`display`, `$ref`,
@@ -83,9 +87,9 @@ fn covers(path: &str, wanted: &Value, held: &Value) -> bool {
             wanted.to_lowercase() == held.to_lowercase()
         }
         (Value::Bool(wanted), Value::String(held)) => held.eq_ignore_ascii_case(&wanted.to_string()),
-        (Value::Object(wanted), Value::Object(held)) => wanted
-            .iter()
-            .all(|(name, wanted)| member(held, name).is_some_and(|held| covers(&format!("{path}.{name}"), wanted, held))),
+        (Value::Object(wanted), Value::Object(held)) => wanted.iter().all(|(name, wanted)| {
+            member(held, name).is_some_and(|held| covers(&format!("{path}.{name}"), wanted, held))
+        }),
         (Value::Array(wanted), Value::Array(held)) => {
             wanted.iter().all(|wanted| held.iter().any(|held| covers(path, wanted, held)))
         }
@@ -160,7 +164,12 @@ mod tests {
     use super::*;
 
     fn units(value: &Value) -> Units {
-        value.as_object().unwrap().iter().map(|(path, value)| (AttributePath::new(path), value.clone())).collect()
+        value
+            .as_object()
+            .unwrap()
+            .iter()
+            .map(|(path, value)| (AttributePath::new(path), value.clone()))
+            .collect()
     }
 
     /// Operations as short text: `replace title="Lead"`.
@@ -213,11 +222,13 @@ mod tests {
 
     #[test]
     fn elements_are_changed_by_type_and_others_are_left_alone() {
-        let applied = units(&json!({"emails": [{"value": "a@x", "type": "work"}, {"value": "h@x", "type": "home"}]}));
+        let applied =
+            units(&json!({"emails": [{"value": "a@x", "type": "work"}, {"value": "h@x", "type": "home"}]}));
         let remote = json!({"emails": [
             {"value": "a@x", "type": "work"}, {"value": "h@x", "type": "home"}, {"value": "theirs@x", "type": "other"}
         ]});
-        let desired = units(&json!({"emails": [{"value": "b@x", "type": "work"}, {"value": "m@x", "type": "mobile"}]}));
+        let desired =
+            units(&json!({"emails": [{"value": "b@x", "type": "work"}, {"value": "m@x", "type": "mobile"}]}));
         let ops = diff(&desired, &applied, Current::Read(remote.as_object().unwrap()), true);
         assert_eq!(
             text(&ops),

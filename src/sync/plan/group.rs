@@ -64,7 +64,8 @@ impl Pass {
             return self.finish(End::Done);
         }
         if !described {
-            return self.finish(End::Wait { reason: "neither the directory nor the vendor knows more than the id" });
+            return self
+                .finish(End::Wait { reason: "neither the directory nor the vendor knows more than the id" });
         }
         let units = self.units(policy, true);
         if !units.get("displayName").is_some_and(Value::is_string) {
@@ -89,7 +90,8 @@ impl Pass {
 
 /// The units that should be at the vendor.
 pub(super) fn units(id: &ExternalId, group: &Group) -> Units {
-    let mut units: Units = group.attributes.iter().map(|(path, value)| (path.clone(), value.clone())).collect();
+    let mut units: Units =
+        group.attributes.iter().map(|(path, value)| (path.clone(), value.clone())).collect();
     units.insert(AttributePath::new("externalId"), Value::String(id.to_string()));
     units
 }

@@ -56,7 +56,9 @@ impl Pass {
 
     /// Says which of our resources is linked to the candidate that [`Next::AskHolder`] named.
     pub fn holder_is(&mut self, holder: Option<&ExternalId>) -> Reaction {
-        let Some((vendor_id, etag, resource)) = self.lookup.candidate.take() else { return Reaction::Continue };
+        let Some((vendor_id, etag, resource)) = self.lookup.candidate.take() else {
+            return Reaction::Continue;
+        };
         match holder {
             Some(holder) if *holder != self.key.id => Reaction::Later {
                 reason: format!(
@@ -72,24 +74,36 @@ impl Pass {
         }
     }
 
-    pub(super) fn absorb_hits(&mut self, policy: &Policy, matchers: &[(String, String)], list: Option<&Value>) {
+    pub(super) fn absorb_hits(
+        &mut self,
+        policy: &Policy,
+        matchers: &[(String, String)],
+        list: Option<&Value>,
+    ) {
         self.lookup.tried += matchers.len();
         let hits = hits(list);
-        let by_id: Vec<_> = hits.iter().filter(|hit| bears(hit, "externalId", self.key.id.as_str())).collect();
+        let by_id: Vec<_> =
+            hits.iter().filter(|hit| bears(hit, "externalId", self.key.id.as_str())).collect();
         let by_value: Vec<_> = match self.match_value(policy) {
-            Some(value) => hits.iter().filter(|hit| bears(hit, self.match_attribute(policy), &value)).collect(),
+            Some(value) => {
+                hits.iter().filter(|hit| bears(hit, self.match_attribute(policy), &value)).collect()
+            }
             None => Vec::new(),
         };
         let certain = !by_id.is_empty();
         match if certain { by_id } else { by_value }.as_slice() {
             [] if hits.is_empty() => {}
             [] => {
-                let reason = "the vendor answered a lookup with resources that do not match; does it support filters?";
+                let reason =
+                    "the vendor answered a lookup with resources that do not match; does it support filters?";
                 self.end = Some(End::Park { reason: reason.to_owned() });
             }
             [hit] => self.absorb_hit(hit, certain),
             [_, _, ..] => {
-                let reason = format!("several {}s at the vendor match; which one is meant is for a person to say", self.key.kind);
+                let reason = format!(
+                    "several {}s at the vendor match; which one is meant is for a person to say",
+                    self.key.kind
+                );
                 self.end = Some(End::Park { reason });
             }
         }
@@ -97,7 +111,9 @@ impl Pass {
 
     fn absorb_hit(&mut self, hit: &Map<String, Value>, certain: bool) {
         let Some(id) = text(hit, "id").filter(|id| !id.is_empty()) else {
-            self.end = Some(End::Park { reason: "the vendor answered a lookup with a resource without id".to_owned() });
+            self.end = Some(End::Park {
+                reason: "the vendor answered a lookup with a resource without id".to_owned(),
+            });
             return;
         };
         let etag = version_of(hit);
@@ -127,7 +143,8 @@ impl Pass {
 }
 
 fn hits(list: Option<&Value>) -> Vec<Map<String, Value>> {
-    let resources = list.and_then(Value::as_object).and_then(|list| diff::read(list, &AttributePath::new("Resources")));
+    let resources =
+        list.and_then(Value::as_object).and_then(|list| diff::read(list, &AttributePath::new("Resources")));
     resources.and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_object).cloned().collect()
 }
 

@@ -74,7 +74,9 @@ impl Members {
 
     pub(super) fn parked(&self) -> Vec<ParkedMember> {
         let parked = self.rows.iter().filter_map(|(delta, progress)| match progress {
-            Progress::Parked(reason) => Some(ParkedMember { user: delta.user.clone(), reason: reason.clone() }),
+            Progress::Parked(reason) => {
+                Some(ParkedMember { user: delta.user.clone(), reason: reason.clone() })
+            }
             Progress::Open | Progress::Settled | Progress::Waiting => None,
         });
         parked.collect()

@@ -256,16 +256,18 @@ impl Pass {
                 self.absorb_refused(policy, request, &refusal(status.as_u16(), detail.as_deref()))
             }
             Verdict::Throttled { .. } => Reaction::Throttled,
-            Verdict::Transient { status, .. } => {
-                Reaction::Later { reason: format!("the vendor answered {status}"), cause: LaterCause::Transient }
-            }
+            Verdict::Transient { status, .. } => Reaction::Later {
+                reason: format!("the vendor answered {status}"),
+                cause: LaterCause::Transient,
+            },
             Verdict::Unknown => Reaction::Later {
                 reason: "no answer from the vendor; the call may have been done".to_owned(),
                 cause: LaterCause::Transient,
             },
-            Verdict::NotSent => {
-                Reaction::Later { reason: "the vendor was not reached".to_owned(), cause: LaterCause::Transient }
-            }
+            Verdict::NotSent => Reaction::Later {
+                reason: "the vendor was not reached".to_owned(),
+                cause: LaterCause::Transient,
+            },
             Verdict::TargetFault { reason } => Reaction::TargetFault { reason },
         }
     }
@@ -369,7 +371,13 @@ impl Pass {
         }
     }
 
-    fn absorb_created(&mut self, policy: &Policy, sent: &Value, etag: Option<ETag>, id: Option<String>) -> Reaction {
+    fn absorb_created(
+        &mut self,
+        policy: &Policy,
+        sent: &Value,
+        etag: Option<ETag>,
+        id: Option<String>,
+    ) -> Reaction {
         let Some(vendor_id) = id.filter(|id| !id.is_empty()) else {
             // Created, but under which id? The next pass looks it up.
             return Reaction::Later {
@@ -408,13 +416,20 @@ impl Pass {
             }
             Request::Create { .. } => {
                 self.end = Some(End::Park {
-                    reason: format!("the vendor holds the same unique value, but no lookup finds it; {reason}"),
+                    reason: format!(
+                        "the vendor holds the same unique value, but no lookup finds it; {reason}"
+                    ),
                 });
                 Reaction::Continue
             }
             // Another resource may be about to give the value up.
-            Request::Update { .. } | Request::Put { .. } => Reaction::Later { reason, cause: LaterCause::Conflict },
-            Request::Lookup { .. } | Request::Fetch { .. } | Request::Members { .. } | Request::Delete { .. } => {
+            Request::Update { .. } | Request::Put { .. } => {
+                Reaction::Later { reason, cause: LaterCause::Conflict }
+            }
+            Request::Lookup { .. }
+            | Request::Fetch { .. }
+            | Request::Members { .. }
+            | Request::Delete { .. } => {
                 self.end = Some(End::Park { reason });
                 Reaction::Continue
             }
@@ -532,14 +547,21 @@ impl Pass {
     /// The units that should be at the vendor now. `creating` asks for the whole resource.
     fn units(&mut self, policy: &Policy, creating: bool) -> Units {
         let units = match &self.desired {
-            Desired::User { user, references } => user::units(&self.key.id, user, references, creating, &mut self.waits_for),
+            Desired::User { user, references } => {
+                user::units(&self.key.id, user, references, creating, &mut self.waits_for)
+            }
             Desired::Group { group, .. } => group::units(&self.key.id, group),
         };
         units.into_iter().filter(|(path, _)| !policy.strips(path.as_str())).collect()
     }
 
     /// PATCH of what is left to say, or PUT of the merged whole; `None` when nothing is left.
-    fn update(&mut self, policy: &Policy, units: &Units, purpose: impl Fn(&[PatchOp]) -> Purpose) -> Option<Next> {
+    fn update(
+        &mut self,
+        policy: &Policy,
+        units: &Units,
+        purpose: impl Fn(&[PatchOp]) -> Purpose,
+    ) -> Option<Next> {
         let row = self.row()?;
         let current = match &self.remote {
             Some(resource) => Current::Read(resource),

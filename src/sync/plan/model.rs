@@ -86,7 +86,8 @@ impl Vendor {
     fn perform(&mut self, request: &Request) -> Verdict {
         match request {
             Request::Lookup { matchers } => {
-                let hits: Vec<_> = self.resources.values().filter(|resource| matches(resource, matchers)).collect();
+                let hits: Vec<_> =
+                    self.resources.values().filter(|resource| matches(resource, matchers)).collect();
                 done(Some(json!({ "totalResults": hits.len(), "Resources": hits })), None)
             }
             Request::Fetch { id } => match self.resources.get(id) {

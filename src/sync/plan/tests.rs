@@ -52,8 +52,10 @@ fn jane() -> Value {
 }
 
 fn group(deltas: Vec<MemberDelta>) -> Memory {
-    let attributes = parse_attributes(Kind::Group, json!({"displayName": "Support"}).as_object().unwrap()).unwrap();
-    let row: Group = merged(vec![Operation::GroupUpsert { id: id("g-1"), attributes }]).group(&id("g-1")).unwrap().clone();
+    let attributes =
+        parse_attributes(Kind::Group, json!({"displayName": "Support"}).as_object().unwrap()).unwrap();
+    let row: Group =
+        merged(vec![Operation::GroupUpsert { id: id("g-1"), attributes }]).group(&id("g-1")).unwrap().clone();
     Memory::new(ResourceKey::group(id("g-1")), Desired::Group { group: row, deltas, more: false })
 }
 
@@ -122,7 +124,9 @@ fn what_is_in_place_already_costs_no_call_but_the_lookup() {
 #[test]
 fn an_existing_account_is_linked_and_only_the_difference_is_sent() {
     let mut vendor = Vendor::strict();
-    vendor.insert(&json!({"userName": "jane@example.com", "active": true, "title": "Junior", "nickName": "theirs"}));
+    vendor.insert(
+        &json!({"userName": "jane@example.com", "active": true, "title": "Junior", "nickName": "theirs"}),
+    );
     let mut memory = user(vec![upsert(&jane())]);
     memory.pass(&Policy::default(), &mut vendor, calm()).unwrap();
     assert_eq!(words(&vendor), ["lookup", "update"]);
@@ -187,7 +191,11 @@ fn a_stale_version_is_read_again_and_only_what_is_left_is_sent() {
     let mut vendor = Vendor::strict();
     let mut memory = user(vec![upsert(&jane())]);
     memory.pass(&Policy::default(), &mut vendor, calm()).unwrap();
-    let Desired::User { user: changed, .. } = user(vec![upsert(&jane()), upsert(&json!({"title": "Head"}))]).desired else { panic!() };
+    let Desired::User { user: changed, .. } =
+        user(vec![upsert(&jane()), upsert(&json!({"title": "Head"}))]).desired
+    else {
+        panic!()
+    };
     memory.desired = Desired::User { user: changed, references: BTreeMap::new() };
     vendor.calls.clear();
     memory.pass(&Policy::default(), &mut vendor, then_calm(&[Mishap::EditedBefore])).unwrap();
@@ -207,7 +215,8 @@ fn after_a_lost_answer_nothing_is_left_to_send() {
 
 #[test]
 fn a_deletion_deactivates_or_deletes_by_policy_and_creates_nobody() {
-    for (on_delete, expected) in [(OnDelete::Deactivate, vec!["update"]), (OnDelete::Delete, vec!["delete"])] {
+    for (on_delete, expected) in [(OnDelete::Deactivate, vec!["update"]), (OnDelete::Delete, vec!["delete"])]
+    {
         let policy = Policy { on_delete, ..Policy::default() };
         let mut vendor = Vendor::strict();
         let mut memory = user(vec![upsert(&jane())]);
@@ -272,7 +281,9 @@ fn put_sends_the_merged_whole_without_what_is_protected() {
     let mut vendor = Vendor::strict();
     vendor.insert(&json!({"userName": "jane@example.com", "nickName": "theirs", "groups": [{"value": "g"}]}));
     user(vec![upsert(&jane())]).pass(&policy, &mut vendor, calm()).unwrap();
-    let Some(Request::Put { resource, if_match, .. }) = vendor.calls.last() else { panic!("{:?}", words(&vendor)) };
+    let Some(Request::Put { resource, if_match, .. }) = vendor.calls.last() else {
+        panic!("{:?}", words(&vendor))
+    };
     assert!(if_match.is_some());
     assert_eq!((&resource["nickName"], &resource["title"]), (&json!("theirs"), &json!("Lead")));
     assert!(resource.get("meta").is_none() && resource.get("groups").is_none());
@@ -293,7 +304,13 @@ fn a_new_group_brings_its_members_along() {
 fn a_member_without_a_link_waits_and_the_rest_goes() {
     let mut vendor = Vendor::strict();
     let unknown = MemberStanding::Unknown { coming: false };
-    let mut memory = group(vec![linked(1, true), delta(2, true, unknown), delta(3, true, MemberStanding::Absent), delta(4, false, MemberStanding::Absent), linked(5, true)]);
+    let mut memory = group(vec![
+        linked(1, true),
+        delta(2, true, unknown),
+        delta(3, true, MemberStanding::Absent),
+        delta(4, false, MemberStanding::Absent),
+        linked(5, true),
+    ]);
     let (_, mut pass) = memory.pass(&Policy::default(), &mut vendor, calm()).unwrap();
     assert_eq!(pass.findings(Timestamp::default()).waits_for, BTreeSet::from([id("u-2"), id("u-3")]));
     assert_eq!(memory.row().synced_members, 5);
@@ -331,7 +348,15 @@ fn a_group_waits_a_moment_when_more_members_are_coming_than_could_be_sent() {
         (vec![linked(1, true), coming(2), coming(3)], 0, true),
         (vec![linked(1, true), coming(2)], 0, false),
         (vec![linked(1, true), coming(2), coming(3)], 60, false),
-        (vec![linked(1, true), delta(2, true, MemberStanding::Absent), delta(3, true, MemberStanding::Absent)], 0, false),
+        (
+            vec![
+                linked(1, true),
+                delta(2, true, MemberStanding::Absent),
+                delta(3, true, MemberStanding::Absent),
+            ],
+            0,
+            false,
+        ),
     ] {
         let members = Members::from_deltas(&deltas);
         assert_eq!(members.should_gather(100, Duration::from_secs(age)), gathers, "{deltas:?} {age}");

@@ -40,7 +40,8 @@ impl Pass {
             return self.finish(End::Done);
         }
         if !described {
-            return self.finish(End::Wait { reason: "neither the directory nor the vendor knows more than the id" });
+            return self
+                .finish(End::Wait { reason: "neither the directory nor the vendor knows more than the id" });
         }
         let units = self.units(policy, true);
         let named = units.get("userName").is_some_and(|name| !name.is_null());
@@ -49,7 +50,8 @@ impl Pass {
         }
         if !policy.users_create {
             return self.finish(End::Park {
-                reason: "the vendor does not let users be created; create the account by hand and retry".to_owned(),
+                reason: "the vendor does not let users be created; create the account by hand and retry"
+                    .to_owned(),
             });
         }
         let extensions = units.keys().filter_map(|path| path.extension().map(|(urn, _)| urn.to_owned()));
@@ -146,11 +148,13 @@ fn clear_name(units: &mut Units, user: &User) {
 /// Whether the path is that of a whole extension, which holds no value of its own.
 fn is_container(path: &AttributePath, user: &User) -> bool {
     let held = user.attributes.shown(path);
-    held.is_some_and(Value::is_null) && user.attributes.iter().any(|(other, _)| other.container().as_ref() == Some(path))
+    held.is_some_and(Value::is_null)
+        && user.attributes.iter().any(|(other, _)| other.container().as_ref() == Some(path))
 }
 
 fn purpose(ops: &[PatchOp]) -> Purpose {
-    let active = ops.iter().find(|op| op.path.as_deref() == Some(User::ACTIVE)).and_then(|op| op.value.as_ref());
+    let active =
+        ops.iter().find(|op| op.path.as_deref() == Some(User::ACTIVE)).and_then(|op| op.value.as_ref());
     match active {
         Some(Value::Bool(false)) => Purpose::Deactivate,
         Some(Value::Bool(true)) => Purpose::Activate,
