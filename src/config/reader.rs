@@ -127,7 +127,8 @@ impl<'a> Section<'a> {
         text
     }
 
-    /// A list of texts whose values nothing repeats; each with its dotted path.
+    /// A list of texts whose values nothing repeats; each with its dotted path. `None` when an entry
+    /// is no text.
     pub fn hidden_texts(&mut self, key: &'static str) -> Option<Vec<(String, String)>> {
         let path = self.path_of(key);
         let items = self.list(key, "[\"env:NAME\"]")?;
@@ -143,7 +144,7 @@ impl<'a> Section<'a> {
                 )),
             }
         }
-        Some(texts)
+        (texts.len() == items.len()).then_some(texts)
     }
 
     /// A list of texts.

@@ -22,10 +22,11 @@ impl Section<'_> {
         self.resolved(&self.path_of(key), &text)
     }
 
-    /// A list of secrets.
+    /// A list of secrets. `None` when one of them cannot be had.
     pub fn secrets(&mut self, key: &'static str) -> Option<Vec<SecretString>> {
         let texts = self.hidden_texts(key)?;
-        Some(texts.iter().filter_map(|(path, text)| self.resolved(path, text)).collect())
+        let resolved: Vec<_> = texts.iter().map(|(path, text)| self.resolved(path, text)).collect();
+        resolved.into_iter().collect()
     }
 
     /// A text that is no secret but may live beside one, such as a client id.

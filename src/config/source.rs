@@ -83,13 +83,12 @@ fn kind(section: &mut Section<'_>) -> Option<SourceKind> {
 
 fn secrets(section: &mut Section<'_>) -> Option<Vec<SecretString>> {
     let remedy = "write secrets = [\"env:NAME\"]";
-    let whole = section.secrets("secrets");
-    let secrets = section.require("secrets", whole, remedy)?;
-    // An entry that could not be resolved has been noted already; an empty list has not.
+    let secrets = section.secrets("secrets");
+    let secrets = section.require("secrets", secrets, remedy)?;
     if secrets.is_empty() {
         section.add(Problem::error(
             section.path_of("secrets"),
-            "holds no usable secret, so that nothing could be verified",
+            "holds no secret, so that nothing could be verified",
             remedy,
         ));
         return None;

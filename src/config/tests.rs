@@ -217,16 +217,9 @@ fn every_fault_of_a_source_has_its_message() {
         (kind, "kind = 'okta'", "sources.hr.kind", Some("okta"), "this version does not support", "native"),
         (kind, "kind = 'hal'", "sources.hr.kind", Some("hal"), "not a kind of source", "native"),
         (secrets, "", "sources.hr.secrets", None, "missing", "env:NAME"),
-        (secrets, "secrets = []", "sources.hr.secrets", None, "no usable secret", "env:NAME"),
+        (secrets, "secrets = []", "sources.hr.secrets", None, "holds no secret", "env:NAME"),
         (secrets, "secrets = 'env:HOOK'", "sources.hr.secrets", None, "where a list is needed", "env:NAME"),
-        (
-            secrets,
-            "secrets = ['env:HOOK', 'env:NONE']",
-            "sources.hr.secrets[1]",
-            Some("env:NONE"),
-            "not set",
-            "set NONE",
-        ),
+        (secrets, "secrets = ['env:NONE']", "sources.hr.secrets[0]", Some("env:NONE"), "not set", "set NONE"),
         (
             secrets,
             "secrets = ['env:HOOK', 'env:EMPTY']",
