@@ -7,6 +7,7 @@ pub mod clock;
 pub mod directory;
 pub mod sandbox;
 pub mod scim;
+pub mod source;
 pub mod store;
 pub mod target;
 pub mod telemetry;
