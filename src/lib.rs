@@ -10,6 +10,7 @@ pub mod demo;
 pub mod directory;
 pub mod sandbox;
 pub mod scim;
+pub mod source;
 pub mod store;
 pub mod sync;
 pub mod target;
