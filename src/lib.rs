@@ -9,6 +9,7 @@ pub mod config;
 pub mod directory;
 pub mod sandbox;
 pub mod scim;
+pub mod source;
 pub mod store;
 pub mod sync;
 pub mod target;
