@@ -9,6 +9,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand, ValueEnum};
 
+use crate::telemetry;
 use crate::telemetry::logs::{self, DEFAULT_FILTER, Format};
 
 /// What a command exits with when what it was given is wrong.
@@ -50,7 +51,7 @@ pub fn run() -> ExitCode {
         LogFormat::Json => Format::Json,
     };
     if let Err(error) = logs::install(format, &cli.log) {
-        return fail(&format!("failed to {}", chain(&error)), EXIT_USAGE);
+        return fail(&format!("failed to {}", telemetry::chain(&error)), EXIT_USAGE);
     }
     match cli.command {
         Command::Check(arguments) => check::run(&arguments),
@@ -63,12 +64,6 @@ fn fail(message: &str, code: u8) -> ExitCode {
     // Nobody is left to tell when standard error is closed.
     let _ = writeln!(io::stderr().lock(), "scim-relay: {message}");
     ExitCode::from(code)
-}
-
-/// An error and all that caused it, on one line.
-fn chain(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(Some(error), |error| error.source());
-    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }
 
 /// A reader that closed the pipe has seen enough; that is no failure.

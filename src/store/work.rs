@@ -328,6 +328,28 @@ pub struct LedgerEntry {
     pub detail: Option<String>,
 }
 
+impl LedgerEntry {
+    /// A decision that took no call.
+    pub fn without_call(
+        at: Timestamp,
+        operation: &'static str,
+        result: &'static str,
+        detail: Option<String>,
+    ) -> Self {
+        Self {
+            at,
+            operation,
+            call: None,
+            status: None,
+            result,
+            etag_before: None,
+            etag_after: None,
+            elapsed_us: None,
+            detail,
+        }
+    }
+}
+
 /// What a commit did.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Committed {

@@ -3,6 +3,9 @@
 
 use std::collections::BTreeSet;
 
+use crate::target::Profile;
+use crate::target::profile::{DeleteMode, MembersRead, PathFilters};
+
 /// What happens at the vendor when a user is deleted or leaves the scope.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OnDelete {
@@ -71,6 +74,31 @@ impl Default for Policy {
 }
 
 impl Policy {
+    /// What a profile allows, under what the configuration wants.
+    pub fn new(profile: &Profile, on_delete: OnDelete, create_inactive: bool) -> Self {
+        let members_per_request = usize::try_from(profile.members.max_per_request.get()).unwrap_or(usize::MAX);
+        Self {
+            on_delete: match profile.delete.mode {
+                DeleteMode::Hard | DeleteMode::Deactivate => on_delete,
+                DeleteMode::Unsupported => OnDelete::Deactivate,
+            },
+            create_inactive,
+            users_create: profile.users.create,
+            groups_create: profile.groups.create,
+            groups_delete: profile.groups.delete,
+            groups_create_with_members: profile.groups.create_with_members && profile.members.max_per_create > 0,
+            patch: profile.patch.supported,
+            path_filters: profile.patch.path_filters == PathFilters::Full,
+            lookup_or: profile.filter.or,
+            lookup_external_id: profile.can_filter_by("externalId"),
+            user_match: profile.users.match_attribute.clone(),
+            group_match: profile.groups.match_attribute.clone(),
+            members_readable: profile.members.read == MembersRead::Get,
+            members_per_request,
+            strip: profile.users.strip.iter().cloned().collect(),
+        }
+    }
+
     /// Whether an attribute never goes out.
     pub fn strips(&self, path: &str) -> bool {
         self.strip.contains(path) || path.split_once('.').is_some_and(|(first, _)| self.strip.contains(first))

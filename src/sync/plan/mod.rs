@@ -260,12 +260,12 @@ impl Pass {
                 reason: format!("the vendor answered {status}"),
                 cause: LaterCause::Transient,
             },
-            Verdict::Unknown => Reaction::Later {
-                reason: "no answer from the vendor; the call may have been done".to_owned(),
+            Verdict::Unknown { reason } => Reaction::Later {
+                reason: format!("no answer, and the call may have been done: {reason}"),
                 cause: LaterCause::Transient,
             },
-            Verdict::NotSent => Reaction::Later {
-                reason: "the vendor was not reached".to_owned(),
+            Verdict::NotSent { reason } => Reaction::Later {
+                reason: format!("the vendor was not reached: {reason}"),
                 cause: LaterCause::Transient,
             },
             Verdict::TargetFault { reason } => Reaction::TargetFault { reason },
@@ -318,6 +318,11 @@ impl Pass {
             members: MembersOutcome { settled: self.members.settled_users(), parked: self.members.parked() },
             waits_for: self.waits_for.clone(),
         }
+    }
+
+    /// The values that are desired, by attribute: personal data that no log or ledger may show.
+    pub fn known_values(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.registers().iter().flat_map(|(path, value)| texts(value).map(move |text| (path.as_str(), text)))
     }
 
     /// The generation that was planned for.
@@ -615,6 +620,16 @@ impl Findings {
     /// Members that the vendor refused.
     pub fn parked(&self) -> &[ParkedMember] {
         &self.members.parked
+    }
+}
+
+/// Every text inside a value.
+fn texts(value: &Value) -> Box<dyn Iterator<Item = &str> + '_> {
+    match value {
+        Value::String(text) => Box::new(std::iter::once(text.as_str())),
+        Value::Array(items) => Box::new(items.iter().flat_map(texts)),
+        Value::Object(parts) => Box::new(parts.values().flat_map(texts)),
+        Value::Null | Value::Bool(_) | Value::Number(_) => Box::new(std::iter::empty()),
     }
 }
 

@@ -60,10 +60,10 @@ impl Vendor {
         self.calls.push(request.clone());
         match mishap {
             Mishap::None => self.perform(request),
-            Mishap::FailedBefore => Verdict::Transient { status: StatusCode::SERVICE_UNAVAILABLE },
+            Mishap::FailedBefore => Verdict::Transient { status: StatusCode::SERVICE_UNAVAILABLE, unknown: true },
             Mishap::LostAfter => {
                 self.perform(request);
-                Verdict::Unknown
+                Verdict::Unknown { reason: "lost".into() }
             }
             Mishap::EditedBefore => {
                 for resource in self.resources.values_mut() {
