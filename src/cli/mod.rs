@@ -2,6 +2,7 @@
 
 mod check;
 mod configuration;
+mod send;
 
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -38,6 +39,8 @@ enum LogFormat {
 enum Command {
     /// Validate a configuration and print every problem at once
     Check(check::Arguments),
+    /// Sign events from a file and post them to a running relay
+    Send(send::Arguments),
 }
 
 /// Runs the command that the process was started with.
@@ -52,6 +55,7 @@ pub fn run() -> ExitCode {
     }
     match cli.command {
         Command::Check(arguments) => check::run(&arguments),
+        Command::Send(arguments) => send::run(&arguments),
     }
 }
 
