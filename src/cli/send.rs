@@ -15,7 +15,8 @@ use url::Url;
 use self::delivery::{Answer, Sender};
 use self::documents::bodies;
 use super::configuration::ConfigArgument;
-use super::{EXIT_USAGE, chain, fail};
+use super::{EXIT_USAGE, fail};
+use crate::telemetry::chain;
 use crate::config::Config;
 
 /// Arguments of `send`.
