@@ -17,12 +17,10 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use futures_util::FutureExt;
-use futures_util::future::BoxFuture;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 use tokio::sync::Notify;
-use tokio::task::JoinSet;
+use tokio::task::{JoinError, JoinHandle, JoinSet};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tower::Service;
@@ -173,7 +171,7 @@ impl Handle {
     }
 }
 
-type Commit = BoxFuture<'static, (Vec<ResourceKey>, Result<Committed, StoreError>)>;
+type Commit = JoinHandle<(Vec<ResourceKey>, Result<Committed, StoreError>)>;
 
 struct Dispatcher {
     shared: Arc<Shared>,
@@ -256,10 +254,11 @@ impl Dispatcher {
             () = stop.cancelled() => Event::Stop,
             Some(joined) = self.steps.join_next(), if !self.steps.is_empty() => match joined {
                 Ok(done) => Event::Stepped(Box::new(done)),
-                Err(error) => std::panic::resume_unwind(error.into_panic()),
+                Err(error) => carry_on_the_panic(error),
             },
-            (keys, result) = async { self.commit.as_mut().expect("guarded by the condition").await }, if self.commit.is_some() => {
+            joined = async { self.commit.as_mut().expect("guarded by the condition").await }, if self.commit.is_some() => {
                 self.commit = None;
+                let (keys, result) = joined.unwrap_or_else(|error| carry_on_the_panic(error));
                 Event::Committed(keys, result)
             }
             () = self.shared.wake.notified() => Event::Look,
@@ -479,7 +478,7 @@ impl Dispatcher {
         let rest = self.outcomes.split_off(self.outcomes.len().min(COMMIT_MAX));
         let outcomes = std::mem::replace(&mut self.outcomes, rest);
         let shared = Arc::clone(&self.shared);
-        self.commit = Some(async move { commit(&shared, outcomes).await }.boxed());
+        self.commit = Some(tokio::spawn(async move { commit(&shared, outcomes).await }));
     }
 
     /// `Err` when somebody else dispatches the target now.
@@ -526,7 +525,7 @@ impl Dispatcher {
         while let Some(joined) = self.steps.join_next().await {
             match joined {
                 Ok(done) => self.absorb(done).await,
-                Err(error) => std::panic::resume_unwind(error.into_panic()),
+                Err(error) => carry_on_the_panic(error),
             }
         }
         for task in self.lanes.drain_under_way() {
@@ -534,7 +533,7 @@ impl Dispatcher {
         }
         loop {
             if let Some(commit) = self.commit.take() {
-                let (keys, result) = commit.await;
+                let (keys, result) = commit.await.unwrap_or_else(|error| carry_on_the_panic(error));
                 if self.absorb_commit(keys, result).await.is_err() {
                     return;
                 }
@@ -549,6 +548,11 @@ impl Dispatcher {
     fn name(&self) -> &str {
         &self.shared.settings.target
     }
+}
+
+/// A bug in a task of ours must not look like a quiet dispatcher.
+fn carry_on_the_panic(error: JoinError) -> ! {
+    std::panic::resume_unwind(error.into_panic())
 }
 
 async fn commit(
