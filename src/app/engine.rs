@@ -61,7 +61,10 @@ impl Engine {
     /// Opens the store, sets everything up, and starts working on what is stored.
     pub async fn start(config: &Config, clock: Arc<dyn Clock>, metrics: Metrics) -> Result<Self, StartError> {
         let store = open_store(&config.store)?;
-        let sources = config.sources.iter().map(|(name, source)| settings::source(name, source, config.server.body_limit));
+        let sources = config
+            .sources
+            .iter()
+            .map(|(name, source)| settings::source(name, source, config.server.body_limit));
         let sources = Arc::new(Sources::open(sources)?);
         let names: Vec<String> = config.targets.keys().cloned().collect();
         store.retire_all_but(&names).await?;
@@ -72,7 +75,8 @@ impl Engine {
                 .map_err(|source| StartError::Profile { target: name.clone(), source })?;
             store.enrol(name, &target.directory, clock.now()).await?;
             let sync = settings::sync(name, target, &profile);
-            let connected = Target::connect(settings::target(name, target, profile), Arc::clone(&clock), &metrics)?;
+            let connected =
+                Target::connect(settings::target(name, target, profile), Arc::clone(&clock), &metrics)?;
             let handle = Handle::prepare(
                 sync,
                 Arc::clone(&store),

@@ -47,7 +47,9 @@ pub enum ProfileUnusable {
 /// A target's profile.
 pub(super) fn profile(reference: &ProfileRef) -> Result<Profile, ProfileUnusable> {
     match reference {
-        ProfileRef::BuiltIn(name) => Profile::builtin(name).ok_or_else(|| ProfileUnusable::Unknown(name.clone())),
+        ProfileRef::BuiltIn(name) => {
+            Profile::builtin(name).ok_or_else(|| ProfileUnusable::Unknown(name.clone()))
+        }
         ProfileRef::File(path) => {
             let shown = path.display().to_string();
             let text = std::fs::read_to_string(path)
@@ -83,9 +85,9 @@ pub(super) fn target(name: &str, config: &TargetConfig, profile: Profile) -> Set
         burst: config.limits.burst.and_then(NonZeroU32::new),
         concurrency: config.limits.concurrency.and_then(NonZeroU32::new),
         windows: config.limits.windows.as_ref().map(|windows| {
-            let windows = windows.iter().filter_map(|window| {
-                Some(Window { limit: NonZeroU32::new(window.limit)?, per: window.per })
-            });
+            let windows = windows
+                .iter()
+                .filter_map(|window| Some(Window { limit: NonZeroU32::new(window.limit)?, per: window.per }));
             windows.collect()
         }),
         ..LimitOverrides::default()
@@ -116,18 +118,23 @@ pub(super) fn sync(name: &str, config: &TargetConfig, profile: &Profile) -> sync
 fn auth(config: &ConfiguredAuth) -> Auth {
     match config {
         ConfiguredAuth::Bearer { token } => Auth::Bearer { token: token.clone() },
-        ConfiguredAuth::OAuth2 { token_url, client_id, client_secret, scopes, client_auth, refresh_margin } => {
-            Auth::OAuth2(OAuth2 {
-                token_url: token_url.clone(),
-                client_id: client_id.clone(),
-                client_secret: client_secret.clone(),
-                scopes: scopes.clone(),
-                style: match client_auth {
-                    ClientAuth::Basic => CredentialStyle::Basic,
-                    ClientAuth::Body => CredentialStyle::Body,
-                },
-                expiry_margin: *refresh_margin,
-            })
-        }
+        ConfiguredAuth::OAuth2 {
+            token_url,
+            client_id,
+            client_secret,
+            scopes,
+            client_auth,
+            refresh_margin,
+        } => Auth::OAuth2(OAuth2 {
+            token_url: token_url.clone(),
+            client_id: client_id.clone(),
+            client_secret: client_secret.clone(),
+            scopes: scopes.clone(),
+            style: match client_auth {
+                ClientAuth::Basic => CredentialStyle::Basic,
+                ClientAuth::Body => CredentialStyle::Body,
+            },
+            expiry_margin: *refresh_margin,
+        }),
     }
 }

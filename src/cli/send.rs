@@ -16,8 +16,8 @@ use self::delivery::{Answer, Sender};
 use self::documents::bodies;
 use super::configuration::ConfigArgument;
 use super::{EXIT_USAGE, fail};
-use crate::telemetry::chain;
 use crate::config::Config;
+use crate::telemetry::chain;
 
 /// Arguments of `send`.
 #[derive(Debug, Args)]

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value};
 
-use crate::directory::{AttributePath, Snapshot};
+use crate::directory::{AttributePath, ExternalId, Snapshot};
 
 /// Everything at the vendor.
 #[derive(Debug)]
@@ -59,6 +59,12 @@ impl Holdings {
                 }
             }
         }
+        // Members of whom the directory knows nothing are somebody else's.
+        let ours: BTreeSet<&str> = users
+            .iter()
+            .filter(|(id, _)| ExternalId::parse(**id).is_ok_and(|id| directory.user(&id).is_some()))
+            .filter_map(|(_, held)| held.get("id")?.as_str())
+            .collect();
         for (id, group) in directory.groups().filter(|(_, group)| group.is_described()) {
             let Some(held) = groups.get(id.as_str()) else {
                 found.push(format!("group {id} is missing"));
@@ -76,7 +82,7 @@ impl Holdings {
             for missing in wanted.difference(&members) {
                 found.push(format!("group {id}: member {missing} is missing"));
             }
-            for extra in members.difference(&wanted) {
+            for extra in members.difference(&wanted).filter(|member| ours.contains(member.as_str())) {
                 found.push(format!("group {id}: member {extra} is there"));
             }
         }
