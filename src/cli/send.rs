@@ -2,7 +2,6 @@
 
 mod delivery;
 mod documents;
-mod signature;
 
 use std::fs::File;
 use std::io::{self, BufReader, Read, Write};
@@ -15,8 +14,9 @@ use url::Url;
 use self::delivery::{Answer, Sender};
 use self::documents::bodies;
 use super::configuration::ConfigArgument;
-use super::{EXIT_USAGE, chain, fail};
+use super::{EXIT_USAGE, fail};
 use crate::config::Config;
+use crate::telemetry::chain;
 
 /// Arguments of `send`.
 #[derive(Debug, Args)]
