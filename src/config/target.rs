@@ -95,7 +95,15 @@ fn connection(name: &str, section: &mut Section<'_>) -> Option<target::Settings>
 
 fn members(section: &mut Section<'_>) -> Option<MemberPolicy> {
     let choices = [("additive", MemberPolicy::Additive), ("authoritative", MemberPolicy::Authoritative)];
-    section.choice("members", &choices)
+    let policy = section.choice("members", &choices)?;
+    if policy == MemberPolicy::Authoritative {
+        section.add(Problem::warning(
+            section.path_of("members"),
+            "\"authoritative\" is not supported by this version: members that others added stay",
+            "write \"additive\", or remove such members by hand",
+        ));
+    }
+    Some(policy)
 }
 
 fn base_url(section: &mut Section<'_>) -> Option<Url> {

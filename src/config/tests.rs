@@ -114,7 +114,7 @@ directory = "corp"
 base_url = "https://api.mypurecloud.com/api/v2/scim/v2"
 auth = { type = "oauth2", token_url = "https://login.mypurecloud.com/oauth/token", client_id = "env:TOKEN", client_secret = "env:TOKEN", scopes = [], client_auth = "body", refresh_margin = "30s" }
 on_delete = "delete"
-members = "authoritative"
+members = "additive"
 create_inactive = false
 timeout = "20s"
 max_attempts = 3
@@ -131,7 +131,7 @@ limits = { rate_per_second = 2.5, burst = 20, concurrency = 8, windows = [{ limi
     assert_eq!(config.sources["hr"].intake_limit, Some(limit));
     assert_eq!(config.sources["hr"].body_bytes_max, 1024 * 1024);
     let target = &config.targets["genesys"];
-    assert_eq!((target.on_delete, target.members), (OnDelete::Delete, MemberPolicy::Authoritative));
+    assert_eq!((target.on_delete, target.members), (OnDelete::Delete, MemberPolicy::Additive));
     assert_eq!((target.create_inactive, target.max_attempts.get()), (false, 3));
 
     let connection = &target.connection;
@@ -458,6 +458,13 @@ fn what_is_odd_but_works_is_a_warning() {
             Some("http://acme.example/scim/v2"),
             "plain HTTP",
             "https://",
+        ),
+        (
+            with("profile = \"rfc7644\"", "profile = 'rfc7644'\nmembers = 'authoritative'"),
+            "targets.acme.members",
+            None,
+            "members that others added stay",
+            "additive",
         ),
         (
             SOUND.replacen("\"corp\"", "\"other\"", 1),

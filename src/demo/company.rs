@@ -144,11 +144,11 @@ impl Generator {
             83..88 => self
                 .push(vec![json!({"op": "user.deactivate", "id": format!("u-{user}"), "occurred_at": at})]),
             88..91 => {
-                self.push(vec![json!({"op": "user.delete", "id": format!("u-{user}"), "occurred_at": at})])
+                self.push(vec![json!({"op": "user.delete", "id": format!("u-{user}"), "occurred_at": at})]);
             }
             91..94 => {
-                let change = self.hire(user, chance);
-                self.push(vec![change]);
+                let rehired = self.hire(user, chance);
+                self.push(vec![rehired]);
             }
             94..97 => {
                 let name = format!("Team {group} renamed {}", self.clock);
@@ -176,9 +176,8 @@ impl Generator {
     fn some_users(&self, chance: &mut StdRng, most: usize) -> Vec<String> {
         let count = chance.random_range(1..=most).min(self.shape.users);
         let mut users: Vec<usize> = (0..self.shape.users).collect();
-        users.partial_shuffle(chance, count);
-        let from = users.len() - count;
-        users[from..].iter().map(|user| format!("u-{user}")).collect()
+        let (chosen, _) = users.partial_shuffle(chance, count);
+        chosen.iter().map(|user| format!("u-{user}")).collect()
     }
 }
 

@@ -201,7 +201,9 @@ impl State {
             "$ref": self.location(behaviour, kind, id),
             "type": kind.rules().name
         });
-        if let Some(record) = self.table(kind).get(id) {
+        if behaviour.groups.members_display
+            && let Some(record) = self.table(kind).get(id)
+        {
             member["display"] = record.display().into();
         }
         member

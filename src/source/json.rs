@@ -54,9 +54,9 @@ pub fn parse(body: &[u8]) -> Result<Value, Malformed> {
 
 /// Line and column of the byte that follows `before`, from 1.
 fn place_of(before: &[u8]) -> (usize, usize) {
-    let lines = before.split(|byte| *byte == b'\n');
-    let last = lines.clone().last().map_or(0, <[u8]>::len);
-    (lines.count(), last + 1)
+    let is_break = |byte: &u8| *byte == b'\n';
+    let line_start = before.iter().rposition(is_break).map_or(0, |at| at + 1);
+    (before.iter().filter(|byte| is_break(byte)).count() + 1, before.len() - line_start + 1)
 }
 
 /// The members of one object, taken one by one; what is left at the end is an error.

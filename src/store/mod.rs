@@ -8,7 +8,10 @@
 //! Work is one row per (target, resource), never one per event.
 
 mod admin;
+#[doc(hidden)]
+pub mod conformance;
 mod intake;
+pub mod sqlite;
 mod work;
 
 use async_trait::async_trait;

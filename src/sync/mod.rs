@@ -6,9 +6,13 @@
 //! one call.
 
 pub mod backoff;
+pub mod dispatcher;
 mod lanes;
 pub mod plan;
 pub mod policy;
+pub mod projector;
+mod record;
+mod step;
 
 use std::time::Duration;
 

@@ -17,6 +17,7 @@ pub enum OnDelete {
 
 /// How planning is to behave for one target.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is one thing that a vendor can or cannot do")]
 pub struct Policy {
     /// What becomes of a deleted user.
     pub on_delete: OnDelete,
@@ -76,7 +77,8 @@ impl Default for Policy {
 impl Policy {
     /// What a profile allows, under what the configuration wants.
     pub fn new(profile: &Profile, on_delete: OnDelete, create_inactive: bool) -> Self {
-        let members_per_request = usize::try_from(profile.members.max_per_request.get()).unwrap_or(usize::MAX);
+        let members_per_request =
+            usize::try_from(profile.members.max_per_request.get()).unwrap_or(usize::MAX);
         Self {
             on_delete: match profile.delete.mode {
                 DeleteMode::Hard | DeleteMode::Deactivate => on_delete,
@@ -86,7 +88,8 @@ impl Policy {
             users_create: profile.users.create,
             groups_create: profile.groups.create,
             groups_delete: profile.groups.delete,
-            groups_create_with_members: profile.groups.create_with_members && profile.members.max_per_create > 0,
+            groups_create_with_members: profile.groups.create_with_members
+                && profile.members.max_per_create > 0,
             patch: profile.patch.supported,
             path_filters: profile.patch.path_filters == PathFilters::Full,
             lookup_or: profile.filter.or,

@@ -18,12 +18,15 @@ pub(super) fn call(profile: &Profile, kind: Kind, request: &Request) -> Result<C
     let kind = target_kind(kind);
     match request {
         Request::Lookup { matchers } => {
-            let values: Vec<_> = matchers.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+            let values: Vec<_> =
+                matchers.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
             // Planning asks only what the policy allows, and the policy is made from the profile.
             requests::lookup(profile, kind, &values).ok_or(UnusableId)
         }
         Request::Fetch { id } => requests::fetch(profile, kind, id),
-        Request::Create { resource } => Ok(requests::create(profile, kind, &with_member_forms(profile, resource))),
+        Request::Create { resource } => {
+            Ok(requests::create(profile, kind, &with_member_forms(profile, resource)))
+        }
         Request::Update { id, ops, if_match, .. } => {
             let patch = PatchRequest { operations: ops.clone() };
             requests::patch(profile, kind, id, &patch, if_match.as_ref())
@@ -41,7 +44,12 @@ pub(super) fn call(profile: &Profile, kind: Kind, request: &Request) -> Result<C
 }
 
 /// What the outcome means, the vendor's words redacted.
-pub(super) fn verdict(profile: &Profile, pass: &Pass, call: &Call, outcome: Result<&Answer, &CallError>) -> Verdict {
+pub(super) fn verdict(
+    profile: &Profile,
+    pass: &Pass,
+    call: &Call,
+    outcome: Result<&Answer, &CallError>,
+) -> Verdict {
     let clean = |detail: Option<String>| detail.map(|detail| redact(&detail, pass.known_values()));
     match judge(profile, &CallFacts::from(call), outcome) {
         Verdict::Taken { detail } => Verdict::Taken { detail: clean(detail) },
@@ -54,8 +62,8 @@ pub(super) fn verdict(profile: &Profile, pass: &Pass, call: &Call, outcome: Resu
         | Verdict::Missing
         | Verdict::Throttled { .. }
         | Verdict::Transient { .. }
-        | Verdict::Unknown { .. }
-        | Verdict::NotSent { .. }
+        | Verdict::Unknown
+        | Verdict::NotSent
         | Verdict::TargetFault { .. }) => other,
     }
 }
@@ -101,7 +109,9 @@ const fn operation(request: &Request) -> &'static str {
 fn result(request: &Request, verdict: &Verdict) -> (&'static str, Option<String>) {
     match verdict {
         Verdict::Done { resource, .. } => match request {
-            Request::Lookup { .. } => (if found_any(resource.as_ref()) { "found" } else { "not_found" }, None),
+            Request::Lookup { .. } => {
+                (if found_any(resource.as_ref()) { "found" } else { "not_found" }, None)
+            }
             Request::Fetch { .. } => ("found", None),
             Request::Create { .. }
             | Request::Update { .. }
@@ -115,8 +125,8 @@ fn result(request: &Request, verdict: &Verdict) -> (&'static str, Option<String>
         Verdict::TooLarge { detail } | Verdict::Refused { detail, .. } => ("refused", detail.clone()),
         Verdict::Throttled { .. } => ("throttled", None),
         Verdict::Transient { .. } => ("transient", None),
-        Verdict::Unknown { reason } => ("unknown", Some(reason.clone())),
-        Verdict::NotSent { reason } => ("transient", Some(reason.clone())),
+        Verdict::Unknown => ("unknown", None),
+        Verdict::NotSent => ("not_sent", None),
         Verdict::TargetFault { reason } => ("target_fault", Some(reason.clone())),
     }
 }

@@ -120,17 +120,13 @@ fn members(fields: &mut Fields) -> Result<MembersEdit, Malformed> {
         return Err(Malformed::new(fields.pointer_to("set"), "is missing, and so are add and remove"));
     }
     let mut seen = HashSet::new();
-    match member_list("set", &mut seen, fields)? {
-        Some(set) => {
-            // Asked for, so that an error about an unknown member names them as known.
-            (fields.optional("add"), fields.optional("remove"));
-            Ok(MembersEdit::Set(set))
-        }
-        None => Ok(MembersEdit::Delta {
-            add: member_list("add", &mut seen, fields)?.unwrap_or_default(),
-            remove: member_list("remove", &mut seen, fields)?.unwrap_or_default(),
-        }),
-    }
+    let set = member_list("set", &mut seen, fields)?;
+    let add = member_list("add", &mut seen, fields)?;
+    let remove = member_list("remove", &mut seen, fields)?;
+    Ok(match set {
+        Some(set) => MembersEdit::Set(set),
+        None => MembersEdit::Delta { add: add.unwrap_or_default(), remove: remove.unwrap_or_default() },
+    })
 }
 
 /// A user who is named twice in one change is an error: the sender's own data disagree.

@@ -170,6 +170,7 @@ pub enum End {
 
 /// Planning of one resource, from the first look to the end.
 #[derive(Clone, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is one thing that was learned in the pass")]
 pub struct Pass {
     key: ResourceKey,
     generation: u64,
@@ -249,9 +250,9 @@ impl Pass {
         match verdict {
             Verdict::Done { resource, etag, id, .. } => self.absorb_done(policy, request, resource, etag, id),
             Verdict::Stale => self.absorb_stale(),
-            Verdict::Taken { detail } => self.absorb_taken(request, detail),
+            Verdict::Taken { detail } => self.absorb_taken(request, detail.as_deref()),
             Verdict::Missing => self.absorb_missing(request),
-            Verdict::TooLarge { detail } => self.absorb_too_large(request, detail),
+            Verdict::TooLarge { detail } => self.absorb_too_large(request, detail.as_deref()),
             Verdict::Refused { status, detail, .. } => {
                 self.absorb_refused(policy, request, &refusal(status.as_u16(), detail.as_deref()))
             }
@@ -260,12 +261,12 @@ impl Pass {
                 reason: format!("the vendor answered {status}"),
                 cause: LaterCause::Transient,
             },
-            Verdict::Unknown { reason } => Reaction::Later {
-                reason: format!("no answer, and the call may have been done: {reason}"),
+            Verdict::Unknown => Reaction::Later {
+                reason: "no answer from the vendor; the call may have been done".to_owned(),
                 cause: LaterCause::Transient,
             },
-            Verdict::NotSent { reason } => Reaction::Later {
-                reason: format!("the vendor was not reached: {reason}"),
+            Verdict::NotSent => Reaction::Later {
+                reason: "the vendor was not reached".to_owned(),
                 cause: LaterCause::Transient,
             },
             Verdict::TargetFault { reason } => Reaction::TargetFault { reason },
@@ -412,8 +413,8 @@ impl Pass {
         Reaction::Continue
     }
 
-    fn absorb_taken(&mut self, request: &Request, detail: Option<String>) -> Reaction {
-        let reason = refusal(409, detail.as_deref());
+    fn absorb_taken(&mut self, request: &Request, detail: Option<&str>) -> Reaction {
+        let reason = refusal(409, detail);
         match request {
             Request::Create { .. } if !self.lookup.was_refuted() => {
                 self.lookup = Lookup::refuted();
@@ -472,10 +473,10 @@ impl Pass {
         }
     }
 
-    fn absorb_too_large(&mut self, request: &Request, detail: Option<String>) -> Reaction {
+    fn absorb_too_large(&mut self, request: &Request, detail: Option<&str>) -> Reaction {
         let split = matches!(request, Request::Members { .. }) && self.members.split_too_large();
         if !split {
-            self.park_or_member(request, refusal(413, detail.as_deref()));
+            self.park_or_member(request, refusal(413, detail));
         }
         Reaction::Continue
     }
@@ -641,13 +642,13 @@ fn refusal(status: u16, detail: Option<&str>) -> String {
     }
 }
 
-/// `meta.version` of a resource, as an ETag.
+/// `meta.version` of a resource, as an [`ETag`].
 fn version_of(resource: &Map<String, Value>) -> Option<ETag> {
     let meta = diff::read(resource, &AttributePath::new("meta"))?.as_object()?;
     ETag::parse(diff::read(meta, &AttributePath::new("version"))?.as_str()?)
 }
 
-/// The vendor's resource with ours merged in, for PUT.
+/// The vendor's resource with ours merged in, for `PUT`.
 fn merged_whole(remote: &Map<String, Value>, units: &Units, policy: &Policy) -> Value {
     let mut whole = remote.clone();
     for protected in ["meta", "groups"] {

@@ -60,10 +60,12 @@ impl Vendor {
         self.calls.push(request.clone());
         match mishap {
             Mishap::None => self.perform(request),
-            Mishap::FailedBefore => Verdict::Transient { status: StatusCode::SERVICE_UNAVAILABLE, unknown: true },
+            Mishap::FailedBefore => {
+                Verdict::Transient { status: StatusCode::SERVICE_UNAVAILABLE, unknown: true }
+            }
             Mishap::LostAfter => {
                 self.perform(request);
-                Verdict::Unknown { reason: "lost".into() }
+                Verdict::Unknown
             }
             Mishap::EditedBefore => {
                 for resource in self.resources.values_mut() {

@@ -28,7 +28,7 @@ impl Pass {
             return self.fetch();
         }
         let units = self.units(policy, false);
-        match self.update(policy, &units, |ops| purpose(ops)) {
+        match self.update(policy, &units, purpose) {
             Some(next) => next,
             None => self.finish(End::Done),
         }
@@ -36,7 +36,8 @@ impl Pass {
 
     fn user_is_absent(&mut self, policy: &Policy, described: bool, access: bool) -> Next {
         self.set_link(Some(Link::Absent { checked_at: crate::clock::Timestamp::default() }));
-        if !access && !(described && policy.create_inactive) {
+        let wanted = access || (described && policy.create_inactive);
+        if !wanted {
             return self.finish(End::Done);
         }
         if !described {

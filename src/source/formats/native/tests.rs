@@ -171,7 +171,7 @@ fn encode(changes: &[Change]) -> Value {
                     object["remove"] = json!(remove);
                 }
                 Operation::GroupMembers { edit: MembersEdit::Set(members), .. } => {
-                    object["set"] = json!(members)
+                    object["set"] = json!(members);
                 }
                 Operation::UserDeactivate { .. }
                 | Operation::UserDelete { .. }
