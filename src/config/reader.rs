@@ -6,6 +6,9 @@
 
 use std::collections::BTreeSet;
 use std::fmt::Display;
+use std::fs::File;
+use std::io::Read;
+use std::num::NonZeroU32;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -182,6 +185,11 @@ impl<'a> Section<'a> {
             self.reject(key, value, "is out of range", between(&bounds));
         }
         number
+    }
+
+    /// A whole number from 1 to a bound.
+    pub fn positive(&mut self, key: &'static str, most: NonZeroU32) -> Option<NonZeroU32> {
+        NonZeroU32::new(self.integer(key, 1..=most.get())?)
     }
 
     /// A number, whole or not, within bounds.
@@ -418,6 +426,18 @@ impl<'a> Section<'a> {
         );
         self.add(if is_scalar(value) { problem.with_value(scalar(value)) } else { problem });
     }
+}
+
+/// The text of a file up to a limit; else what is wrong with it, to follow the name of a key.
+pub fn read_text(path: &Path, bytes_max: u64) -> Result<String, String> {
+    let mut bytes = Vec::new();
+    File::open(path)
+        .and_then(|file| file.take(bytes_max + 1).read_to_end(&mut bytes))
+        .map_err(|error| format!("names a file that cannot be read: {error}"))?;
+    if bytes.len() as u64 > bytes_max {
+        return Err(format!("names a file of over {bytes_max} bytes"));
+    }
+    String::from_utf8(bytes).map_err(|_| "names a file that is not UTF-8".to_owned())
 }
 
 /// Names a value's type with its article.
