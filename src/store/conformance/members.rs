@@ -1,14 +1,17 @@
 //! Memberships: what a group has to send, who waits for whom, and who is parked.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde_json::json;
 
-use crate::directory::{ExternalId, ResourceKey};
+use crate::directory::{ExternalId, ResourceKey, User};
 use crate::store::conformance::scene::{NOW, Scene, TARGET, outcome, park, wait};
 use crate::store::conformance::script::{group_key, id, members, titled, user, user_key};
 use crate::store::conformance::{Home, must};
-use crate::store::{Desired, Lane, Link, LinkChange, MemberStanding, Outcome, ParkedId, WorkChange};
+use crate::store::{
+    Desired, Lane, LedgerFilter, Link, LinkChange, MemberStanding, Outcome, ParkedId, WorkChange,
+};
 
 const G: &str = "g";
 
@@ -133,7 +136,7 @@ pub async fn a_user_whom_nobody_looked_for_gets_work_when_waited_for(home: &dyn 
         (1, &user_key("u"), Lane::Change, 0)
     );
     let dossier = scene.dossier(&user_key("u")).await;
-    assert_eq!(dossier.desired, Desired::User { user: Default::default(), references: Default::default() });
+    assert_eq!(dossier.desired, Desired::User { user: User::default(), references: BTreeMap::new() });
 
     // Looked for and not there: that is known, and not looked for again because somebody waits.
     let absent = LinkChange::Set(Link::Absent { checked_at: NOW });
@@ -260,7 +263,7 @@ pub async fn a_discarded_member_stays_out(home: &dyn Home) {
     assert_eq!(scene.counts().await.parked, 0);
     scene.feed([members(G, &["new"], &[])]).await;
     assert_eq!(deltas(&scene).await, ["+new 3"]);
-    let page = must(scene.store.ledger(&Default::default(), None, 10).await);
+    let page = must(scene.store.ledger(&LedgerFilter::default(), None, 10).await);
     assert_eq!((page.items[0].result.as_str(), &page.items[0].key), ("discarded", &g()));
     let detail = page.items[0].detail.as_deref().unwrap_or_default();
     assert!(detail.contains("ann") && detail.contains("bad"), "{detail}");

@@ -1,9 +1,9 @@
 //! What every store must do, as tests that any implementation runs.
 //!
 //! A store offers a [`Home`] (one empty database that can be opened again and again) and calls
-//! [`store_conformance!`](crate::store_conformance) in its tests; each rule becomes one test. The
-//! parts are [`intake`], [`projection`], [`work`], [`members`], [`targets`] and [`admin`]; [`scene`]
-//! is what they share, [`script`] stands in for the sources and draws random streams.
+//! [`suite!`] in its tests; each rule becomes one test. The parts are [`intake`], [`projection`],
+//! [`work`], [`members`], [`targets`] and [`admin`]; [`scene`] is what they share, [`script`] stands
+//! in for the sources and draws random streams.
 
 pub mod admin;
 pub mod intake;
@@ -39,7 +39,7 @@ pub fn must<T>(answer: Result<T, StoreError>) -> T {
 #[macro_export]
 macro_rules! store_conformance {
     ($home:expr) => {
-        $crate::store_conformance! { @rules $home;
+        $crate::store::conformance::suite! { @rules $home;
             intake {
                 an_event_is_new_once_and_a_duplicate_ever_after,
                 of_many_at_once_with_one_id_exactly_one_is_new,
@@ -118,3 +118,5 @@ macro_rules! store_conformance {
         })+
     };
 }
+
+pub use store_conformance as suite;

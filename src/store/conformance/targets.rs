@@ -1,5 +1,7 @@
 //! Targets: whom they follow, and who may commit for them.
 
+use std::time::Duration;
+
 use serde_json::json;
 
 use crate::store::conformance::scene::{NOW, Scene, TARGET, outcome, wait};
@@ -7,7 +9,7 @@ use crate::store::conformance::script::{
     DIRECTORY, deactivate, delete_user, group, group_key, members, titled, user_key,
 };
 use crate::store::conformance::{Home, must};
-use crate::store::{Intent, Lane, StoreError, TargetState, WorkChange};
+use crate::store::{Intent, Lane, LedgerFilter, StoreError, TargetState, WorkChange};
 
 pub async fn a_new_target_gets_all_that_the_directory_holds(home: &dyn Home) {
     let scene = Scene::without_target(home).await;
@@ -33,7 +35,7 @@ pub async fn enrolling_again_changes_nothing(home: &dyn Home) {
     let scene = Scene::new(home).await;
     scene.feed([titled("u", "A"), titled("w", "A")]).await;
     scene.finish(&user_key("u"), "v-u").await;
-    let later = NOW.after(std::time::Duration::from_secs(60));
+    let later = NOW.after(Duration::from_mins(1));
     scene.commit(outcome(&user_key("w"), 1).ending(wait(later))).await;
     must(scene.store.set_target_memory(TARGET, &json!({"limit": 5})).await);
     must(scene.store.enrol(TARGET, &DIRECTORY.to_owned(), later).await);
@@ -92,7 +94,7 @@ pub async fn who_was_deposed_commits_nothing(home: &dyn Home) {
     assert!(matches!(refused, Err(StoreError::Deposed { .. })), "{refused:?}");
     let dossier = scene.dossier(&user_key("u")).await;
     assert_eq!((dossier.link, dossier.item.intent), (None, None));
-    assert_eq!(must(scene.store.ledger(&Default::default(), None, 10).await).items, []);
+    assert_eq!(must(scene.store.ledger(&LedgerFilter::default(), None, 10).await).items, []);
 
     must(scene.store.commit(&new, vec![finish], NOW).await);
     assert_eq!(scene.pending().await, 0);

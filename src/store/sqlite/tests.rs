@@ -6,8 +6,7 @@ use async_trait::async_trait;
 use tempfile::TempDir;
 
 use super::*;
-use crate::store::conformance::Home;
-use crate::store_conformance;
+use crate::store::conformance::{self, Home};
 
 /// Commits that are to fail, shared between a test and the writer.
 #[derive(Clone, Debug, Default)]
@@ -43,4 +42,4 @@ impl Home for Place {
     }
 }
 
-store_conformance!(Place::new());
+conformance::suite!(Place::new());
