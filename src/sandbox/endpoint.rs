@@ -1,0 +1,180 @@
+//! What a request is addressed to.
+
+use http::Method;
+use percent_encoding::percent_decode_str;
+
+use crate::sandbox::settings::Behaviour;
+use crate::scim::definition::{GROUP_RULES, SchemaRules, USER_RULES};
+
+/// The kinds of resource that the sandbox has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Kind {
+    /// A user.
+    User,
+    /// A group.
+    Group,
+}
+
+/// An address under the base path, or the token endpoint.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Endpoint {
+    /// The base path itself: a query over all resources.
+    Root,
+    /// All resources of a kind.
+    Collection(Kind),
+    /// One resource.
+    Resource(Kind, String),
+    /// `/.search`, of one kind or of all.
+    Search(Option<Kind>),
+    /// `/ServiceProviderConfig`
+    ServiceProviderConfig,
+    /// `/ResourceTypes`, or one of them.
+    ResourceTypes(Option<String>),
+    /// `/Schemas`, or one of them.
+    Schemas(Option<String>),
+    /// `/Bulk`, which is answered with 501. Bulk operations would be dispatched from here.
+    Bulk,
+    /// `/oauth/token`
+    Token,
+    /// Nothing that the sandbox has.
+    Unknown,
+}
+
+/// A method on an endpoint.
+#[derive(Clone, Debug)]
+pub struct Call {
+    /// The method.
+    pub method: Method,
+    /// What it is addressed to.
+    pub endpoint: Endpoint,
+}
+
+impl Kind {
+    /// What the schema says of it.
+    pub fn rules(self) -> &'static SchemaRules {
+        match self {
+            Self::User => &USER_RULES,
+            Self::Group => &GROUP_RULES,
+        }
+    }
+
+    /// Its name under the base path.
+    pub fn path(self, behaviour: &Behaviour) -> &str {
+        match self {
+            Self::User => &behaviour.users_path,
+            Self::Group => &behaviour.groups_path,
+        }
+    }
+}
+
+impl Endpoint {
+    /// Finds the endpoint of a request path. Ids are percent-decoded.
+    pub fn find(path: &str, behaviour: &Behaviour) -> Self {
+        if path == "/oauth/token" {
+            return Self::Token;
+        }
+        let Some(rest) = path.strip_prefix(behaviour.base_path.as_str()) else { return Self::Unknown };
+        if !rest.is_empty() && !rest.starts_with('/') {
+            return Self::Unknown;
+        }
+        let segments: Vec<String> = rest
+            .trim_matches('/')
+            .split('/')
+            .map(|segment| percent_decode_str(segment).decode_utf8_lossy().into_owned())
+            .collect();
+        let segments: Vec<&str> = segments.iter().map(String::as_str).collect();
+        let kind =
+            |name: &str| [Kind::User, Kind::Group].into_iter().find(|kind| kind.path(behaviour) == name);
+        match segments.as_slice() {
+            [""] => Self::Root,
+            [".search"] => Self::Search(None),
+            ["ServiceProviderConfig"] => Self::ServiceProviderConfig,
+            ["ResourceTypes"] => Self::ResourceTypes(None),
+            ["ResourceTypes", name] => Self::ResourceTypes(Some((*name).to_owned())),
+            ["Schemas"] => Self::Schemas(None),
+            ["Schemas", urn] => Self::Schemas(Some((*urn).to_owned())),
+            ["Bulk"] => Self::Bulk,
+            [name] => kind(name).map_or(Self::Unknown, Self::Collection),
+            [name, ".search"] => kind(name).map_or(Self::Unknown, |kind| Self::Search(Some(kind))),
+            [name, id] => kind(name).map_or(Self::Unknown, |kind| Self::Resource(kind, (*id).to_owned())),
+            _ => Self::Unknown,
+        }
+    }
+
+    /// Its name in counts.
+    pub fn label(&self) -> &'static str {
+        match self {
+            Self::Root => "root",
+            Self::Collection(Kind::User) => "users",
+            Self::Collection(Kind::Group) => "groups",
+            Self::Resource(Kind::User, _) => "user",
+            Self::Resource(Kind::Group, _) => "group",
+            Self::Search(_) => "search",
+            Self::ServiceProviderConfig => "service-provider-config",
+            Self::ResourceTypes(_) => "resource-types",
+            Self::Schemas(_) => "schemas",
+            Self::Bulk => "bulk",
+            Self::Token => "token",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
+impl Call {
+    /// Whether it is meant to change something.
+    pub fn is_write(&self) -> bool {
+        let reads =
+            self.method == Method::GET || matches!(self.endpoint, Endpoint::Search(_) | Endpoint::Token);
+        !reads
+    }
+
+    /// Whether it asks for a token.
+    pub fn is_token(&self) -> bool {
+        self.endpoint == Endpoint::Token
+    }
+
+    /// The kind of resource that it is about.
+    pub fn kind(&self) -> Option<Kind> {
+        match &self.endpoint {
+            Endpoint::Collection(kind) | Endpoint::Resource(kind, _) | Endpoint::Search(Some(kind)) => {
+                Some(*kind)
+            }
+            Endpoint::Root
+            | Endpoint::Search(None)
+            | Endpoint::ServiceProviderConfig
+            | Endpoint::ResourceTypes(_)
+            | Endpoint::Schemas(_)
+            | Endpoint::Bulk
+            | Endpoint::Token
+            | Endpoint::Unknown => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_leads_to_one_endpoint() {
+        let behaviour = Behaviour { groups_path: "groups".to_owned(), ..Behaviour::default() };
+        for (path, expected) in [
+            ("/scim/v2", Endpoint::Root),
+            ("/scim/v2/", Endpoint::Root),
+            ("/scim/v2/Users", Endpoint::Collection(Kind::User)),
+            ("/scim/v2/groups/", Endpoint::Collection(Kind::Group)),
+            ("/scim/v2/Groups", Endpoint::Unknown),
+            ("/scim/v2/Users/a%2Fb%26", Endpoint::Resource(Kind::User, "a/b&".to_owned())),
+            ("/scim/v2/Users/.search", Endpoint::Search(Some(Kind::User))),
+            ("/scim/v2/.search", Endpoint::Search(None)),
+            ("/scim/v2/Schemas/urn:x", Endpoint::Schemas(Some("urn:x".to_owned()))),
+            ("/scim/v2/Bulk", Endpoint::Bulk),
+            ("/scim/v2/Users/a/b", Endpoint::Unknown),
+            ("/scim/v22/Users", Endpoint::Unknown),
+            ("/Users", Endpoint::Unknown),
+            ("/oauth/token", Endpoint::Token),
+        ] {
+            assert_eq!(Endpoint::find(path, &behaviour), expected, "{path}");
+        }
+    }
+}

@@ -1,0 +1,98 @@
+//! All resources of one kind, with the indexes that make a large directory workable.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use crate::sandbox::record::Record;
+
+/// Resources by id, in order of creation, and by their identifying values.
+#[derive(Debug, Default)]
+pub struct Table {
+    records: HashMap<String, Record>,
+    order: BTreeMap<u64, String>,
+    names: Index,
+    external_ids: Index,
+}
+
+type Index = HashMap<String, BTreeSet<String>>;
+
+impl Table {
+    /// The resource of this id.
+    pub fn get(&self, id: &str) -> Option<&Record> {
+        self.records.get(id)
+    }
+
+    /// All of them, oldest first.
+    pub fn iter(&self) -> impl Iterator<Item = &Record> {
+        self.order.values().filter_map(|id| self.records.get(id))
+    }
+
+    /// The ids of those that go by this name, in any case.
+    pub fn named(&self, name: &str) -> impl Iterator<Item = &str> {
+        self.names.get(&name.to_lowercase()).into_iter().flatten().map(String::as_str)
+    }
+
+    /// The ids of those that have this `externalId`.
+    pub fn with_external_id(&self, external_id: &str) -> impl Iterator<Item = &str> {
+        self.external_ids.get(external_id).into_iter().flatten().map(String::as_str)
+    }
+
+    /// Puts a resource in, in the place of the one with the same id.
+    pub fn put(&mut self, record: Record) {
+        let id = record.id().to_owned();
+        self.take(&id);
+        self.names.entry(record.name().to_lowercase()).or_default().insert(id.clone());
+        if let Some(external_id) = record.external_id() {
+            self.external_ids.entry(external_id.to_owned()).or_default().insert(id.clone());
+        }
+        self.order.insert(record.sequence, id.clone());
+        self.records.insert(id, record);
+    }
+
+    /// Takes a resource out.
+    pub fn take(&mut self, id: &str) -> Option<Record> {
+        let record = self.records.remove(id)?;
+        self.order.remove(&record.sequence);
+        forget(&mut self.names, &record.name().to_lowercase(), id);
+        if let Some(external_id) = record.external_id() {
+            forget(&mut self.external_ids, external_id, id);
+        }
+        Some(record)
+    }
+}
+
+fn forget(index: &mut Index, key: &str, id: &str) {
+    let Some(ids) = index.get_mut(key) else { return };
+    ids.remove(id);
+    if ids.is_empty() {
+        index.remove(key);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::sandbox::endpoint::Kind;
+
+    fn record(sequence: u64, id: &str, name: &str, external_id: &str) -> Record {
+        let value = json!({"id": id, "userName": name, "externalId": external_id});
+        Record { kind: Kind::User, sequence, version: 1, value }
+    }
+
+    #[test]
+    fn the_indexes_follow_every_change() {
+        let mut table = Table::default();
+        table.put(record(1, "a", "Jane", "e1"));
+        table.put(record(2, "b", "bo", "e1"));
+        assert_eq!(table.named("JANE").collect::<Vec<_>>(), ["a"]);
+        assert_eq!(table.with_external_id("e1").collect::<Vec<_>>(), ["a", "b"]);
+        table.put(record(1, "a", "Joan", "e2"));
+        assert_eq!(table.named("jane").count(), 0);
+        assert_eq!(table.with_external_id("e1").collect::<Vec<_>>(), ["b"]);
+        assert_eq!(table.iter().map(Record::id).collect::<Vec<_>>(), ["a", "b"]);
+        table.take("a");
+        assert_eq!((table.named("joan").count(), table.records.len()), (0, 1));
+        assert!(table.names.len() == 1 && table.external_ids.len() == 1, "nothing is left behind");
+    }
+}
