@@ -1,1 +1,213 @@
-//! target
+//! A vendor's SCIM API: what is peculiar to it, what its answers mean, and one tower stack before it.
+//!
+//! | module | holds |
+//! |---|---|
+//! | [`profile`] | a vendor's peculiarities, as data |
+//! | [`requests`] | the calls to make, by profile; pure |
+//! | [`call`] | a call, its answer, its failure |
+//! | [`verdict`] | what an answer means; pure |
+//! | [`layers`] | gate, breaker, limits, auth, timeout |
+//! | [`stack`] | the layers in order |
+//! | [`transport`], [`oauth`], [`token`] | HTTP, tokens |
+//!
+//! Nothing here repeats a call, except once after a 401. Whoever calls decides by the [`verdict`].
+
+pub mod call;
+pub mod layers;
+pub mod oauth;
+pub mod profile;
+pub mod requests;
+pub mod retry_after;
+pub mod settings;
+mod stack;
+pub mod token;
+pub mod transport;
+pub mod verdict;
+
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+
+use http::HeaderValue;
+use tower::limit::GlobalConcurrencyLimitLayer;
+
+pub use self::call::{Answer, Call, CallClass, CallError, Stack};
+pub use self::oauth::OAuth2;
+pub use self::profile::Profile;
+pub use self::requests::{Kind, MemberRef};
+pub use self::settings::{Auth, LimitOverrides, Settings};
+pub use self::verdict::{CallFacts, Verdict, judge};
+
+use self::layers::breaker::{Breaker, BreakerSettings, BreakerSnapshot};
+use self::layers::gate::{Gate, GateSettings, GateSnapshot};
+use self::layers::limiter::{Limiter, LimiterSnapshot};
+use self::layers::observe::ObserveLayer;
+use self::layers::rate::Admission;
+use self::layers::timeout::TimeoutLayer;
+use self::oauth::ClientCredentials;
+use self::stack::Shared;
+use self::token::Tokens;
+use self::transport::{Base, Transport};
+use crate::clock::SharedClock;
+use crate::telemetry::metrics::{Metrics, TargetLabels};
+
+/// One vendor, ready to be called.
+#[derive(Clone)]
+pub struct Target {
+    name: Arc<str>,
+    profile: Arc<Profile>,
+    shared: Shared,
+    health: Health,
+}
+
+/// The handles of what holds calls back; clones are the same handles.
+#[derive(Clone)]
+pub struct Health {
+    /// Pauses: the vendor's, an administrator's, a suspension.
+    pub gate: Gate,
+    /// Failures that nobody announced.
+    pub breaker: Breaker,
+    /// The rate in use.
+    pub limiter: Limiter,
+}
+
+/// What holds calls back at one moment.
+#[derive(Clone, Debug, PartialEq)]
+pub struct HealthSnapshot {
+    /// The gate.
+    pub gate: GateSnapshot,
+    /// The breaker.
+    pub breaker: BreakerSnapshot,
+    /// The limiter.
+    pub limiter: LimiterSnapshot,
+}
+
+impl Health {
+    /// What holds calls back now.
+    pub fn snapshot(&self) -> HealthSnapshot {
+        HealthSnapshot {
+            gate: self.gate.snapshot(),
+            breaker: self.breaker.snapshot(),
+            limiter: self.limiter.snapshot(),
+        }
+    }
+}
+
+/// Why a target cannot be set up. Nothing has been sent.
+#[derive(Debug, thiserror::Error)]
+pub enum ConnectError {
+    /// A value that cannot be.
+    #[error("use `{key}` of target `{target}`: {remedy}")]
+    Setting {
+        /// The target's name.
+        target: String,
+        /// Which value.
+        key: &'static str,
+        /// What it must be.
+        remedy: &'static str,
+    },
+    /// Limits that cannot be.
+    #[error("use the limits of target `{target}`")]
+    Limits {
+        /// The target's name.
+        target: String,
+        /// Which, and why.
+        #[source]
+        source: profile::ProfileError,
+    },
+    /// The HTTP client.
+    #[error("make an HTTP client for target `{target}`")]
+    Http {
+        /// The target's name.
+        target: String,
+        /// Why.
+        #[source]
+        source: reqwest::Error,
+    },
+}
+
+impl Target {
+    /// Sets a target up; no connection is made before the first call.
+    pub fn connect(settings: Settings, clock: SharedClock, metrics: &Metrics) -> Result<Self, ConnectError> {
+        let Settings { name, base_url, auth, profile, limits, timeout, breaker, seed } = settings;
+        limits.check().map_err(|source| ConnectError::Limits { target: name.clone(), source })?;
+        let wrong = |key, remedy| ConnectError::Setting { target: name.clone(), key, remedy };
+        let base = Base::new(&base_url).map_err(|remedy| wrong("base_url", remedy))?;
+        let user_agent = profile.http.user_agent.clone().unwrap_or_else(default_user_agent);
+        let http = transport::client(&base, &user_agent, timeout)
+            .map_err(|source| ConnectError::Http { target: name.clone(), source })?;
+        let tokens = match auth {
+            Auth::Bearer { token } => {
+                Tokens::fixed(&token).ok_or_else(|| wrong("auth.token", "visible ASCII without spaces"))?
+            }
+            Auth::OAuth2(oauth) => {
+                let login = Base::new(&oauth.token_url).map_err(|remedy| wrong("auth.token_url", remedy))?;
+                let http = transport::client(&login, &user_agent, timeout)
+                    .map_err(|source| ConnectError::Http { target: name.clone(), source })?;
+                let margin = oauth.expiry_margin;
+                Tokens::issued(ClientCredentials::new(oauth, http), margin)
+            }
+        };
+        let labels = TargetLabels { target: name.clone() };
+        let health = Health {
+            gate: Gate::new(
+                GateSettings::new(&limits, seed),
+                Arc::clone(&clock),
+                metrics.throttled_seconds.get_or_create(&labels).clone(),
+            ),
+            breaker: Breaker::new(BreakerSettings { seed, ..breaker }, clock),
+            limiter: Limiter::new(&limits.paces()),
+        };
+        let admission = Admission { gate: health.gate.clone(), limiter: health.limiter.clone() };
+        let shared = Shared {
+            observe: ObserveLayer::new(name.clone(), metrics.clone()),
+            admission,
+            breaker: health.breaker.clone(),
+            concurrency: GlobalConcurrencyLimitLayer::new(limits.concurrency.get() as usize),
+            tokens: Arc::new(tokens),
+            timeout: TimeoutLayer::new(timeout),
+            transport: Transport::new(
+                http,
+                base,
+                header(&profile.http.content_type),
+                header(&profile.http.accept),
+                profile.http.body_bytes_max,
+            ),
+        };
+        Ok(Self { name: name.into(), profile: Arc::new(profile), shared, health })
+    }
+
+    /// Its name in the configuration.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// A stack for calls of any class: it is ready when every window has room.
+    pub fn stack(&self) -> Stack {
+        stack::build(&self.shared, None)
+    }
+
+    /// A stack for calls of one class: windows of other classes do not hold it up.
+    pub fn stack_for(&self, class: CallClass) -> Stack {
+        stack::build(&self.shared, Some(class))
+    }
+
+    /// What is peculiar to the vendor.
+    pub fn profile(&self) -> &Profile {
+        &self.profile
+    }
+
+    /// What holds calls back.
+    pub fn health(&self) -> &Health {
+        &self.health
+    }
+}
+
+fn default_user_agent() -> String {
+    concat!("scim-relay/", env!("CARGO_PKG_VERSION")).to_owned()
+}
+
+fn header(value: &str) -> HeaderValue {
+    HeaderValue::from_str(value).expect("a profile's media types are checked when it is read")
+}

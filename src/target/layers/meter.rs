@@ -1,0 +1,160 @@
+//! One window of a rate limit: governor's cell rate algorithm, on time and memory of our own.
+//!
+//! governor decides; what has been spent and what time it is are kept here, because the limiter
+//! must be able to ask without spending (several windows are met together, and a permit is
+//! accounted when the call goes out), and to change the rate without forgetting what was spent.
+
+use std::num::NonZeroU32;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use governor::clock::Clock;
+use governor::middleware::NoOpMiddleware;
+use governor::nanos::Nanos;
+use governor::state::{NotKeyed, StateStore};
+use governor::{Quota, RateLimiter};
+
+/// How fast calls may follow each other: any stretch of time `t` sees at most `burst + t / period`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pace {
+    /// Time between calls in the long run.
+    pub period: Duration,
+    /// Calls that may go at once after a quiet time.
+    pub burst: NonZeroU32,
+}
+
+/// The share of a vendor's limit that is left unused, so that uneven delays on the way do not carry
+/// calls of one window into the next.
+const MARGIN: f64 = 0.03;
+
+const PERIOD_MAX: Duration = Duration::from_hours(24);
+
+impl Pace {
+    /// `burst` at once, then `rate` a second, less the margin.
+    pub fn per_second(rate: f64, burst: NonZeroU32) -> Self {
+        let period = Duration::try_from_secs_f64(1.0 / (rate * (1.0 - MARGIN))).unwrap_or(PERIOD_MAX);
+        Self { period: period.clamp(Duration::from_nanos(1), PERIOD_MAX), burst }
+    }
+
+    /// Never more than `limit` in any stretch of `per`. Half of the margin is given to a small burst,
+    /// which makes up for short waits elsewhere.
+    pub fn window(limit: NonZeroU32, per: Duration) -> Self {
+        let rate = f64::from(limit.get()) / per.as_secs_f64();
+        Self::per_second(rate, NonZeroU32::new(limit.get() / 64).unwrap_or(NonZeroU32::MIN))
+    }
+}
+
+/// Keeps one pace. Time is given as the time since some fixed moment; it never runs backwards.
+pub struct Meter {
+    pace: Pace,
+    /// How much faster than at present it may run at most; the present period is `pace.period / factor`.
+    factor: f64,
+    memory: Memory,
+    governor: Governor,
+}
+
+type Governor = RateLimiter<NotKeyed, Memory, Memory, NoOpMiddleware<Nanos>>;
+
+impl Meter {
+    /// Starts with room for one call and not for a burst: a process before this one may just have
+    /// spent it.
+    pub fn new(pace: Pace, now: Duration) -> Self {
+        let memory = Memory::default();
+        memory.cells.spent_until.store(nanos(now + pace.period * (pace.burst.get() - 1)), Ordering::Relaxed);
+        let governor = memory.governor(pace.period, pace.burst);
+        Self { pace, factor: 1.0, memory, governor }
+    }
+
+    /// The first moment from `now` on at which one more call is within the pace.
+    pub fn earliest(&self, now: Duration) -> Duration {
+        self.memory.at(now);
+        self.memory.cells.looking.store(true, Ordering::Relaxed);
+        let verdict = self.governor.check();
+        self.memory.cells.looking.store(false, Ordering::Relaxed);
+        verdict.err().map_or(now, |refusal| now + refusal.wait_time_from(Nanos::from(now)))
+    }
+
+    /// Accounts one call that goes out at `at`, no earlier than [`earliest`](Self::earliest).
+    pub fn spend(&mut self, at: Duration) {
+        self.memory.at(at);
+        let within = self.governor.check().is_ok();
+        debug_assert!(within, "spent before the earliest moment");
+    }
+
+    /// Runs at `factor` of the pace, over 0 and at most 1. What was spent stays spent.
+    pub fn retune(&mut self, factor: f64, now: Duration) {
+        let factor = factor.clamp(f64::MIN_POSITIVE, 1.0);
+        let cells = &self.memory.cells;
+        let now = nanos(now);
+        let debt = cells.spent_until.load(Ordering::Relaxed).saturating_sub(now);
+        // The debt is a number of calls; it takes longer to pay back at a lower rate.
+        let debt = Duration::from_nanos(debt).mul_f64(self.factor / factor);
+        cells.spent_until.store(now.saturating_add(nanos(debt)), Ordering::Relaxed);
+        self.factor = factor;
+        let period =
+            Duration::try_from_secs_f64(self.pace.period.as_secs_f64() / factor).unwrap_or(PERIOD_MAX);
+        self.governor = self.memory.governor(period.min(PERIOD_MAX), self.pace.burst);
+    }
+
+    /// Calls a second in the long run, at present.
+    pub fn rate(&self) -> f64 {
+        self.factor / self.pace.period.as_secs_f64()
+    }
+}
+
+/// The clock and the state that governor works on; clones are the same.
+#[derive(Clone, Default)]
+struct Memory {
+    cells: Arc<Cells>,
+}
+
+#[derive(Default)]
+struct Cells {
+    now: AtomicU64,
+    /// governor's theoretical arrival time.
+    spent_until: AtomicU64,
+    /// Whether the next decision is a question only.
+    looking: AtomicBool,
+}
+
+impl Memory {
+    fn at(&self, now: Duration) {
+        self.cells.now.store(nanos(now), Ordering::Relaxed);
+    }
+
+    fn governor(&self, period: Duration, burst: NonZeroU32) -> Governor {
+        // governor counts from the moment at which it is made; let that be zero for all of them.
+        self.at(Duration::ZERO);
+        let quota = Quota::with_period(period).expect("a period is over zero").allow_burst(burst);
+        RateLimiter::new(quota, self.clone(), self.clone())
+    }
+}
+
+impl Clock for Memory {
+    type Instant = Nanos;
+
+    fn now(&self) -> Nanos {
+        self.cells.now.load(Ordering::Relaxed).into()
+    }
+}
+
+impl StateStore for Memory {
+    type Key = NotKeyed;
+
+    /// A meter is used by one thread at a time, so load and store need not be one step.
+    fn measure_and_replace<T, F, E>(&self, _key: &NotKeyed, decide: F) -> Result<T, E>
+    where
+        F: Fn(Option<Nanos>) -> Result<(T, Nanos), E>,
+    {
+        let (outcome, spent_until) = decide(Some(self.cells.spent_until.load(Ordering::Relaxed).into()))?;
+        if !self.cells.looking.load(Ordering::Relaxed) {
+            self.cells.spent_until.store(spent_until.as_u64(), Ordering::Relaxed);
+        }
+        Ok(outcome)
+    }
+}
+
+fn nanos(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,10 @@
+//! The layers of a target's stack, one file each; [`stack`](super::stack) puts them in order.
+
+pub mod auth;
+pub mod breaker;
+pub mod gate;
+pub mod limiter;
+pub mod meter;
+pub mod observe;
+pub mod rate;
+pub mod timeout;

@@ -1,0 +1,144 @@
+//! The rate limit: leave to call, taken in `poll_ready`.
+//!
+//! Inside the [breaker](super::breaker), so that a target that is left alone spends nothing; outside
+//! the concurrency limit and [auth](super::auth). It differs from tower's `RateLimit` in that all
+//! clones share one [`Limiter`], several windows apply at once, and the rate follows the vendor's 429s.
+
+use std::task::{Context, Poll, ready};
+
+use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
+use http::StatusCode;
+use tokio::time::{Instant, sleep_until};
+use tokio_util::sync::ReusableBoxFuture;
+use tower::{Layer, Service};
+
+use crate::target::call::{Answer, Call, CallClass, CallError};
+use crate::target::layers::gate::Gate;
+use crate::target::layers::limiter::{Limiter, Permit};
+
+/// The gate and the limiter together: what a request must pass that was not waited for in
+/// `poll_ready`, such as the repetition after a 401.
+#[derive(Clone)]
+pub struct Admission {
+    /// The target's gate.
+    pub gate: Gate,
+    /// The target's limiter.
+    pub limiter: Limiter,
+}
+
+impl Admission {
+    /// Waits until one more request of `class` may go out, and accounts it.
+    pub async fn again(&self, class: CallClass) {
+        loop {
+            self.gate.opened().await;
+            sleep_until(self.limiter.account(class)).await;
+            if self.gate.is_open() {
+                return;
+            }
+        }
+    }
+}
+
+/// Puts a [`Limiter`] before a service.
+#[derive(Clone)]
+pub struct RateLayer {
+    admission: Admission,
+    class: Option<CallClass>,
+}
+
+impl RateLayer {
+    /// Readiness is for calls of `class`; `None` means that of any class, and so waits for the windows
+    /// of all.
+    pub fn new(admission: Admission, class: Option<CallClass>) -> Self {
+        Self { admission, class }
+    }
+}
+
+impl<S> Layer<S> for RateLayer {
+    type Service = RateLimited<S>;
+
+    fn layer(&self, inner: S) -> RateLimited<S> {
+        RateLimited { inner, admission: self.admission.clone(), class: self.class, state: State::Idle }
+    }
+}
+
+/// A service behind a limiter.
+pub struct RateLimited<S> {
+    inner: S,
+    admission: Admission,
+    class: Option<CallClass>,
+    state: State,
+}
+
+enum State {
+    Idle,
+    Waiting(ReusableBoxFuture<'static, Permit>),
+    Granted(Permit),
+}
+
+impl<S: Clone> Clone for RateLimited<S> {
+    /// Shares the limiter, never the permit.
+    fn clone(&self) -> Self {
+        Self {
+            inner: self.inner.clone(),
+            admission: self.admission.clone(),
+            class: self.class,
+            state: State::Idle,
+        }
+    }
+}
+
+impl<S> Service<Call> for RateLimited<S>
+where
+    S: Service<Call, Response = Answer, Error = CallError> + Clone + Send + 'static,
+    S::Future: Send + 'static,
+{
+    type Response = Answer;
+    type Error = CallError;
+    type Future = BoxFuture<'static, Result<Answer, CallError>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), CallError>> {
+        loop {
+            self.state = match &mut self.state {
+                State::Idle => {
+                    let limiter = self.admission.limiter.clone();
+                    State::Waiting(ReusableBoxFuture::new(limiter.admitted(self.class)))
+                }
+                State::Waiting(wait) => State::Granted(ready!(wait.poll(cx))),
+                // Somebody else went while the permit was held, or the rate fell.
+                State::Granted(permit) if !permit.is_valid() => State::Idle,
+                State::Granted(_) => return self.inner.poll_ready(cx),
+            };
+        }
+    }
+
+    fn call(&mut self, call: Call) -> Self::Future {
+        let State::Granted(permit) = std::mem::replace(&mut self.state, State::Idle) else {
+            panic!("call without poll_ready");
+        };
+        let class = call.class;
+        let at = permit.spend(class);
+        let clone = self.inner.clone();
+        // The one that was polled ready is the one to be called.
+        let mut inner = std::mem::replace(&mut self.inner, clone);
+        let admission = self.admission.clone();
+        async move {
+            if at > Instant::now() {
+                sleep_until(at).await;
+                if !admission.gate.is_open() {
+                    admission.again(class).await;
+                }
+            }
+            let sent = Instant::now();
+            let answer = inner.call(call).await?;
+            match answer.status {
+                StatusCode::TOO_MANY_REQUESTS => admission.limiter.slow_down(sent),
+                status if status.is_success() => admission.limiter.speed_up(),
+                _ => {}
+            }
+            Ok(answer)
+        }
+        .boxed()
+    }
+}

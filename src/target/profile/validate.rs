@@ -1,0 +1,137 @@
+//! The rules that a profile's values keep.
+
+use std::time::Duration;
+
+use http::{HeaderName, HeaderValue, StatusCode};
+
+use super::{Dialect, Limits, Profile, ProfileError, QuotaHeaders, Window};
+
+const TIMEOUT_MAX: Duration = Duration::from_mins(10);
+const WINDOW_MAX: Duration = Duration::from_hours(24);
+const BODY_BYTES_MIN: usize = 4 * 1024;
+
+pub(super) fn validate(profile: &Profile) -> Result<(), ProfileError> {
+    let date = profile.as_of.parse::<jiff::civil::Date>().is_ok();
+    rule(date, "as_of", &profile.as_of, "write the date as YYYY-MM-DD")?;
+    let name = !profile.name.is_empty()
+        && profile
+            .name
+            .bytes()
+            .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-');
+    rule(name, "name", &profile.name, "use lower-case letters, digits and hyphens")?;
+    http(profile)?;
+    profile.limits.check()?;
+    dialects(&profile.etag.stale, "etag.stale")?;
+    dialects(&profile.conflict.taken, "conflict.taken")?;
+    attributes(profile)?;
+    let (default, max) = (profile.list.default_count, profile.list.max_count);
+    rule(default <= max, "list.default_count", default, "at most `list.max_count`")
+}
+
+fn http(profile: &Profile) -> Result<(), ProfileError> {
+    let http = &profile.http;
+    for (key, path) in [
+        ("http.users_path", &http.users_path),
+        ("http.groups_path", &http.groups_path),
+        ("http.probe_path", &http.probe_path),
+    ] {
+        let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_./".contains(&byte);
+        let fits = !path.is_empty()
+            && !path.starts_with('/')
+            && !path.ends_with('/')
+            && path.bytes().all(plain)
+            && path.split('/').all(|segment| !matches!(segment, "" | "." | ".."));
+        rule(fits, key, path, "write a path below the base URL, such as \"Users\"")?;
+    }
+    for (key, value) in [
+        ("http.content_type", &http.content_type),
+        ("http.accept", &http.accept),
+        ("http.user_agent", http.user_agent.as_ref().unwrap_or(&http.accept)),
+    ] {
+        let fits = !value.is_empty() && HeaderValue::from_str(value).is_ok();
+        rule(fits, key, value, "write what can stand in a header")?;
+    }
+    let timeout = !http.timeout.is_zero() && http.timeout <= TIMEOUT_MAX;
+    let shown = humantime::format_duration(http.timeout);
+    rule(timeout, "http.timeout", shown, "over 0s and at most 10m")?;
+    let large = http.body_bytes_max >= BODY_BYTES_MIN;
+    rule(large, "http.body_bytes_max", http.body_bytes_max, "at least 4096")
+}
+
+impl Limits {
+    /// Checks the values, which may come from a profile or from the configuration over it.
+    pub fn check(&self) -> Result<(), ProfileError> {
+        pace("limits.rate_per_second", "limits.windows", self.rate_per_second, &self.windows)?;
+        for ((_, class), (rate, windows)) in self.classes().into_iter().zip([
+            ("limits.single.rate_per_second", "limits.single.windows"),
+            ("limits.list.rate_per_second", "limits.list.windows"),
+            ("limits.bulk.rate_per_second", "limits.bulk.windows"),
+        ]) {
+            pace(rate, windows, class.rate_per_second, &class.windows)?;
+        }
+        let concurrency = self.concurrency.get() <= 1_000;
+        rule(concurrency, "limits.concurrency", self.concurrency, "from 1 to 1000")?;
+        let cap = humantime::format_duration(self.retry_after_cap);
+        rule(!self.retry_after_cap.is_zero(), "limits.retry_after_cap", cap, "over 0s")?;
+        let wait = humantime::format_duration(self.default_wait);
+        rule(!self.default_wait.is_zero(), "limits.default_wait", wait, "over 0s")?;
+        self.headers.as_ref().map_or(Ok(()), quota)
+    }
+}
+
+fn pace(
+    rate_key: &'static str,
+    windows_key: &'static str,
+    rate: Option<f64>,
+    windows: &[Window],
+) -> Result<(), ProfileError> {
+    if let Some(rate) = rate {
+        let fits = (0.000_1..=10_000.0).contains(&rate);
+        rule(fits, rate_key, rate, "from 0.0001 to 10000 calls a second")?;
+    }
+    for Window { per, .. } in windows {
+        let fits = !per.is_zero() && *per <= WINDOW_MAX;
+        rule(fits, windows_key, humantime::format_duration(*per), "a window lasts over 0s and at most 24h")?;
+    }
+    Ok(())
+}
+
+fn quota(quota: &QuotaHeaders) -> Result<(), ProfileError> {
+    let names = [Some(&quota.reset), quota.allowed.as_ref(), quota.used.as_ref(), quota.remaining.as_ref()];
+    for name in names.into_iter().flatten() {
+        let fits = name.parse::<HeaderName>().is_ok();
+        rule(fits, "limits.headers", name, "write the name of a header")?;
+    }
+    let told = quota.remaining.is_some() || (quota.allowed.is_some() && quota.used.is_some());
+    rule(told, "limits.headers", "", "name `remaining`, or `allowed` and `used`")
+}
+
+fn dialects(dialects: &[Dialect], key: &'static str) -> Result<(), ProfileError> {
+    dialects.iter().try_for_each(|dialect| {
+        let fits = StatusCode::from_u16(dialect.status).is_ok_and(|status| status.is_client_error());
+        rule(fits, key, dialect.status, "a status from 400 to 499")
+    })
+}
+
+fn attributes(profile: &Profile) -> Result<(), ProfileError> {
+    for (key, attribute) in [
+        ("users.match_attribute", &profile.users.match_attribute),
+        ("groups.match_attribute", &profile.groups.match_attribute),
+    ] {
+        let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.:$".contains(&byte);
+        let fits = !attribute.is_empty() && attribute.bytes().all(plain);
+        rule(fits, key, attribute, "write the name of an attribute")?;
+        let remedy = "name it in `filter.attributes` too, since it is looked up by a filter";
+        rule(profile.can_filter_by(attribute), key, attribute, remedy)?;
+    }
+    Ok(())
+}
+
+fn rule(
+    holds: bool,
+    key: &'static str,
+    value: impl ToString,
+    remedy: &'static str,
+) -> Result<(), ProfileError> {
+    if holds { Ok(()) } else { Err(ProfileError::Value { key, value: value.to_string(), remedy }) }
+}

@@ -1,0 +1,214 @@
+//! The calls that a target's profile makes of what is to be done. Pure.
+
+use bytes::Bytes;
+use http::Method;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use serde_json::{Value, json};
+
+use crate::scim::etag::ETag;
+use crate::scim::filter;
+use crate::scim::patch::{Op, PatchOp, PatchRequest};
+use crate::target::call::{Call, CallClass};
+use crate::target::profile::{AddForm, EtagTrust, Profile, RemoveForm};
+
+/// The kinds of resource that are provisioned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Kind {
+    /// A user.
+    User,
+    /// A group.
+    Group,
+}
+
+/// A member to add.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MemberRef {
+    /// The vendor's id of the user.
+    pub vendor_id: String,
+}
+
+/// A vendor's id that no path can hold: empty, `.` or `..`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("make a path of a vendor's id that is empty, `.` or `..`")]
+pub struct UnusableId;
+
+/// Answers to a lookup beyond two tell nothing more than that there is more than one.
+const LOOKUP_COUNT: u32 = 2;
+
+/// Looks for resources with one of these values: one request, so with several values only where
+/// the profile allows `or` ([`can_ask_at_once`]). `None` when there is nothing to ask, or when a
+/// filter may not name an attribute.
+pub fn lookup(profile: &Profile, kind: Kind, values: &[(&str, &str)]) -> Option<Call> {
+    let allowed = values.iter().all(|(attribute, _)| profile.can_filter_by(attribute));
+    if values.is_empty() || !allowed || (values.len() > 1 && !profile.filter.or) {
+        return None;
+    }
+    let filters: Vec<_> = values.iter().map(|(attribute, value)| filter::eq(attribute, value)).collect();
+    let filter = filter::any_of(&filters);
+    let count = LOOKUP_COUNT.saturating_mul(u32::try_from(values.len()).unwrap_or(u32::MAX));
+    let count = count.min(profile.list.max_count.get());
+    let path = format!("{}?filter={}&count={count}", collection_path(profile, kind), encode(&filter));
+    Some(call(Method::GET, path, kind.collection(), CallClass::Single))
+}
+
+/// Whether one lookup may ask for all of these attributes.
+pub fn can_ask_at_once(profile: &Profile, attributes: &[&str]) -> bool {
+    profile.filter.or && attributes.iter().all(|attribute| profile.can_filter_by(attribute))
+}
+
+/// Reads one resource.
+pub fn fetch(profile: &Profile, kind: Kind, id: &str) -> Result<Call, UnusableId> {
+    resource_call(profile, Method::GET, kind, id)
+}
+
+/// Creates a resource.
+pub fn create(profile: &Profile, kind: Kind, resource: &Value) -> Call {
+    let path = collection_path(profile, kind).to_owned();
+    Call { body: Some(json(resource)), ..call(Method::POST, path, kind.collection(), CallClass::Single) }
+}
+
+/// Changes a resource. The version is sent where the profile trusts it.
+pub fn patch(
+    profile: &Profile,
+    kind: Kind,
+    id: &str,
+    request: &PatchRequest,
+    if_match: Option<&ETag>,
+) -> Result<Call, UnusableId> {
+    let call = resource_call(profile, Method::PATCH, kind, id)?;
+    Ok(Call { body: Some(json(request)), if_match: trusted(profile, if_match), ..call })
+}
+
+/// Replaces a resource.
+pub fn replace(
+    profile: &Profile,
+    kind: Kind,
+    id: &str,
+    resource: &Value,
+    if_match: Option<&ETag>,
+) -> Result<Call, UnusableId> {
+    let call = resource_call(profile, Method::PUT, kind, id)?;
+    Ok(Call { body: Some(json(resource)), if_match: trusted(profile, if_match), ..call })
+}
+
+/// Deletes a resource.
+pub fn delete(profile: &Profile, kind: Kind, id: &str, if_match: Option<&ETag>) -> Result<Call, UnusableId> {
+    let call = resource_call(profile, Method::DELETE, kind, id)?;
+    Ok(Call { if_match: trusted(profile, if_match), ..call })
+}
+
+/// Asks whether the target is there: its service provider configuration, RFC 7644 section 4.
+pub fn probe(profile: &Profile) -> Call {
+    call(Method::GET, profile.http.probe_path.clone(), "ServiceProviderConfig", CallClass::Probe)
+}
+
+/// Adds and removes members, in the form that the profile wants. The caller keeps to
+/// `members.max_per_request`.
+pub fn member_patch(profile: &Profile, adds: &[MemberRef], removes: &[String]) -> PatchRequest {
+    let mut operations = Vec::new();
+    // Removals first: access that ends ends even if the vendor stops at an addition.
+    removals(profile, removes, &mut operations);
+    let members: Vec<_> = adds.iter().map(|member| member_value(profile, &member.vendor_id)).collect();
+    match profile.members.add_form {
+        _ if members.is_empty() => {}
+        AddForm::Array => operations.push(PatchOp::add("members", Value::Array(members))),
+        AddForm::OnePerOperation => {
+            operations.extend(members.into_iter().map(|member| PatchOp::add("members", json!([member]))));
+        }
+    }
+    PatchRequest { operations }
+}
+
+/// A member as it stands in a group's `members`.
+pub fn member_value(profile: &Profile, vendor_id: &str) -> Value {
+    let mut member = json!({ "value": vendor_id });
+    if profile.members.send_type {
+        member["type"] = "User".into();
+    }
+    if profile.members.send_ref {
+        member["$ref"] = format!("{}/{}", profile.http.users_path, encode(vendor_id)).into();
+    }
+    member
+}
+
+fn removals(profile: &Profile, removes: &[String], operations: &mut Vec<PatchOp>) {
+    if removes.is_empty() {
+        return;
+    }
+    let filters = removes.iter().map(|id| filter::eq("value", id));
+    match profile.members.remove_form {
+        RemoveForm::PathFilter => {
+            operations.extend(filters.map(|filter| PatchOp::remove(format!("members[{filter}]"))));
+        }
+        RemoveForm::PathFilterOr => {
+            let filter = filters.collect::<Vec<_>>().join(" or ");
+            operations.push(PatchOp::remove(format!("members[{filter}]")));
+        }
+        RemoveForm::ValueArray => {
+            let members = removes.iter().map(|id| json!({ "value": id })).collect();
+            operations.push(PatchOp {
+                op: Op::Remove,
+                path: Some("members".to_owned()),
+                value: Some(Value::Array(members)),
+            });
+        }
+    }
+}
+
+impl Kind {
+    /// The label of the collection.
+    pub const fn collection(self) -> &'static str {
+        match self {
+            Self::User => "Users",
+            Self::Group => "Groups",
+        }
+    }
+
+    /// The label of one resource.
+    pub const fn resource(self) -> &'static str {
+        match self {
+            Self::User => "Users/{id}",
+            Self::Group => "Groups/{id}",
+        }
+    }
+}
+
+fn collection_path(profile: &Profile, kind: Kind) -> &str {
+    match kind {
+        Kind::User => &profile.http.users_path,
+        Kind::Group => &profile.http.groups_path,
+    }
+}
+
+fn resource_call(profile: &Profile, method: Method, kind: Kind, id: &str) -> Result<Call, UnusableId> {
+    if matches!(id, "" | "." | "..") {
+        return Err(UnusableId);
+    }
+    let path = format!("{}/{}", collection_path(profile, kind), encode(id));
+    Ok(call(method, path, kind.resource(), CallClass::Single))
+}
+
+fn call(method: Method, path: String, endpoint: &'static str, class: CallClass) -> Call {
+    Call { method, path, endpoint, class, body: None, if_match: None }
+}
+
+fn trusted(profile: &Profile, etag: Option<&ETag>) -> Option<ETag> {
+    match profile.etag.trust {
+        EtagTrust::Enforced => etag.cloned(),
+        EtagTrust::Ignored => None,
+    }
+}
+
+/// All but the unreserved characters of RFC 3986 section 2.3.
+const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+
+fn encode(text: &str) -> String {
+    utf8_percent_encode(text, RESERVED).to_string()
+}
+
+fn json(value: &impl serde::Serialize) -> Bytes {
+    serde_json::to_vec(value).expect("JSON values have string keys").into()
+}
+
+#[cfg(test)]
+mod tests;

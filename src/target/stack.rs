@@ -1,0 +1,49 @@
+//! The one place where a target's layers are put together.
+
+use std::sync::Arc;
+
+use tower::ServiceBuilder;
+use tower::limit::GlobalConcurrencyLimitLayer;
+
+use crate::target::call::{CallClass, Stack};
+use crate::target::layers::auth::AuthLayer;
+use crate::target::layers::breaker::{Breaker, BreakerLayer};
+use crate::target::layers::gate::GateLayer;
+use crate::target::layers::observe::ObserveLayer;
+use crate::target::layers::rate::{Admission, RateLayer};
+use crate::target::layers::timeout::TimeoutLayer;
+use crate::target::token::Tokens;
+use crate::target::transport::Transport;
+
+/// What all stacks of one target share.
+#[derive(Clone)]
+pub(super) struct Shared {
+    pub observe: ObserveLayer,
+    pub admission: Admission,
+    pub breaker: Breaker,
+    pub concurrency: GlobalConcurrencyLimitLayer,
+    pub tokens: Arc<Tokens>,
+    pub timeout: TimeoutLayer,
+    pub transport: Transport,
+}
+
+/// A stack whose readiness is for calls of `class`, or of any class.
+pub(super) fn build(shared: &Shared, class: Option<CallClass>) -> Stack {
+    let service = ServiceBuilder::new()
+        // Sees every call once, with all that happens below.
+        .layer(shared.observe.clone())
+        // Holds all calls while the vendor or a person wants quiet.
+        .layer(GateLayer::new(shared.admission.gate.clone()))
+        // Holds all calls while the target fails; before the limiter, so that it spends nothing.
+        .layer(BreakerLayer::new(shared.breaker.clone()))
+        // Waits for room in every window; whatever waits below keeps its place but no quota.
+        .layer(RateLayer::new(shared.admission.clone(), class))
+        // Counts calls in flight, a refresh after a 401 included.
+        .layer(shared.concurrency.clone())
+        // Has a token ready before the call, and repeats once after a 401.
+        .layer(AuthLayer::new(Arc::clone(&shared.tokens), shared.admission.clone()))
+        // Bounds each attempt, and nothing that waits above.
+        .layer(shared.timeout)
+        .service(shared.transport.clone());
+    Stack::new(service)
+}
