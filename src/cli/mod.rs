@@ -2,7 +2,10 @@
 
 mod check;
 mod configuration;
+mod demo;
+mod openapi;
 mod send;
+mod serve;
 
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -37,10 +40,16 @@ enum LogFormat {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Run the service
+    Serve(serve::Arguments),
+    /// Show the relay at work: sandbox vendors, a company's changes, and a proof; nothing to configure
+    Demo(demo::Arguments),
     /// Validate a configuration and print every problem at once
     Check(check::Arguments),
     /// Sign events from a file and post them to a running relay
     Send(send::Arguments),
+    /// Print the `OpenAPI` document of the HTTP API
+    Openapi,
 }
 
 /// Runs the command that the process was started with.
@@ -54,8 +63,11 @@ pub fn run() -> ExitCode {
         return fail(&format!("failed to {}", telemetry::chain(&error)), EXIT_USAGE);
     }
     match cli.command {
+        Command::Serve(arguments) => serve::run(&arguments),
+        Command::Demo(arguments) => demo::run(&arguments),
         Command::Check(arguments) => check::run(&arguments),
         Command::Send(arguments) => send::run(&arguments),
+        Command::Openapi => openapi::run(),
     }
 }
 
