@@ -245,9 +245,9 @@ fn push_enterprise(
 
 /// A manager is a user of the same directory: its id, alone or as `{"value": id}`.
 fn manager_id(value: &Value, pointer: &str) -> Result<Value, AttributeError> {
-    let id = match value {
-        Value::Object(object) => object.get("value").unwrap_or(&Value::Null),
-        other => other,
+    let id = match value.as_object() {
+        Some(object) => object.get("value").unwrap_or(&Value::Null),
+        None => value,
     };
     match id {
         Value::String(text) if text.is_empty() => Ok(Value::Null),
@@ -266,12 +266,10 @@ fn check_core(name: &str, value: &Value, pointer: &str) -> Result<(), AttributeE
                 Err(AttributeError::new(pointer, "true or false is expected"))
             }
         },
-        "userName" | "displayName" => match value {
-            Value::String(text) if text.trim().is_empty() => {
-                Err(AttributeError::new(pointer, "must not be empty"))
-            }
-            _ => expect_text(value, pointer),
-        },
+        "userName" | "displayName" if value.as_str().is_some_and(|text| text.trim().is_empty()) => {
+            Err(AttributeError::new(pointer, "must not be empty"))
+        }
+        "userName" | "displayName" => expect_text(value, pointer),
         "emails" | "phoneNumbers" | "addresses" | "ims" | "photos" | "entitlements" | "roles" => {
             let holds_objects = match value {
                 Value::Array(items) => items.iter().all(Value::is_object),

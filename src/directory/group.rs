@@ -48,7 +48,7 @@ impl Group {
     pub(super) fn upsert(&mut self, attributes: &Attributes, version: &Version) -> Written {
         let mut written = Register::write(&mut self.existence, Existence::Present, version);
         for (path, value) in attributes.iter() {
-            written = strongest(written, self.attributes.write(path.clone(), value.clone(), version));
+            written = strongest(written, self.attributes.write(path, value.clone(), version));
         }
         written
     }

@@ -66,15 +66,15 @@ pub struct Registers(BTreeMap<AttributePath, Register<Value>>);
 
 impl Registers {
     /// Last-writer-wins at `path`.
-    pub(super) fn write(&mut self, path: AttributePath, value: Value, version: &Version) -> Written {
-        let before = self.view(&path);
-        let newer = self.0.get(&path).is_none_or(|held| held.version <= *version);
+    pub(super) fn write(&mut self, path: &AttributePath, value: Value, version: &Version) -> Written {
+        let before = self.view(path);
+        let newer = self.0.get(path).is_none_or(|held| held.version <= *version);
         if newer {
             self.0.insert(path.clone(), Register { value, version: version.clone() });
         }
-        if self.view(&path) != before {
+        if self.view(path) != before {
             Written::Changed
-        } else if newer && !self.hidden(&path) {
+        } else if newer && !self.hidden(path) {
             Written::Same
         } else {
             Written::Older

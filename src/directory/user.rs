@@ -50,13 +50,13 @@ impl User {
     pub(super) fn upsert(&mut self, attributes: &Attributes, version: &Version) -> Written {
         let mut written = Register::write(&mut self.existence, Existence::Present, version);
         for (path, value) in attributes.iter() {
-            written = strongest(written, self.attributes.write(path.clone(), value.clone(), version));
+            written = strongest(written, self.attributes.write(path, value.clone(), version));
         }
         written
     }
 
     pub(super) fn deactivate(&mut self, version: &Version) -> Written {
-        self.attributes.write(AttributePath::new(Self::ACTIVE), Value::Bool(false), version)
+        self.attributes.write(&AttributePath::new(Self::ACTIVE), Value::Bool(false), version)
     }
 
     pub(super) fn delete(&mut self, version: &Version) -> Written {

@@ -253,6 +253,8 @@ pub struct GroupRules {
     pub external_id_unique: bool,
     /// Answers carry `members`.
     pub members_returned: bool,
+    /// Members carry `display`. The RFC's own schema of a group (RFC 7643 section 8.7.1) does not have it.
+    pub members_display: bool,
     /// The most members that one PATCH may add and remove.
     pub members_max: Option<Cap>,
     /// A `replace` of the whole `members` attribute is allowed.
@@ -275,6 +277,7 @@ impl Default for GroupRules {
             display_name_unique: false,
             external_id_unique: false,
             members_returned: true,
+            members_display: false,
             members_max: None,
             members_replace: true,
             unknown_member: UnknownMember::InvalidValue,

@@ -8,8 +8,6 @@ mod group;
 mod user;
 
 use crate::scim::path::AttributePath;
-use crate::scim::resource::get_in;
-use serde_json::{Map, Value};
 
 /// One attribute or sub-attribute.
 #[derive(Debug)]
@@ -249,11 +247,6 @@ impl SchemaRules {
             None => self.top_level(&path.whole()).map(|found| (None, found)),
         }
     }
-}
-
-/// Whether `object` holds this attribute, in any case, with a value other than null.
-pub fn is_set(object: &Map<String, Value>, attribute: &Attribute) -> bool {
-    get_in(object, attribute.name).is_some_and(|value| !value.is_null())
 }
 
 #[cfg(test)]

@@ -8,7 +8,10 @@
 //! Work is one row per (target, resource), never one per event.
 
 mod admin;
+#[doc(hidden)]
+pub mod conformance;
 mod intake;
+pub mod sqlite;
 mod work;
 
 use async_trait::async_trait;
@@ -24,7 +27,7 @@ pub use work::{
 };
 
 use crate::clock::Timestamp;
-use crate::directory::{DirectoryName, ResourceKey};
+use crate::directory::{DirectoryName, ExternalId, Kind, ResourceKey};
 
 /// Durable memory. Every method is one transaction; what it has answered survives power loss.
 #[async_trait]
@@ -84,6 +87,14 @@ pub trait Store: Send + Sync + 'static {
         key: &ResourceKey,
         members: usize,
     ) -> Result<Option<Dossier>, StoreError>;
+
+    /// Which resource of ours is linked to a vendor's id.
+    async fn holder_of(
+        &self,
+        target: &str,
+        kind: Kind,
+        vendor_id: &str,
+    ) -> Result<Option<ExternalId>, StoreError>;
 
     /// Makes durable that a call which must not be repeated blindly is about to be sent.
     async fn intend(&self, tenure: &Tenure, key: &ResourceKey, intent: &Intent) -> Result<(), StoreError>;

@@ -316,7 +316,7 @@ pub struct LedgerEntry {
     /// The HTTP status; `None` without an answer.
     pub status: Option<u16>,
     /// `applied`, `already_in_place`, `found`, `not_found`, `stale`, `conflict`, `refused`, `throttled`,
-    /// `transient`, `unknown`, `target_fault`, `out_of_scope`, `waiting`, `parked`, `discarded`.
+    /// `transient`, `not_sent`, `unknown`, `target_fault`, `out_of_scope`, `waiting`, `parked`, `discarded`.
     pub result: &'static str,
     /// The version sent as If-Match.
     pub etag_before: Option<String>,
@@ -326,6 +326,28 @@ pub struct LedgerEntry {
     pub elapsed_us: Option<u64>,
     /// The vendor's reason, without attribute values; at most 500 characters.
     pub detail: Option<String>,
+}
+
+impl LedgerEntry {
+    /// A decision that took no call.
+    pub fn without_call(
+        at: Timestamp,
+        operation: &'static str,
+        result: &'static str,
+        detail: Option<String>,
+    ) -> Self {
+        Self {
+            at,
+            operation,
+            call: None,
+            status: None,
+            result,
+            etag_before: None,
+            etag_after: None,
+            elapsed_us: None,
+            detail,
+        }
+    }
 }
 
 /// What a commit did.

@@ -1,0 +1,27 @@
+//! From what an operator wrote to how each target is worked on.
+
+use std::time::Duration;
+
+use crate::config::{OnDelete as ConfiguredOnDelete, TargetConfig};
+use crate::sync;
+use crate::sync::policy::{OnDelete, Policy};
+
+/// Longest wait for a notification before the store is asked.
+pub(super) const POLL_INTERVAL: Duration = Duration::from_secs(1);
+/// How long what the vendor does not know is left alone before another look.
+const RECHECK_AFTER: Duration = Duration::from_mins(10);
+
+/// How a target is worked on.
+pub(super) fn sync(config: &TargetConfig) -> sync::Settings {
+    let on_delete = match config.on_delete {
+        ConfiguredOnDelete::Deactivate => OnDelete::Deactivate,
+        ConfiguredOnDelete::Delete => OnDelete::Delete,
+    };
+    sync::Settings {
+        target: config.connection.name.clone(),
+        policy: Policy::new(&config.connection.profile, on_delete, config.create_inactive),
+        attempts_max: config.max_attempts.get(),
+        poll_interval: POLL_INTERVAL,
+        recheck_after: RECHECK_AFTER,
+    }
+}

@@ -1,0 +1,100 @@
+//! The command line: parses it, starts the log, and hands over to one file a command.
+
+mod check;
+mod configuration;
+mod demo;
+mod openapi;
+mod send;
+mod serve;
+
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand, ValueEnum};
+
+use crate::telemetry;
+use crate::telemetry::logs::{self, DEFAULT_FILTER, Format};
+
+/// What a command exits with when what it was given is wrong.
+const EXIT_USAGE: u8 = 2;
+
+/// Turns identity providers' signed change webhooks into converged SCIM 2.0 directories.
+#[derive(Debug, Parser)]
+#[command(name = "scim-relay", version)]
+pub struct Cli {
+    /// How log lines look
+    #[arg(long, global = true, value_enum, default_value = "human", env = "SCIM_RELAY_LOG_FORMAT")]
+    log_format: LogFormat,
+    /// What is logged: a level, overall or by module
+    #[arg(long, global = true, value_name = "FILTER", default_value = DEFAULT_FILTER, env = "SCIM_RELAY_LOG")]
+    log: String,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum LogFormat {
+    Human,
+    Json,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the service
+    Serve(serve::Arguments),
+    /// Show the relay at work: sandbox vendors, a company's changes, and a proof; nothing to configure
+    Demo(demo::Arguments),
+    /// Validate a configuration and print every problem at once
+    Check(check::Arguments),
+    /// Sign events from a file and post them to a running relay
+    Send(send::Arguments),
+    /// Print the `OpenAPI` document of the HTTP API
+    Openapi,
+}
+
+/// Runs the command that the process was started with.
+pub fn run() -> ExitCode {
+    let cli = Cli::parse();
+    let format = match cli.log_format {
+        LogFormat::Human => Format::Human,
+        LogFormat::Json => Format::Json,
+    };
+    if let Err(error) = logs::install(format, &cli.log) {
+        return fail(&format!("failed to {}", telemetry::chain(&error)), EXIT_USAGE);
+    }
+    match cli.command {
+        Command::Serve(arguments) => serve::run(&arguments),
+        Command::Demo(arguments) => demo::run(&arguments),
+        Command::Check(arguments) => check::run(&arguments),
+        Command::Send(arguments) => send::run(&arguments),
+        Command::Openapi => openapi::run(),
+    }
+}
+
+/// Says on standard error why the command ends, and ends it.
+fn fail(message: &str, code: u8) -> ExitCode {
+    // Nobody is left to tell when standard error is closed.
+    let _ = writeln!(io::stderr().lock(), "scim-relay: {message}");
+    ExitCode::from(code)
+}
+
+/// A reader that closed the pipe has seen enough; that is no failure.
+fn printed(result: io::Result<()>, code: ExitCode) -> ExitCode {
+    match result {
+        Ok(()) => code,
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => code,
+        Err(error) => fail(&format!("failed to write the output: {error}"), 1),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+}

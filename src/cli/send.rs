@@ -1,0 +1,138 @@
+//! `scim-relay send`: signs events from a file and posts them, as a sender would.
+
+mod delivery;
+mod documents;
+
+use std::fs::File;
+use std::io::{self, BufReader, Read, Write};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::process::ExitCode;
+
+use clap::Args;
+use url::Url;
+
+use self::delivery::{Answer, Sender};
+use self::documents::bodies;
+use super::configuration::ConfigArgument;
+use super::{EXIT_USAGE, fail};
+use crate::config::Config;
+use crate::telemetry::chain;
+
+/// Arguments of `send`.
+#[derive(Debug, Args)]
+pub struct Arguments {
+    #[command(flatten)]
+    config: ConfigArgument,
+    /// The source to send as, by its name in the configuration
+    #[arg(long, value_name = "NAME")]
+    source: String,
+    /// The relay's address, where it is not the configuration's `server.listen`
+    #[arg(long, value_name = "URL")]
+    url: Option<Url>,
+    /// JSON events or changes, one or many, one a line or not; `-` is standard input
+    file: String,
+}
+
+/// Posts every event, in the order of the file. Exits with 1 when one was refused.
+pub fn run(arguments: &Arguments) -> ExitCode {
+    let config = match arguments.config.load_or_report() {
+        Ok(config) => config,
+        Err(code) => return code,
+    };
+    let sender = match sender(arguments, &config) {
+        Ok(sender) => sender,
+        Err(message) => return fail(&message, EXIT_USAGE),
+    };
+    let input: Box<dyn Read> = match open(&arguments.file) {
+        Ok(input) => input,
+        Err(error) => return fail(&format!("failed to read {}: {error}", arguments.file), EXIT_USAGE),
+    };
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return fail(&format!("failed to start the runtime: {error}"), 1),
+    };
+    match send_all(&runtime, &sender, input) {
+        Ok(tally) if tally.refused == 0 => ExitCode::SUCCESS,
+        Ok(_) => ExitCode::FAILURE,
+        Err(message) => fail(&message, 1),
+    }
+}
+
+fn sender(arguments: &Arguments, config: &Config) -> Result<Sender, String> {
+    let name = &arguments.source;
+    let Some(source) = config.sources.get(name) else {
+        let known: Vec<&str> = config.sources.keys().map(String::as_str).collect();
+        return Err(format!("no source is named `{name}`; the configuration has: {}", known.join(", ")));
+    };
+    let secret = source.secrets.first().expect("a source has at least one secret");
+    let (base, direct) = match &arguments.url {
+        Some(url) => (url.clone(), false),
+        None => (own_address(config.server.listen)?, true),
+    };
+    Sender::new(&base, name, secret.clone(), direct).map_err(|error| format!("failed to {}", chain(&error)))
+}
+
+/// Where the relay is reached from this machine.
+fn own_address(listen: SocketAddr) -> Result<Url, String> {
+    if listen.port() == 0 {
+        return Err("`server.listen` leaves the port open; say where the relay is with --url".to_owned());
+    }
+    let host = match listen.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
+        IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),
+        ip @ (IpAddr::V4(_) | IpAddr::V6(_)) => ip,
+    };
+    let address = SocketAddr::new(host, listen.port());
+    Ok(Url::parse(&format!("http://{address}")).expect("a socket address makes a URL"))
+}
+
+fn open(file: &str) -> io::Result<Box<dyn Read>> {
+    if file == "-" { Ok(Box::new(io::stdin().lock())) } else { Ok(Box::new(File::open(file)?)) }
+}
+
+#[derive(Default)]
+struct Tally {
+    accepted: usize,
+    duplicate: usize,
+    refused: usize,
+}
+
+fn send_all(runtime: &tokio::runtime::Runtime, sender: &Sender, input: impl Read) -> Result<Tally, String> {
+    let mut tally = Tally::default();
+    let mut out = io::stdout().lock();
+    for (number, body) in bodies(BufReader::new(input)).enumerate() {
+        let body = body.map_err(|error| format!("failed to read event {}: {error}", number + 1))?;
+        let id = format!("evt_{}", uuid::Uuid::now_v7().simple());
+        let answer = runtime
+            .block_on(sender.deliver(&id, body))
+            .map_err(|error| format!("failed to {}", chain(&error)))?;
+        // Sending goes on when nobody reads along any more.
+        let _ = writeln!(out, "{id}  {answer}");
+        match answer {
+            Answer::Accepted { .. } => tally.accepted += 1,
+            Answer::Duplicate => tally.duplicate += 1,
+            Answer::Refused { .. } => tally.refused += 1,
+        }
+    }
+    let Tally { accepted, duplicate, refused } = &tally;
+    let _ = writeln!(out, "{accepted} accepted, {duplicate} duplicate, {refused} refused");
+    Ok(tally)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_that_is_every_address_is_reached_on_the_machine_itself() {
+        let cases = [
+            ("0.0.0.0:8080", "http://127.0.0.1:8080/"),
+            ("[::]:8080", "http://[::1]:8080/"),
+            ("192.0.2.1:80", "http://192.0.2.1/"),
+        ];
+        for (listen, url) in cases {
+            assert_eq!(own_address(listen.parse().unwrap()).unwrap().as_str(), url);
+        }
+        assert!(own_address("127.0.0.1:0".parse().unwrap()).is_err());
+    }
+}

@@ -1,0 +1,135 @@
+//! `[targets.NAME]`: one vendor's directory, how to reach it, and how far the relay may go there.
+
+mod auth;
+mod later;
+mod limits;
+mod profile;
+
+use std::num::NonZeroU32;
+use std::time::Duration;
+
+use url::Url;
+
+use super::problem::Problem;
+use super::reader::Section;
+use super::source::DEFAULT_DIRECTORY;
+use crate::target;
+
+/// Tries of one item before it is parked, where none are configured.
+const MAX_ATTEMPTS: NonZeroU32 = NonZeroU32::new(10).expect("10 is over zero");
+/// Most tries of one item that may be set.
+const MAX_ATTEMPTS_MAX: NonZeroU32 = NonZeroU32::new(1_000).expect("1000 is over zero");
+/// A vendor that has not answered by then will not.
+const TIMEOUT_MAX: Duration = Duration::from_mins(10);
+const TIMEOUT_MIN: Duration = Duration::from_millis(100);
+
+/// One vendor's directory, and what is decided about it.
+#[derive(Clone, Debug)]
+pub struct TargetConfig {
+    /// How it is reached: profile, address, credentials, limits.
+    pub connection: target::Settings,
+    /// The directory that it follows.
+    pub directory: String,
+    /// What becomes of a user that is deleted or leaves.
+    pub on_delete: OnDelete,
+    /// Who else may put members into groups.
+    pub members: MemberPolicy,
+    /// Whether a user that is inactive and unknown to the vendor is created there.
+    pub create_inactive: bool,
+    /// Tries of one item before it is parked.
+    pub max_attempts: NonZeroU32,
+}
+
+/// What becomes of a user that is deleted or leaves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnDelete {
+    /// It stays, inactive.
+    Deactivate,
+    /// It is deleted.
+    Delete,
+}
+
+/// Who else may put members into groups.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MemberPolicy {
+    /// Members that the directory does not know of stay.
+    Additive,
+    /// A group has exactly the directory's members.
+    Authoritative,
+}
+
+/// Reads one target.
+pub fn read(name: &str, mut section: Section<'_>) -> Option<TargetConfig> {
+    let connection = connection(name, &mut section);
+    let directory = section.name("directory").unwrap_or_else(|| DEFAULT_DIRECTORY.to_owned());
+    let on_delete =
+        section.choice("on_delete", &[("deactivate", OnDelete::Deactivate), ("delete", OnDelete::Delete)]);
+    let members = members(&mut section);
+    let create_inactive = section.boolean("create_inactive");
+    let max_attempts = section.positive("max_attempts", MAX_ATTEMPTS_MAX);
+    later::refuse(&mut section);
+    section.finish();
+    Some(TargetConfig {
+        connection: connection?,
+        directory,
+        on_delete: on_delete.unwrap_or(OnDelete::Deactivate),
+        members: members.unwrap_or(MemberPolicy::Additive),
+        create_inactive: create_inactive.unwrap_or(true),
+        max_attempts: max_attempts.unwrap_or(MAX_ATTEMPTS),
+    })
+}
+
+fn connection(name: &str, section: &mut Section<'_>) -> Option<target::Settings> {
+    let profile = profile::read(section);
+    let base_url = base_url(section);
+    let auth = auth::read(section, profile.as_ref().map(|profile| &profile.auth));
+    let limits = section.section("limits").map(limits::read).unwrap_or_default();
+    let timeout = section.duration("timeout", TIMEOUT_MIN..=TIMEOUT_MAX);
+    let settings = target::Settings::new(name, base_url?, auth?, profile?);
+    Some(target::Settings {
+        limits: settings.limits.clone().with(&limits),
+        timeout: timeout.unwrap_or(settings.timeout),
+        ..settings
+    })
+}
+
+fn members(section: &mut Section<'_>) -> Option<MemberPolicy> {
+    let choices = [("additive", MemberPolicy::Additive), ("authoritative", MemberPolicy::Authoritative)];
+    let policy = section.choice("members", &choices)?;
+    if policy == MemberPolicy::Authoritative {
+        section.add(Problem::warning(
+            section.path_of("members"),
+            "\"authoritative\" is not supported by this version: members that others added stay",
+            "write \"additive\", or remove such members by hand",
+        ));
+    }
+    Some(policy)
+}
+
+fn base_url(section: &mut Section<'_>) -> Option<Url> {
+    let url = section.url("base_url");
+    let url =
+        section.require("base_url", url, "write the vendor's SCIM address, as its documents give it")?;
+    warn_of_plain_http(section, "base_url", &url);
+    Some(url)
+}
+
+/// Tokens and personal data in the clear; on the machine itself that harms nobody.
+fn warn_of_plain_http(section: &Section<'_>, key: &str, url: &Url) {
+    let loopback = match url.host() {
+        Some(url::Host::Domain(name)) => name == "localhost",
+        Some(url::Host::Ipv4(address)) => address.is_loopback(),
+        Some(url::Host::Ipv6(address)) => address.is_loopback(),
+        None => false,
+    };
+    if url.scheme() == "http" && !loopback {
+        section.add(
+            Problem::warning(
+                section.path_of(key),
+                "is plain HTTP: tokens and personal data travel in the clear",
+                "write https://",
+            )
+            .with_value(url),
+        );
+    }
+}

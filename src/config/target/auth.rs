@@ -1,0 +1,63 @@
+//! `auth` of a target: what every call to the vendor bears.
+
+use std::time::Duration;
+
+use super::warn_of_plain_http;
+use crate::config::reader::Section;
+use crate::target::profile::{AuthHints, CredentialStyle};
+use crate::target::{Auth, OAuth2};
+
+/// Longest time before its end at which a token may be replaced.
+const MARGIN_MAX: Duration = Duration::from_hours(1);
+
+#[derive(Clone, Copy)]
+enum Kind {
+    Bearer,
+    OAuth2,
+}
+
+/// Reads `auth` of a target. `hints` are the profile's, where there is a profile: they hold for what is
+/// not configured.
+pub fn read(target: &mut Section<'_>, hints: Option<&AuthHints>) -> Option<Auth> {
+    let remedy = "write auth = { type = \"bearer\", token = \"env:NAME\" } or type = \"oauth2\"";
+    let section = target.section("auth");
+    let mut section = target.require("auth", section, remedy)?;
+    let kind = section.choice("type", &[("bearer", Kind::Bearer), ("oauth2", Kind::OAuth2)]);
+    match section.require("type", kind, "write type = \"bearer\" or type = \"oauth2\"")? {
+        Kind::Bearer => bearer(section),
+        Kind::OAuth2 => oauth2(section, hints),
+    }
+}
+
+fn bearer(mut section: Section<'_>) -> Option<Auth> {
+    let token = section.secret("token");
+    let token = section.require("token", token, "write token = \"env:NAME\"");
+    section.finish();
+    Some(Auth::Bearer { token: token? })
+}
+
+fn oauth2(mut section: Section<'_>, hints: Option<&AuthHints>) -> Option<Auth> {
+    let token_url = section.url("token_url");
+    let token_url = section.require("token_url", token_url, "write the address that issues tokens");
+    if let Some(url) = &token_url {
+        warn_of_plain_http(&section, "token_url", url);
+    }
+    let client_id = section.reference("client_id");
+    let client_id = section.require("client_id", client_id, "write client_id = \"env:NAME\"");
+    let client_secret = section.secret("client_secret");
+    let client_secret = section.require("client_secret", client_secret, "write client_secret = \"env:NAME\"");
+    let scopes = section.texts("scopes").unwrap_or_default();
+    let client_auth =
+        section.choice("client_auth", &[("basic", CredentialStyle::Basic), ("body", CredentialStyle::Body)]);
+    let refresh_margin = section.duration("refresh_margin", Duration::ZERO..=MARGIN_MAX);
+    section.finish();
+    let hints = hints.cloned().unwrap_or_default();
+    Some(Auth::OAuth2(OAuth2 {
+        token_url: token_url?,
+        client_id: client_id?,
+        client_secret: client_secret?,
+        scopes,
+        style: client_auth.unwrap_or(hints.style),
+        expiry_margin: refresh_margin.unwrap_or(hints.expiry_margin),
+    }))
+}

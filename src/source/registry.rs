@@ -1,0 +1,122 @@
+//! The configured sources, by name.
+
+use std::collections::BTreeMap;
+
+use super::signature::SecretError;
+use super::{Settings, Source, formats};
+use crate::directory::Change;
+use crate::store::EventReader;
+
+/// Every configured source.
+pub struct Sources(BTreeMap<String, Registered>);
+
+/// A source, and how it is configured.
+pub struct Registered {
+    /// As configured.
+    pub settings: Settings,
+    /// What understands its sender.
+    pub source: Box<dyn Source>,
+}
+
+/// Why sources cannot be set up as configured.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SettingsError {
+    /// Two have one name.
+    #[error("two sources are named {name}")]
+    NameTaken {
+        /// The name.
+        name: String,
+    },
+    /// The secrets of one verify nothing.
+    #[error("source {name} cannot verify anything")]
+    Secret {
+        /// The source's name.
+        name: String,
+        /// What is wrong with them.
+        #[source]
+        source: SecretError,
+    },
+}
+
+impl Sources {
+    /// Sets up each source.
+    pub fn open(settings: impl IntoIterator<Item = Settings>) -> Result<Self, SettingsError> {
+        let mut sources = BTreeMap::new();
+        for settings in settings {
+            let name = settings.name.clone();
+            let source = formats::open(&settings)
+                .map_err(|source| SettingsError::Secret { name: name.clone(), source })?;
+            if sources.insert(name.clone(), Registered { settings, source }).is_some() {
+                return Err(SettingsError::NameTaken { name });
+            }
+        }
+        Ok(Self(sources))
+    }
+
+    /// The source of that name.
+    pub fn get(&self, name: &str) -> Option<&Registered> {
+        self.0.get(name)
+    }
+
+    /// Every source, by name.
+    pub fn iter(&self) -> impl Iterator<Item = &Registered> {
+        self.0.values()
+    }
+}
+
+impl EventReader for Sources {
+    fn read(&self, source: &str, body: &[u8]) -> Result<Vec<Change>, String> {
+        let registered = self.get(source).ok_or_else(|| format!("no source {source} is configured"))?;
+        registered.source.changes(body).map_err(|malformed| malformed.to_string())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use secrecy::SecretString;
+
+    use super::super::Kind;
+    use super::*;
+
+    fn settings(name: &str, secrets: &[&str]) -> Settings {
+        Settings {
+            name: name.to_owned(),
+            kind: Kind::Native,
+            directory: "corp".to_owned(),
+            secrets: secrets.iter().copied().map(SecretString::from).collect(),
+            intake_limit: None,
+            body_bytes_max: 1024,
+        }
+    }
+
+    #[test]
+    fn a_stored_body_is_read_by_the_source_that_took_it() {
+        let sources = Sources::open([settings("hr", &["secret"])]).unwrap();
+        let body = br#"{"changes":[{"op":"user.delete","id":"u-1"}]}"#;
+        assert_eq!(sources.read("hr", body).unwrap().len(), 1);
+        assert!(sources.read("hr", b"{}").unwrap_err().contains("/changes"));
+        assert!(sources.read("gone", body).unwrap_err().contains("gone"));
+    }
+
+    #[test]
+    fn a_source_that_could_verify_nothing_or_everything_is_refused() {
+        for (secrets, expected) in [
+            (&[][..], SecretError::None),
+            (&["secret", ""], SecretError::Empty),
+            (&["whsec_"], SecretError::Empty),
+        ] {
+            let error = Sources::open([settings("hr", secrets)]).err();
+            assert_eq!(
+                error,
+                Some(SettingsError::Secret { name: "hr".to_owned(), source: expected }),
+                "{secrets:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn two_sources_of_one_name_are_refused() {
+        let error = Sources::open([settings("hr", &["a"]), settings("hr", &["b"])]).err();
+        assert_eq!(error, Some(SettingsError::NameTaken { name: "hr".to_owned() }));
+    }
+}

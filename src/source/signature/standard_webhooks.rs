@@ -1,0 +1,350 @@
+//! Standard Webhooks, symmetric (`v1`): HMAC-SHA256 over `id.timestamp.body`, in Base64.
+//!
+//! Headers `webhook-id`, `webhook-timestamp` (Unix seconds) and `webhook-signature`, which holds one
+//! or more entries `version,signature`, separated by spaces; the sender adds entries while it
+//! rotates its key. Entries of other versions are skipped.
+//! Specification: <https://github.com/standard-webhooks/standard-webhooks>.
+//!
+//! The dots do not make the signed text unambiguous: an id that ends in a number could be read as id
+//! and timestamp. The body that such a reading leaves starts with digits and a dot, and so is
+//! neither a JSON object nor an array.
+
+use base64::Engine;
+use base64::alphabet;
+use base64::engine::DecodePaddingMode;
+use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig, STANDARD};
+use hmac::{Hmac, KeyInit, Mac};
+use http::HeaderMap;
+use secrecy::{ExposeSecret, SecretSlice, SecretString};
+use sha2::Sha256;
+use subtle::{Choice, ConstantTimeEq};
+
+use super::SecretError;
+use crate::clock::Timestamp;
+use crate::source::{Refusal, Verified};
+
+/// Header with the sender's id of the event.
+pub const ID_HEADER: &str = "webhook-id";
+/// Header with the time of signing, in Unix seconds.
+pub const TIMESTAMP_HEADER: &str = "webhook-timestamp";
+/// Header with the signatures.
+pub const SIGNATURE_HEADER: &str = "webhook-signature";
+
+/// How far the time of signing may lie from now, either way, in seconds.
+pub const TOLERANCE_SECONDS: i64 = 300;
+
+const SIGNATURE_HEADER_BYTES_MAX: usize = 4096;
+const SIGNATURES_MAX: usize = 32;
+const SECRET_PREFIX: &str = "whsec_";
+
+/// Some senders hand out secrets without padding.
+const SECRET_BASE64: GeneralPurpose = GeneralPurpose::new(
+    &alphabet::STANDARD,
+    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
+);
+
+/// Verifies with any of several keys.
+pub struct StandardWebhooks {
+    keys: Vec<SecretSlice<u8>>,
+}
+
+impl StandardWebhooks {
+    /// With the keys of these secrets, see [`sign`] for their forms.
+    pub fn new(secrets: &[SecretString]) -> Result<Self, SecretError> {
+        let keys: Vec<_> = secrets.iter().map(key_of).collect();
+        if keys.is_empty() {
+            return Err(SecretError::None);
+        }
+        if keys.iter().any(|key| key.expose_secret().is_empty()) {
+            return Err(SecretError::Empty);
+        }
+        Ok(Self { keys })
+    }
+
+    /// Whether one of the keys signed this body, not long before or after `now`.
+    pub fn verify(&self, headers: &HeaderMap, body: &[u8], now: Timestamp) -> Result<Verified, Refusal> {
+        let id = only(headers, ID_HEADER, Verified::EVENT_ID_BYTES_MAX)?;
+        let timestamp = only(headers, TIMESTAMP_HEADER, 12)?;
+        let signatures = only(headers, SIGNATURE_HEADER, SIGNATURE_HEADER_BYTES_MAX)?;
+        let verified = Verified::new(id)?;
+
+        let seconds = now.as_seconds().saturating_sub(unix_seconds(timestamp)?);
+        if seconds.saturating_abs() > TOLERANCE_SECONDS {
+            return Err(Refusal::Untimely { seconds });
+        }
+        if self.any_matches(id, timestamp, body, &entries(signatures)) {
+            Ok(verified)
+        } else {
+            Err(Refusal::Mismatch)
+        }
+    }
+
+    /// Compares every key with every signature, so that the time taken tells neither which key nor
+    /// which signature matched.
+    fn any_matches(&self, id: &str, timestamp: &str, body: &[u8], signatures: &[[u8; 32]]) -> bool {
+        let mut found = Choice::from(0);
+        for key in &self.keys {
+            let expected = mac(key, id, timestamp, body);
+            for signature in signatures {
+                found |= expected.ct_eq(signature);
+            }
+        }
+        found.into()
+    }
+}
+
+/// The value of `webhook-signature` for an event that is signed at `at`, for those who send.
+///
+/// The secret is `whsec_` and Base64, or any other text, which is taken as its bytes.
+pub fn sign(secret: &SecretString, id: &str, at: Timestamp, body: &[u8]) -> String {
+    let mac = mac(&key_of(secret), id, &at.as_seconds().to_string(), body);
+    format!("v1,{}", STANDARD.encode(mac))
+}
+
+fn key_of(secret: &SecretString) -> SecretSlice<u8> {
+    let text = secret.expose_secret();
+    let decoded = text.strip_prefix(SECRET_PREFIX).and_then(|encoded| SECRET_BASE64.decode(encoded).ok());
+    decoded.unwrap_or_else(|| text.as_bytes().to_vec()).into()
+}
+
+fn mac(key: &SecretSlice<u8>, id: &str, timestamp: &str, body: &[u8]) -> [u8; 32] {
+    let mut mac =
+        Hmac::<Sha256>::new_from_slice(key.expose_secret()).expect("HMAC takes keys of every length");
+    for part in [id.as_bytes(), b".", timestamp.as_bytes(), b".", body] {
+        mac.update(part);
+    }
+    mac.finalize().into_bytes().into()
+}
+
+/// The header's value, if it is there once, and neither empty nor longer than `bytes_max`.
+fn only<'a>(headers: &'a HeaderMap, header: &'static str, bytes_max: usize) -> Result<&'a str, Refusal> {
+    let mut values = headers.get_all(header).iter();
+    match (values.next(), values.next()) {
+        (Some(value), None) if !value.is_empty() && value.len() <= bytes_max => {
+            value.to_str().map_err(|_| Refusal::Unreadable { header })
+        }
+        _ => Err(Refusal::Unreadable { header }),
+    }
+}
+
+fn unix_seconds(text: &str) -> Result<i64, Refusal> {
+    let unreadable = Refusal::Unreadable { header: TIMESTAMP_HEADER };
+    // `parse` would take a sign, too.
+    if text.bytes().all(|byte| byte.is_ascii_digit()) {
+        text.parse().map_err(|_| unreadable)
+    } else {
+        Err(unreadable)
+    }
+}
+
+/// The signatures of this version that have the right length.
+fn entries(header: &str) -> Vec<[u8; 32]> {
+    header
+        .split(' ')
+        .filter_map(|entry| entry.strip_prefix("v1,"))
+        .take(SIGNATURES_MAX)
+        .filter_map(|encoded| STANDARD.decode(encoded).ok()?.try_into().ok())
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const SECRET: &str = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD";
+    const ID: &str = "msg_27UH4WbU6Z5A5EzD8u03UvzRbpk";
+    const AT: i64 = 1_649_367_553;
+    const BODY: &[u8] = br#"{"email":"test@example.com","username":"test_user"}"#;
+    const SIGNATURE: &str = "v1,tZ1I4/hDygAJgO5TYxiSd6Sd0kDW6hPenDe+bTa3Kkw=";
+
+    fn headers(rows: &[(&'static str, &str)]) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for (name, value) in rows {
+            headers.append(*name, HeaderValue::from_str(value).unwrap());
+        }
+        headers
+    }
+
+    fn signed(id: &str, timestamp: &str, signature: &str) -> HeaderMap {
+        headers(&[(ID_HEADER, id), (TIMESTAMP_HEADER, timestamp), (SIGNATURE_HEADER, signature)])
+    }
+
+    fn verifier(secrets: &[&str]) -> StandardWebhooks {
+        let secrets: Vec<_> = secrets.iter().copied().map(SecretString::from).collect();
+        StandardWebhooks::new(&secrets).unwrap()
+    }
+
+    fn verify(headers: &HeaderMap, body: &[u8], now: i64) -> Result<String, Refusal> {
+        let verified = verifier(&[SECRET]).verify(headers, body, Timestamp::from_seconds(now));
+        verified.map(Verified::into_event_id)
+    }
+
+    #[test]
+    fn published_vectors_are_signed_as_published() {
+        for (secret, id, at, body, expected) in [
+            (SECRET, ID, AT, BODY, SIGNATURE),
+            (
+                "whsec_plJ3nmyCDGBKInavdOK15jsl",
+                "msg_loFOjxBNrRLzqYUf",
+                1_731_705_121,
+                br#"{"event_type":"ping","data":{"success":true}}"#.as_slice(),
+                "v1,rAvfW3dJ/X/qxhsaXPOyyCGmRKsaKWcsNccKXlIktD0=",
+            ),
+        ] {
+            assert_eq!(sign(&secret.into(), id, Timestamp::from_seconds(at), body), expected);
+        }
+        assert_eq!(verify(&signed(ID, &AT.to_string(), SIGNATURE), BODY, AT), Ok(ID.to_owned()));
+    }
+
+    #[test]
+    fn a_secret_without_the_prefix_or_without_base64_is_its_own_bytes() {
+        let keys = |text: &str| key_of(&text.into()).expose_secret().to_vec();
+        assert_eq!(keys("whsec_c2VjcmV0"), b"secret");
+        assert_eq!(keys("whsec_c2VjcmV0cw"), b"secrets");
+        assert_eq!(keys("c2VjcmV0"), b"c2VjcmV0");
+        assert_eq!(keys("whsec_not base64"), b"whsec_not base64");
+        assert_eq!(keys("pässword"), "pässword".as_bytes());
+    }
+
+    #[test]
+    fn a_signature_holds_for_five_minutes_either_way() {
+        let headers = signed(ID, &AT.to_string(), SIGNATURE);
+        for (offset, expected) in [
+            (-301, Err(Refusal::Untimely { seconds: -301 })),
+            (-300, Ok(ID.to_owned())),
+            (300, Ok(ID.to_owned())),
+            (301, Err(Refusal::Untimely { seconds: 301 })),
+        ] {
+            assert_eq!(verify(&headers, BODY, AT + offset), expected, "{offset} s");
+        }
+    }
+
+    #[test]
+    fn each_of_several_secrets_and_signatures_may_match() {
+        let other = sign(&"other".into(), ID, Timestamp::from_seconds(AT), BODY);
+        let now = Timestamp::from_seconds(AT);
+        for (secrets, signatures, expected) in [
+            (vec!["old", SECRET], SIGNATURE.to_owned(), true),
+            (vec![SECRET, "old"], SIGNATURE.to_owned(), true),
+            (vec![SECRET], format!("v1a,bm8= {other} v2,x {SIGNATURE}"), true),
+            (vec!["other", SECRET], other.clone(), true),
+            (vec![SECRET], other.clone(), false),
+            (vec!["old", "older"], format!("{SIGNATURE} {other}"), false),
+        ] {
+            let headers = signed(ID, &AT.to_string(), &signatures);
+            let verified = verifier(&secrets).verify(&headers, BODY, now).is_ok();
+            assert_eq!(verified, expected, "{secrets:?} {signatures}");
+        }
+    }
+
+    #[test]
+    fn every_part_of_what_is_signed_matters() {
+        let timestamp = AT.to_string();
+        for (headers, body) in [
+            (signed(ID, &timestamp, SIGNATURE), &BODY[1..]),
+            (signed(&ID[1..], &timestamp, SIGNATURE), BODY),
+            (signed(ID, &(AT + 1).to_string(), SIGNATURE), BODY),
+            (signed(ID, &format!("0{timestamp}"), SIGNATURE), BODY),
+        ] {
+            assert_eq!(verify(&headers, body, AT), Err(Refusal::Mismatch), "{headers:?}");
+        }
+    }
+
+    #[test]
+    fn other_versions_and_other_lengths_match_nothing() {
+        let bare = SIGNATURE.strip_prefix("v1,").unwrap();
+        let unpadded = SIGNATURE.trim_end_matches('=');
+        let cut = format!("v1,{}", STANDARD.encode(&STANDARD.decode(bare).unwrap()[..31]));
+        for signature in [
+            bare,
+            unpadded,
+            &cut,
+            &format!("v1a,{bare}"),
+            &format!("v2,{bare}"),
+            "v1,",
+            "v1",
+            ",",
+            "v1,====",
+            &format!("V1,{bare}"),
+            &SIGNATURE.replace(',', ""),
+        ] {
+            let headers = signed(ID, &AT.to_string(), signature);
+            assert_eq!(verify(&headers, BODY, AT), Err(Refusal::Mismatch), "{signature}");
+        }
+    }
+
+    #[test]
+    fn a_header_that_is_missing_repeated_empty_or_huge_is_refused() {
+        let timestamp = AT.to_string();
+        let parts = [(ID_HEADER, ID), (TIMESTAMP_HEADER, &timestamp), (SIGNATURE_HEADER, SIGNATURE)];
+        for (index, (header, value)) in parts.into_iter().enumerate() {
+            let unreadable = Err(Refusal::Unreadable { header });
+            let mut rows = parts.to_vec();
+            rows.remove(index);
+            assert_eq!(verify(&headers(&rows), BODY, AT), unreadable, "no {header}");
+            for odd in ["", &"1".repeat(5000), &format!("{value}\t")] {
+                let mut rows = parts.to_vec();
+                rows[index].1 = odd;
+                assert!(verify(&headers(&rows), BODY, AT).is_err(), "{header}: {odd:.20}");
+            }
+            let mut rows = parts.to_vec();
+            rows.push((header, value));
+            assert_eq!(verify(&headers(&rows), BODY, AT), unreadable, "{header} twice");
+        }
+    }
+
+    #[test]
+    fn an_id_is_visible_ascii_of_at_most_256_bytes() {
+        let at = Timestamp::from_seconds(AT);
+        for (id, expected) in [
+            ("e".repeat(256), true),
+            ("a.b:c/d~!".to_owned(), true),
+            ("e".repeat(257), false),
+            ("e 1".to_owned(), false),
+            ("e\u{e9}".to_owned(), false),
+        ] {
+            let mut headers = signed("x", &AT.to_string(), &sign(&SECRET.into(), &id, at, BODY));
+            headers.insert(ID_HEADER, HeaderValue::from_bytes(id.as_bytes()).unwrap());
+            assert_eq!(verify(&headers, BODY, AT).is_ok(), expected, "{id:.20}");
+        }
+    }
+
+    #[test]
+    fn a_timestamp_is_plain_digits() {
+        for odd in ["+1649367553", "-1", " 1649367553", "1649367553.0", "1e9", "0x1", "9999999999999"] {
+            let mut headers = signed(ID, "1", SIGNATURE);
+            headers.insert(TIMESTAMP_HEADER, HeaderValue::from_str(odd).unwrap());
+            assert_eq!(
+                verify(&headers, BODY, AT),
+                Err(Refusal::Unreadable { header: TIMESTAMP_HEADER }),
+                "{odd}"
+            );
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_signed_verifies(secret in "[ -~]{1,40}", id in "[!-~]{1,256}", body: Vec<u8>) {
+            prop_assume!(secret != SECRET_PREFIX);
+            let at = Timestamp::from_seconds(AT);
+            let headers = signed(&id, &AT.to_string(), &sign(&secret.as_str().into(), &id, at, &body));
+            let verified = verifier(&[&secret]).verify(&headers, &body, at);
+            prop_assert_eq!(verified.map(Verified::into_event_id), Ok(id));
+        }
+
+        #[test]
+        fn no_header_and_no_body_panics(
+            id in "[ -~]{0,300}",
+            timestamp in "[ -~]{0,20}",
+            signature in "(v1,)?[ -~]{0,80}",
+            body: Vec<u8>,
+            now: i64,
+        ) {
+            let headers = signed(&id, &timestamp, &signature);
+            prop_assert!(verifier(&["s"]).verify(&headers, &body, Timestamp::from_micros(now)).is_err());
+        }
+    }
+}

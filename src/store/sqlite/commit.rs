@@ -1,0 +1,161 @@
+//! What became of calls, recorded in one transaction.
+
+use rusqlite::{Connection, OptionalExtension, params};
+
+use crate::clock::Timestamp;
+use crate::directory::Kind;
+use crate::store::sqlite::links::{self, Standing};
+use crate::store::sqlite::members::{Noted, Waiter};
+use crate::store::sqlite::rows::{PARKED, PENDING, WAITING};
+use crate::store::sqlite::{ledger, targets, work};
+use crate::store::{Committed, Lane, Outcome, StoreError, Tenure, WorkChange};
+
+/// Records outcomes, if the tenure still holds.
+pub(super) fn commit(
+    conn: &Connection,
+    tenure: &Tenure,
+    outcomes: &[Outcome],
+    now: Timestamp,
+) -> Result<Committed, StoreError> {
+    let directory = targets::check_tenure(conn, tenure)?;
+    let mut committed = Committed::default();
+    for outcome in outcomes {
+        let waiter = Waiter { conn, target: &tenure.target, directory: &directory, key: &outcome.key, now };
+        record(&waiter, outcome, &mut committed)?;
+    }
+    Ok(committed)
+}
+
+fn record(waiter: &Waiter<'_>, outcome: &Outcome, committed: &mut Committed) -> Result<(), StoreError> {
+    let &Waiter { conn, target, directory, key, now } = waiter;
+    let before = links::standing(conn, target, key)?;
+    links::change(conn, target, key, &outcome.link)?;
+    let after = links::standing(conn, target, key)?;
+
+    waiter.end(&outcome.members, before.synced_members, after.synced_members)?;
+    let noted = waiter.wait_for(&outcome.waits_for)?;
+    waiter.park(&outcome.members)?;
+    committed.woken |= noted.sought;
+    if key.kind == Kind::User && after.vendor_id.is_some() && after.vendor_id != before.vendor_id {
+        committed.woken |= work::wake_waiters(conn, target, directory, &key.id, now)?;
+    }
+    change_row(waiter, outcome, noted, &after, committed)?;
+    ledger::append(conn, target, directory, outcome, before.synced_generation)
+}
+
+/// The row before the change.
+struct Held {
+    lane: Lane,
+    since: Timestamp,
+    generation: u64,
+}
+
+fn change_row(
+    waiter: &Waiter<'_>,
+    outcome: &Outcome,
+    noted: Noted,
+    link: &Standing,
+    committed: &mut Committed,
+) -> Result<(), StoreError> {
+    let &Waiter { conn, target, key, now, .. } = waiter;
+    let held = conn
+        .prepare_cached(
+            "SELECT lane, since, generation FROM work WHERE target = ?1 AND kind = ?2 AND id = ?3",
+        )?
+        .query_row(params![target, key.kind, key.id], |row| {
+            Ok(Held { lane: row.get(0)?, since: row.get(1)?, generation: row.get(2)? })
+        })
+        .optional()?;
+    // Discarded, or another directory's by now.
+    let Some(held) = held else { return Ok(()) };
+
+    let moved = held.generation > outcome.generation || noted.ready;
+    let unfinished = outcome.work == WorkChange::Finish
+        && key.kind == Kind::Group
+        && link.vendor_id.is_some()
+        && waiter.has_deltas(link.synced_members)?;
+    let next = if moved || unfinished { &WorkChange::Continue } else { &outcome.work };
+    let row = match next {
+        WorkChange::Finish => {
+            conn.prepare_cached("DELETE FROM work WHERE target = ?1 AND kind = ?2 AND id = ?3")?
+                .execute(params![target, key.kind, key.id])?;
+            committed.converged.push((held.lane, now.since(held.since)));
+            return Ok(());
+        }
+        WorkChange::Continue => {
+            committed.woken = true;
+            NewState { due: now, ..NewState::default() }
+        }
+        WorkChange::Retry { due, attempts, reason, failed_at } => NewState {
+            due: *due,
+            attempts: *attempts,
+            reason: Some(reason),
+            failed_at: *failed_at,
+            ..NewState::default()
+        },
+        WorkChange::Wait { due, reason } => {
+            NewState { state: WAITING, due: *due, reason: Some(reason), ..NewState::default() }
+        }
+        WorkChange::Park { reason } => NewState {
+            state: PARKED,
+            due: now,
+            attempts: 1,
+            reason: Some(reason),
+            failed_at: Some(now),
+            parked_at: Some(now),
+        },
+    };
+    let keep_intent = outcome.ledger.iter().any(|entry| entry.result == "unknown");
+    row.write(waiter, keep_intent)
+}
+
+/// What a row that stays becomes.
+struct NewState<'a> {
+    state: i64,
+    due: Timestamp,
+    attempts: u32,
+    reason: Option<&'a str>,
+    failed_at: Option<Timestamp>,
+    parked_at: Option<Timestamp>,
+}
+
+impl Default for NewState<'_> {
+    fn default() -> Self {
+        Self {
+            state: PENDING,
+            due: Timestamp::default(),
+            attempts: 0,
+            reason: None,
+            failed_at: None,
+            parked_at: None,
+        }
+    }
+}
+
+impl NewState<'_> {
+    /// A call that may have been sent stays noted until something is known of it.
+    fn write(&self, waiter: &Waiter<'_>, keep_intent: bool) -> Result<(), StoreError> {
+        let Waiter { conn, target, key, .. } = waiter;
+        // A parked row counts the failures that led to it.
+        conn.prepare_cached(
+            "UPDATE work
+             SET state = ?4, due = ?5, attempts = CASE ?4 WHEN 2 THEN attempts + ?6 ELSE ?6 END,
+                 reason = ?7, failed_at = ?8, parked_at = ?9,
+                 intent = CASE ?10 WHEN 1 THEN intent END
+             WHERE target = ?1 AND kind = ?2 AND id = ?3",
+        )?
+        .execute(params![
+            target,
+            key.kind,
+            key.id,
+            self.state,
+            self.due,
+            self.attempts,
+            self.reason,
+            self.failed_at,
+            self.parked_at,
+            keep_intent
+        ])?;
+        Ok(())
+    }
+}

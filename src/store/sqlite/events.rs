@@ -1,0 +1,135 @@
+//! What came in, and what became of it.
+
+use std::collections::BTreeMap;
+
+use rusqlite::{Connection, OptionalExtension, Row as SqlRow, params};
+
+use crate::directory::ResourceKey;
+use crate::store::sqlite::rows::{PARKED, PENDING, key_at};
+use crate::store::sqlite::seen::EventDigest;
+use crate::store::{ChangeRecord, EventRecord, EventSummary, Page, StoreError};
+
+/// Without the body, whose length SQLite knows without reading it.
+const SUMMARY: &str = "SELECT e.seq, e.source, e.event_id, e.received_at, length(e.body),
+            EXISTS (SELECT 1 FROM events_unreadable AS u WHERE u.seq = e.seq),
+            e.seq > (SELECT value FROM counters WHERE name = 'projected')
+                AND NOT EXISTS (SELECT 1 FROM events_done_early AS d WHERE d.seq = e.seq)
+            OR EXISTS (SELECT 1 FROM events_ahead AS a WHERE a.rank IN (0, 1) AND a.seq = e.seq)
+     FROM events AS e";
+
+/// One page, newest first.
+pub(super) fn page(conn: &Connection, before: u64, limit: usize) -> Result<Page<EventSummary>, StoreError> {
+    let sql = format!("{SUMMARY} WHERE e.seq < ?1 ORDER BY e.seq DESC LIMIT ?2");
+    let mut statement = conn.prepare_cached(&sql)?;
+    let items = statement.query_map(params![before, limit + 1], summary)?.collect::<Result<_, _>>()?;
+    Ok(super::page(items, limit, |event: &EventSummary| event.sequence.to_string()))
+}
+
+/// One event, by number or by the sender's id.
+pub(super) fn event(conn: &Connection, id: &str) -> Result<Option<EventRecord>, StoreError> {
+    let numbered = match id.parse() {
+        Ok(seq) => summary_of(conn, seq)?,
+        Err(_) => None,
+    };
+    let summary = match numbered {
+        Some(summary) => Some(summary),
+        None => match newest_with_id(conn, id)? {
+            Some(seq) => summary_of(conn, seq)?,
+            None => None,
+        },
+    };
+    let Some(summary) = summary else { return Ok(None) };
+    let changes = changes(conn, summary.sequence)?;
+    Ok(Some(EventRecord { summary, changes }))
+}
+
+fn summary_of(conn: &Connection, seq: u64) -> Result<Option<EventSummary>, StoreError> {
+    let Ok(seq) = i64::try_from(seq) else { return Ok(None) };
+    let sql = format!("{SUMMARY} WHERE e.seq = ?1");
+    Ok(conn.prepare_cached(&sql)?.query_row([seq], summary).optional()?)
+}
+
+fn summary(row: &SqlRow<'_>) -> rusqlite::Result<EventSummary> {
+    let (unreadable, waits): (bool, bool) = (row.get(5)?, row.get(6)?);
+    let state = match (unreadable, waits) {
+        (true, _) => "unreadable",
+        (false, true) => "accepted",
+        (false, false) => "projected",
+    };
+    Ok(EventSummary {
+        sequence: row.get(0)?,
+        source: row.get(1)?,
+        event_id: row.get(2)?,
+        received_at: row.get(3)?,
+        body_bytes: row.get(4)?,
+        state,
+    })
+}
+
+/// Scans the narrow table of digests: ids have no index, and people ask seldom.
+fn newest_with_id(conn: &Connection, id: &str) -> Result<Option<u64>, StoreError> {
+    let mut newest = None;
+    let mut sources = conn.prepare_cached("SELECT name FROM sources")?;
+    let mut rows = sources.query([])?;
+    while let Some(row) = rows.next()? {
+        let digest = EventDigest::of(&row.get::<_, String>(0)?, id);
+        let seq: Option<u64> = conn
+            .prepare_cached("SELECT max(seq) FROM event_ids WHERE id = ?1")?
+            .query_row([digest.to_bytes()], |row| row.get(0))?;
+        newest = newest.max(seq);
+    }
+    Ok(newest)
+}
+
+fn changes(conn: &Connection, seq: u64) -> Result<Vec<ChangeRecord>, StoreError> {
+    let mut statement = conn.prepare_cached(
+        "SELECT position, kind, id, operation, outcome, generation, directory FROM event_changes
+         WHERE seq = ?1 ORDER BY position",
+    )?;
+    let mut rows = statement.query([seq])?;
+    let mut changes = Vec::new();
+    while let Some(row) = rows.next()? {
+        let (key, generation) = (key_at(row, 1)?, row.get(5)?);
+        let targets = fates(conn, &row.get::<_, String>(6)?, &key, generation)?;
+        changes.push(ChangeRecord {
+            index: row.get(0)?,
+            operation: row.get(3)?,
+            key,
+            outcome: row.get(4)?,
+            generation,
+            targets,
+        });
+    }
+    Ok(changes)
+}
+
+/// What became of a change, per target that follows the directory.
+fn fates(
+    conn: &Connection,
+    directory: &str,
+    key: &ResourceKey,
+    generation: u64,
+) -> Result<BTreeMap<String, (String, Option<String>)>, StoreError> {
+    let mut statement = conn.prepare_cached(
+        "SELECT t.name, w.state, w.reason, coalesce(l.synced_generation >= ?4, 0)
+         FROM targets AS t
+         LEFT JOIN work AS w ON w.target = t.name AND w.kind = ?2 AND w.id = ?3
+         LEFT JOIN links AS l ON l.target = t.name AND l.kind = ?2 AND l.id = ?3
+             AND l.vendor_id IS NOT NULL
+         WHERE t.directory = ?1 AND t.enrolled = 1",
+    )?;
+    let mut rows = statement.query(params![directory, key.kind, key.id, generation])?;
+    let mut fates = BTreeMap::new();
+    while let Some(row) = rows.next()? {
+        let (state, synced): (Option<i64>, bool) = (row.get(1)?, row.get(3)?);
+        let (word, reason) = match state {
+            None => ("applied", None),
+            Some(_) if synced => ("applied", None),
+            Some(PARKED) => ("parked", row.get(2)?),
+            Some(PENDING) => ("pending", row.get(2)?),
+            Some(_) => ("waiting", row.get(2)?),
+        };
+        fates.insert(row.get(0)?, (word.to_owned(), reason));
+    }
+    Ok(fates)
+}

@@ -1,0 +1,136 @@
+//! The record of what was done: appended with each commit, read newest first.
+
+use rusqlite::{Connection, Row as SqlRow, params};
+
+use crate::directory::ResourceKey;
+use crate::store::sqlite::rows::key_at;
+use crate::store::{LedgerEntry, LedgerFilter, LedgerRecord, Outcome, Page, StoreError};
+
+/// Events that one entry names at most.
+const EVENTS_MAX: u32 = 20;
+
+/// Appends the entries of an outcome. `base_generation` is what the vendor had before.
+pub(super) fn append(
+    conn: &Connection,
+    target: &str,
+    directory: &str,
+    outcome: &Outcome,
+    base_generation: u64,
+) -> Result<(), StoreError> {
+    let Outcome { key, generation, ledger, .. } = outcome;
+    for entry in ledger {
+        append_entry(conn, target, directory, key, (base_generation, *generation), entry)?;
+    }
+    Ok(())
+}
+
+/// Appends one entry for the changes after the first generation, up to the second.
+pub(super) fn append_entry(
+    conn: &Connection,
+    target: &str,
+    directory: &str,
+    key: &ResourceKey,
+    (base_generation, generation): (u64, u64),
+    entry: &LedgerEntry,
+) -> Result<(), StoreError> {
+    conn.prepare_cached(
+        "INSERT INTO ledger (at, target, directory, kind, id, generation, base_generation, operation,
+                             call, status, result, etag_before, etag_after, elapsed_us, detail)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)",
+    )?
+    .execute(params![
+        entry.at,
+        target,
+        directory,
+        key.kind,
+        key.id,
+        generation,
+        base_generation,
+        entry.operation,
+        entry.call,
+        entry.status,
+        entry.result,
+        entry.etag_before,
+        entry.etag_after,
+        entry.elapsed_us,
+        entry.detail
+    ])?;
+    Ok(())
+}
+
+/// One page, newest first.
+pub(super) fn page(
+    conn: &Connection,
+    filter: &LedgerFilter,
+    before: u64,
+    limit: usize,
+) -> Result<Page<LedgerRecord>, StoreError> {
+    let LedgerFilter { target, key, result, from, until } = filter;
+    // Named by text, so that the statement is prepared once for each set of filters in use, and the
+    // index of a resource's entries is used where a resource is named.
+    let mut sql = "SELECT seq, at, target, kind, id, generation, operation, call, status, result,
+                          etag_before, etag_after, elapsed_us, detail, directory, base_generation
+                   FROM ledger WHERE seq < ?1
+                     AND (?2 IS NULL OR target = ?2)
+                     AND (?3 IS NULL OR result = ?3)
+                     AND (?4 IS NULL OR at >= ?4) AND (?5 IS NULL OR at < ?5)"
+        .to_owned();
+    if key.is_some() {
+        sql.push_str(" AND kind = ?7 AND id = ?8");
+    }
+    sql.push_str(" ORDER BY seq DESC LIMIT ?6");
+    let mut statement = conn.prepare_cached(&sql)?;
+    let mut rows = match key {
+        Some(key) => {
+            statement.query(params![before, target, result, from, until, limit + 1, key.kind, key.id])?
+        }
+        None => statement.query(params![before, target, result, from, until, limit + 1])?,
+    };
+    let mut items = Vec::new();
+    while let Some(row) = rows.next()? {
+        let record = record(row)?;
+        let events = events(conn, &row.get::<_, String>(14)?, row.get(15)?, &record)?;
+        items.push(LedgerRecord { events, ..record });
+    }
+    Ok(super::page(items, limit, |record| record.sequence.to_string()))
+}
+
+fn record(row: &SqlRow<'_>) -> rusqlite::Result<LedgerRecord> {
+    Ok(LedgerRecord {
+        sequence: row.get(0)?,
+        at: row.get(1)?,
+        target: row.get(2)?,
+        key: key_at(row, 3)?,
+        generation: row.get(5)?,
+        operation: row.get(6)?,
+        call: row.get(7)?,
+        status: row.get(8)?,
+        result: row.get(9)?,
+        etag_before: row.get(10)?,
+        etag_after: row.get(11)?,
+        elapsed_us: row.get(12)?,
+        detail: row.get(13)?,
+        events: Vec::new(),
+    })
+}
+
+/// The sender's ids of the events whose changes the entry was about.
+fn events(
+    conn: &Connection,
+    directory: &str,
+    base_generation: u64,
+    record: &LedgerRecord,
+) -> Result<Vec<String>, StoreError> {
+    let mut statement = conn.prepare_cached(
+        "SELECT DISTINCT e.event_id FROM event_changes AS c JOIN events AS e ON e.seq = c.seq
+         WHERE c.directory = ?1 AND c.kind = ?2 AND c.id = ?3 AND c.generation > ?4 AND c.generation <= ?5
+           AND c.outcome = 'merged'
+         ORDER BY c.generation LIMIT ?6",
+    )?;
+    let LedgerRecord { key, generation, .. } = record;
+    let rows = statement
+        .query_map(params![directory, key.kind, key.id, base_generation, generation, EVENTS_MAX], |row| {
+            row.get(0)
+        })?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}

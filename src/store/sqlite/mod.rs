@@ -1,0 +1,359 @@
+//! The embedded store: one SQLite file, one process, no set-up.
+//!
+//! One thread owns the connection that writes ([`writer`]) and lets all that waits share its next
+//! commit; reads run beside it on committed states ([`readers`]). A commit returns once it is on the
+//! disk. Each other file is one part of [`Store`] as plain functions over a connection.
+//!
+//! Events carry no unique index, since that would double the cost of taking one: known ids are held
+//! in memory ([`seen`]) and rebuilt at start from a narrow table.
+
+mod checkpoint;
+mod commit;
+mod connection;
+mod directory;
+mod events;
+mod inbox;
+mod ledger;
+mod links;
+mod load;
+mod members;
+mod migrate;
+mod parked;
+mod project;
+mod readers;
+mod rows;
+mod seen;
+mod status;
+mod targets;
+mod work;
+mod writer;
+
+#[cfg(test)]
+mod tests;
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use tempfile::TempDir;
+use tokio::sync::Mutex;
+
+use crate::clock::Timestamp;
+use crate::directory::{DirectoryName, ExternalId, Kind, ResourceKey};
+use crate::store::{
+    Appended, Committed, Dossier, EventReader, EventRecord, EventSummary, Intent, Lane, LedgerFilter,
+    LedgerRecord, NewEvent, Outcome, Page, ParkedId, ParkedItem, Projection, Status, Store, StoreError,
+    TargetRecord, TargetState, Tenure, WorkItem,
+};
+use connection::WriteConnection;
+use readers::Readers;
+use writer::Writer;
+
+/// Longest page of a list.
+const PAGE_MAX: usize = 1_000;
+/// Most rows that one call about work answers.
+const ROWS_MAX: usize = 100_000;
+
+/// How a SQLite store behaves.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// How long after its receipt an event's id is remembered. Senders retry for three days at most.
+    pub ids_remembered_for: Duration,
+    /// Connections that read at the same time.
+    pub readers_max: usize,
+    /// Pages of 4 KiB past which the file does not grow; `None` leaves it to the disk.
+    pub pages_max: Option<u32>,
+    /// Lets Tokio's paused clock stand still while the writer works. For tests and demonstrations:
+    /// it costs each write a hop to another thread.
+    pub hold_paused_clock: bool,
+    /// Commits that are to fail.
+    #[cfg(test)]
+    faults: tests::Faults,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            ids_remembered_for: Duration::from_hours(8 * 24),
+            readers_max: 4,
+            pages_max: None,
+            hold_paused_clock: false,
+            #[cfg(test)]
+            faults: tests::Faults::default(),
+        }
+    }
+}
+
+/// A store in one SQLite file. Dropping it finishes what was asked for, and waits for that.
+pub struct SqliteStore {
+    // Fields are dropped in this order: the lock goes when nothing is open any more.
+    readers: Readers,
+    writer: Writer,
+    /// Held while a batch is picked and merged: a second one would only find the same events.
+    projecting: Mutex<()>,
+    _lock: File,
+    _temporary: Option<TempDir>,
+}
+
+impl SqliteStore {
+    /// Opens or creates the file at `path`, brings it up to date, and keeps other relays out.
+    pub fn open(path: impl AsRef<Path>, options: Options) -> Result<Self, StoreError> {
+        Self::open_in(path.as_ref(), options, None)
+    }
+
+    /// Opens a new store that is deleted with its last holder. Usable on Tokio's paused clock.
+    pub fn open_temporary() -> Result<Self, StoreError> {
+        let directory = tempfile::Builder::new()
+            .prefix("scim-relay-")
+            .tempdir()
+            .map_err(|source| StoreError::Unavailable { source: Box::new(source) })?;
+        let options = Options { hold_paused_clock: true, ..Options::default() };
+        let path = directory.path().join("relay.db");
+        Self::open_in(&path, options, Some(directory))
+    }
+
+    /// Finishes what was asked for and closes the file, off the runtime's own threads.
+    pub async fn close(self) {
+        // A panic while closing has been reported where it happened.
+        let _ = tokio::task::spawn_blocking(move || drop(self)).await;
+    }
+
+    fn open_in(path: &Path, options: Options, temporary: Option<TempDir>) -> Result<Self, StoreError> {
+        let lock = connection::lock(path)?;
+        let connection = WriteConnection::open(path, &options)?;
+        migrate::migrate(&connection.conn)?;
+        project::retry_unreadable(&connection.conn)?;
+        let readers = Readers::new(path.to_owned(), options.readers_max);
+        let writer = Writer::start(path.to_owned(), options, connection)?;
+        Ok(Self { readers, writer, projecting: Mutex::new(()), _lock: lock, _temporary: temporary })
+    }
+}
+
+impl Drop for SqliteStore {
+    fn drop(&mut self) {
+        // The last connection to close tidies the log away, and only the writer's can.
+        self.readers.close();
+    }
+}
+
+#[async_trait]
+impl Store for SqliteStore {
+    async fn append(&self, event: NewEvent) -> Result<Appended, StoreError> {
+        self.writer.append(event).await
+    }
+
+    async fn project(&self, reader: &dyn EventReader, limit: usize) -> Result<Projection, StoreError> {
+        let limit = limit.min(ROWS_MAX);
+        let _projecting = self.projecting.lock().await;
+        loop {
+            let picked = self.readers.read(move |conn| project::pick(conn, limit)).await?;
+            if picked.is_empty() {
+                return Ok(Projection::default());
+            }
+            let batch = picked.read(reader).await;
+            // Stale only where an earlier call was given up while the writer had its batch.
+            if let Some(done) = self.writer.write(move |conn| project::apply(conn, &batch)).await? {
+                return Ok(done);
+            }
+        }
+    }
+
+    async fn enrol(&self, target: &str, directory: &DirectoryName, now: Timestamp) -> Result<(), StoreError> {
+        let (target, directory) = (target.to_owned(), directory.clone());
+        self.writer.write(move |conn| targets::enrol(conn, &target, &directory, now)).await
+    }
+
+    async fn retire_all_but(&self, targets: &[String]) -> Result<(), StoreError> {
+        let targets = targets.to_vec();
+        self.writer.write(move |conn| targets::retire_all_but(conn, &targets)).await
+    }
+
+    async fn take(&self, target: &str, holder: &str) -> Result<Tenure, StoreError> {
+        let (target, holder) = (target.to_owned(), holder.to_owned());
+        self.writer.write(move |conn| targets::take(conn, &target, &holder)).await
+    }
+
+    async fn target(&self, target: &str) -> Result<Option<TargetRecord>, StoreError> {
+        let target = target.to_owned();
+        self.readers.read(move |conn| targets::record(conn, &target)).await
+    }
+
+    async fn set_target_state(&self, target: &str, state: &TargetState) -> Result<(), StoreError> {
+        let (target, state) = (target.to_owned(), state.clone());
+        self.writer.write(move |conn| targets::set_state(conn, &target, &state)).await
+    }
+
+    async fn set_target_memory(&self, target: &str, memory: &serde_json::Value) -> Result<(), StoreError> {
+        let (target, memory) = (target.to_owned(), memory.clone());
+        self.writer.write(move |conn| targets::set_memory(conn, &target, &memory)).await
+    }
+
+    async fn due(
+        &self,
+        target: &str,
+        lane: Lane,
+        now: Timestamp,
+        limit: usize,
+    ) -> Result<Vec<WorkItem>, StoreError> {
+        let (target, limit) = (target.to_owned(), limit.min(ROWS_MAX));
+        self.readers.read(move |conn| work::due(conn, &target, lane, now, limit)).await
+    }
+
+    async fn next_due(&self, target: &str, now: Timestamp) -> Result<Option<Timestamp>, StoreError> {
+        let target = target.to_owned();
+        self.readers.read(move |conn| work::next_due(conn, &target, now)).await
+    }
+
+    async fn load(
+        &self,
+        target: &str,
+        key: &ResourceKey,
+        members: usize,
+    ) -> Result<Option<Dossier>, StoreError> {
+        let (target, key, members) = (target.to_owned(), key.clone(), members.min(ROWS_MAX));
+        self.readers.read(move |conn| load::load(conn, &target, &key, members)).await
+    }
+
+    async fn holder_of(
+        &self,
+        target: &str,
+        kind: Kind,
+        vendor_id: &str,
+    ) -> Result<Option<ExternalId>, StoreError> {
+        let (target, vendor_id) = (target.to_owned(), vendor_id.to_owned());
+        self.readers.read(move |conn| links::holder_of(conn, &target, kind, &vendor_id)).await
+    }
+
+    async fn intend(&self, tenure: &Tenure, key: &ResourceKey, intent: &Intent) -> Result<(), StoreError> {
+        let (tenure, key, intent) = (tenure.clone(), key.clone(), intent.clone());
+        self.writer.write(move |conn| targets::intend(conn, &tenure, &key, &intent)).await
+    }
+
+    async fn commit(
+        &self,
+        tenure: &Tenure,
+        outcomes: Vec<Outcome>,
+        now: Timestamp,
+    ) -> Result<Committed, StoreError> {
+        let tenure = tenure.clone();
+        self.writer.write(move |conn| commit::commit(conn, &tenure, &outcomes, now)).await
+    }
+
+    async fn status(&self) -> Result<Status, StoreError> {
+        self.readers.read(status::status).await
+    }
+
+    async fn parked(
+        &self,
+        target: &str,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Page<ParkedItem>, StoreError> {
+        let (target, after, limit) = (target.to_owned(), after.map(str::to_owned), limit.min(PAGE_MAX));
+        self.readers.read(move |conn| parked::page(conn, &target, after.as_deref(), limit)).await
+    }
+
+    async fn retry_parked(&self, target: &str, id: &ParkedId, now: Timestamp) -> Result<bool, StoreError> {
+        let (target, id) = (target.to_owned(), id.clone());
+        self.writer.write(move |conn| parked::retry(conn, &target, &id, now)).await
+    }
+
+    async fn discard_parked(
+        &self,
+        target: &str,
+        id: &ParkedId,
+        actor: &str,
+        now: Timestamp,
+    ) -> Result<bool, StoreError> {
+        let (target, id, actor) = (target.to_owned(), id.clone(), actor.to_owned());
+        self.writer.write(move |conn| parked::discard(conn, &target, &id, &actor, now)).await
+    }
+
+    async fn events(&self, after: Option<&str>, limit: usize) -> Result<Page<EventSummary>, StoreError> {
+        let Some(before) = before(after) else { return Ok(Page { items: Vec::new(), next: None }) };
+        let limit = limit.min(PAGE_MAX);
+        self.readers.read(move |conn| events::page(conn, before, limit)).await
+    }
+
+    async fn event(&self, id: &str) -> Result<Option<EventRecord>, StoreError> {
+        let id = id.to_owned();
+        self.readers.read(move |conn| events::event(conn, &id)).await
+    }
+
+    async fn ledger(
+        &self,
+        filter: &LedgerFilter,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Page<LedgerRecord>, StoreError> {
+        let Some(before) = before(after) else { return Ok(Page { items: Vec::new(), next: None }) };
+        let (filter, limit) = (filter.clone(), limit.min(PAGE_MAX));
+        self.readers.read(move |conn| ledger::page(conn, &filter, before, limit)).await
+    }
+
+    async fn ping(&self) -> Result<(), StoreError> {
+        self.writer
+            .write(|conn| {
+                conn.execute("UPDATE counters SET value = value + 1 WHERE name = 'ping'", [])?;
+                Ok(())
+            })
+            .await
+    }
+}
+
+/// Where a list ordered by falling sequence goes on: below this number. `None` for a cursor that no
+/// page has answered.
+fn before(after: Option<&str>) -> Option<u64> {
+    match after {
+        None => Some(i64::MAX.unsigned_abs()),
+        Some(cursor) => cursor.parse().ok().filter(|sequence| i64::try_from(*sequence).is_ok()),
+    }
+}
+
+/// A page from one item more than it may hold.
+fn page<T>(mut items: Vec<T>, limit: usize, cursor: impl Fn(&T) -> String) -> Page<T> {
+    let more = items.len() > limit;
+    items.truncate(limit);
+    let next = if more { items.last().map(cursor) } else { None };
+    Page { items, next }
+}
+
+/// Why a store was not opened, or has stopped.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum OpenError {
+    /// Two relays on one file would each think that it is alone.
+    #[error("{} is in use by another relay; stop that one, or give this one a file of its own", path.display())]
+    Locked {
+        /// The database.
+        path: PathBuf,
+    },
+    /// Reading it would lose what the newer relay has written.
+    #[error(
+        "the database was written by a newer relay (schema {found}, this one knows {known}); run that version"
+    )]
+    Newer {
+        /// The file's schema.
+        found: usize,
+        /// Ours.
+        known: usize,
+    },
+    /// The lock file could not be opened.
+    #[error("{} cannot be opened", path.display())]
+    File {
+        /// The lock file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The writer thread has ended.
+    #[error("the store was closed")]
+    Stopped,
+}
+
+impl From<OpenError> for StoreError {
+    fn from(error: OpenError) -> Self {
+        Self::Unavailable { source: Box::new(error) }
+    }
+}

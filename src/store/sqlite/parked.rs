@@ -1,0 +1,126 @@
+//! Work that waits for a person: whole resources, and single members of groups.
+
+use rusqlite::{Connection, params};
+
+use crate::clock::Timestamp;
+use crate::directory::{ExternalId, Kind, ResourceKey};
+use crate::store::sqlite::members::Waiter;
+use crate::store::sqlite::rows::corrupt;
+use crate::store::sqlite::{directory, ledger, links, targets, work};
+use crate::store::{LedgerEntry, Page, ParkedId, ParkedItem, StoreError};
+
+/// One page, oldest first. `after` is the last item's place: its time and its name.
+pub(super) fn page(
+    conn: &Connection,
+    target: &str,
+    after: Option<&str>,
+    limit: usize,
+) -> Result<Page<ParkedItem>, StoreError> {
+    let (time, name) = match after {
+        None => (Timestamp::from_micros(i64::MIN), ""),
+        Some(place) => match place.split_once(' ').map(|(time, name)| (time.parse(), name)) {
+            Some((Ok(micros), name)) => (Timestamp::from_micros(micros), name),
+            Some((Err(_), _)) | None => return Ok(Page { items: Vec::new(), next: None }),
+        },
+    };
+    let mut statement = conn.prepare_cached(
+        "SELECT name, reason, parked_at, attempts FROM (
+             SELECT CASE kind WHEN 0 THEN 'user:' ELSE 'group:' END || id AS name,
+                    coalesce(reason, '') AS reason, coalesce(parked_at, due) AS parked_at, attempts
+             FROM work WHERE target = ?1 AND state = 2
+             UNION ALL
+             SELECT 'member:' || octet_length(group_id) || ':' || group_id || ':' || user_id,
+                    reason, parked_at, 1
+             FROM parked_members WHERE target = ?1)
+         WHERE (parked_at, name) > (?2, ?3) ORDER BY parked_at, name LIMIT ?4",
+    )?;
+    let mut rows = statement.query(params![target, time, name, limit + 1])?;
+    let mut items = Vec::new();
+    while let Some(row) = rows.next()? {
+        let name: String = row.get(0)?;
+        let id = name.parse().map_err(|()| corrupt("work", name))?;
+        items.push(ParkedItem { id, reason: row.get(1)?, parked_at: row.get(2)?, attempts: row.get(3)? });
+    }
+    Ok(super::page(items, limit, |item| format!("{} {}", item.parked_at.as_micros(), item.id)))
+}
+
+/// Makes a parked item pending again.
+pub(super) fn retry(
+    conn: &Connection,
+    target: &str,
+    id: &ParkedId,
+    now: Timestamp,
+) -> Result<bool, StoreError> {
+    match id {
+        ParkedId::Resource(key) => {
+            let retried = conn
+                .prepare_cached(
+                    "UPDATE work SET state = 0, due = ?4, attempts = 0, failed_at = NULL, parked_at = NULL,
+                                     reason = NULL
+                     WHERE target = ?1 AND kind = ?2 AND id = ?3 AND state = 2",
+                )?
+                .execute(params![target, key.kind, key.id, now])?;
+            Ok(retried > 0)
+        }
+        ParkedId::Member { group, user } => retry_member(conn, target, group, user, now),
+    }
+}
+
+/// The member waits for its user like any other, and is sent at once where the user is linked.
+fn retry_member(
+    conn: &Connection,
+    target: &str,
+    group: &ExternalId,
+    user: &ExternalId,
+    now: Timestamp,
+) -> Result<bool, StoreError> {
+    let Some(directory) = targets::directory_of(conn, target)? else { return Ok(false) };
+    let key = ResourceKey::group(group.clone());
+    let waiter = Waiter { conn, target, directory: &directory, key: &key, now };
+    if !waiter.end_parking(user)? {
+        return Ok(false);
+    }
+    waiter.wait_for(&[user.clone()].into())?;
+    let generation = directory::group(conn, &directory, group)?.map_or(0, |group| group.generation);
+    work::make_due(conn, target, &key, generation, now)?;
+    Ok(true)
+}
+
+/// Drops a parked item, and says in the ledger who did.
+pub(super) fn discard(
+    conn: &Connection,
+    target: &str,
+    id: &ParkedId,
+    actor: &str,
+    now: Timestamp,
+) -> Result<bool, StoreError> {
+    let Some(directory) = targets::directory_of(conn, target)? else { return Ok(false) };
+    let (key, discarded, detail) = match id {
+        ParkedId::Resource(key) => {
+            let deleted = conn
+                .prepare_cached("DELETE FROM work WHERE target = ?1 AND kind = ?2 AND id = ?3 AND state = 2")?
+                .execute(params![target, key.kind, key.id])?;
+            (key.clone(), deleted > 0, format!("by {actor}"))
+        }
+        ParkedId::Member { group, user } => {
+            let key = ResourceKey::group(group.clone());
+            let waiter = Waiter { conn, target, directory: &directory, key: &key, now };
+            let ended = waiter.end_parking(user)?;
+            (key, ended, format!("member {user}, by {actor}"))
+        }
+    };
+    if discarded {
+        let generation = generation(conn, &directory, &key)?;
+        let entry = LedgerEntry::without_call(now, "none", "discarded", Some(detail));
+        let base = links::standing(conn, target, &key)?.synced_generation;
+        ledger::append_entry(conn, target, &directory, &key, (base, generation), &entry)?;
+    }
+    Ok(discarded)
+}
+
+fn generation(conn: &Connection, directory: &str, key: &ResourceKey) -> Result<u64, StoreError> {
+    Ok(match key.kind {
+        Kind::User => directory::user(conn, directory, &key.id)?.map_or(0, |user| user.generation),
+        Kind::Group => directory::group(conn, directory, &key.id)?.map_or(0, |group| group.generation),
+    })
+}

@@ -1,0 +1,233 @@
+//! Which resource is next: deprovisioning strictly first, the other lanes by weight, so that none starves.
+//!
+//! A bounded window of the most urgent keys is held here; the backlog itself stays in the store. A
+//! resource that is under way and needs a further call goes ahead of new ones of its lane.
+
+use std::collections::{HashSet, VecDeque};
+
+use crate::directory::ResourceKey;
+use crate::store::{Lane, WorkItem};
+
+/// Most keys of one lane held in memory.
+pub(super) const WINDOW: usize = 256;
+/// Below this, a lane's window is filled up.
+const LOW_WATER: usize = 64;
+
+/// How many permits a lane gets of those that its rivals have waited for.
+const fn weight(lane: Lane) -> i64 {
+    match lane {
+        Lane::Deprovision | Lane::Revoke => 8,
+        Lane::Change => 6,
+        Lane::Membership => 3,
+        Lane::Backfill => 1,
+    }
+}
+
+/// One lane's candidates: new rows, and resources under way (`U`).
+struct Window<U> {
+    lane: Lane,
+    fresh: VecDeque<WorkItem>,
+    under_way: VecDeque<U>,
+    /// Smooth weighted round robin: grows while the lane waits, shrinks when it is served.
+    credit: i64,
+    /// The store may hold more than the window.
+    more: bool,
+}
+
+/// What to run next.
+pub(super) enum Candidate<U> {
+    /// A row that was not looked at yet.
+    Fresh(WorkItem),
+    /// A resource that needs a further call.
+    UnderWay(U),
+}
+
+/// The candidates of every lane.
+pub(super) struct Lanes<U> {
+    windows: [Window<U>; Lane::ALL.len()],
+    /// Every key that is in a window, under way, in flight, or whose outcome is not recorded yet.
+    held: HashSet<ResourceKey>,
+}
+
+impl<U> Lanes<U> {
+    pub(super) fn new() -> Self {
+        let windows = Lane::ALL.map(|lane| Window {
+            lane,
+            fresh: VecDeque::new(),
+            under_way: VecDeque::new(),
+            credit: 0,
+            more: true,
+        });
+        Self { windows, held: HashSet::new() }
+    }
+
+    /// The store may hold work that no window knows.
+    pub(super) fn expect_more(&mut self) {
+        for window in &mut self.windows {
+            window.more = true;
+        }
+    }
+
+    /// Lanes to ask the store for, and how many rows to ask for: those that are held already come back too.
+    pub(super) fn wants(&self) -> Vec<(Lane, usize)> {
+        let held = self.held.len();
+        let wanting = self.windows.iter().filter(|window| window.more && window.fresh.len() < LOW_WATER);
+        wanting.map(|window| (window.lane, WINDOW + held)).collect()
+    }
+
+    /// Takes in what the store answered to a request for `asked` rows.
+    pub(super) fn fill(&mut self, lane: Lane, asked: usize, items: Vec<WorkItem>) {
+        let Some(window) = self.windows.iter_mut().find(|window| window.lane == lane) else { return };
+        window.more = items.len() >= asked;
+        for item in items {
+            if window.fresh.len() >= WINDOW {
+                window.more = true;
+                break;
+            }
+            if self.held.insert(item.key.clone()) {
+                window.fresh.push_back(item);
+            }
+        }
+    }
+
+    pub(super) fn has_candidate(&self) -> bool {
+        self.windows.iter().any(Window::has_candidate)
+    }
+
+    /// Takes the most urgent candidate.
+    pub(super) fn take(&mut self) -> Option<Candidate<U>> {
+        let first = &mut self.windows[0];
+        if first.has_candidate() {
+            return first.pop();
+        }
+        let waiting = self.windows.iter_mut().filter(|window| window.has_candidate());
+        let mut total = 0;
+        let mut best: Option<&mut Window<U>> = None;
+        for window in waiting {
+            total += weight(window.lane);
+            window.credit += weight(window.lane);
+            if best.as_ref().is_none_or(|best| window.credit > best.credit) {
+                best = Some(window);
+            }
+        }
+        let best = best?;
+        best.credit -= total;
+        best.pop()
+    }
+
+    /// Puts a resource back that needs a further call.
+    pub(super) fn resume(&mut self, lane: Lane, under_way: U) {
+        if let Some(window) = self.windows.iter_mut().find(|window| window.lane == lane) {
+            window.under_way.push_back(under_way);
+        }
+    }
+
+    /// Every resource that is under way, for the end of the dispatcher.
+    pub(super) fn drain_under_way(&mut self) -> Vec<U> {
+        self.windows.iter_mut().flat_map(|window| window.under_way.drain(..)).collect()
+    }
+
+    /// The resource's outcome is recorded: it may be taken again.
+    pub(super) fn release(&mut self, key: &ResourceKey) {
+        self.held.remove(key);
+    }
+}
+
+impl<U> Window<U> {
+    fn has_candidate(&self) -> bool {
+        !self.fresh.is_empty() || !self.under_way.is_empty()
+    }
+
+    fn pop(&mut self) -> Option<Candidate<U>> {
+        match self.under_way.pop_front() {
+            Some(under_way) => Some(Candidate::UnderWay(under_way)),
+            None => self.fresh.pop_front().map(Candidate::Fresh),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::Timestamp;
+    use crate::directory::ExternalId;
+
+    fn item(lane: Lane, id: usize) -> WorkItem {
+        WorkItem {
+            key: ResourceKey::user(ExternalId::parse(format!("{}-{id}", lane.as_str())).unwrap()),
+            lane,
+            generation: 1,
+            since: Timestamp::default(),
+            attempts: 0,
+            failed_at: None,
+            intent: None,
+        }
+    }
+
+    fn fill(lanes: &mut Lanes<WorkItem>, lane: Lane, count: usize) {
+        lanes.fill(lane, WINDOW, (0..count).map(|id| item(lane, id)).collect());
+    }
+
+    fn taken(lanes: &mut Lanes<WorkItem>) -> Option<Lane> {
+        lanes.take().map(|candidate| match candidate {
+            Candidate::Fresh(item) | Candidate::UnderWay(item) => item.lane,
+        })
+    }
+
+    #[test]
+    fn deprovisioning_goes_ahead_of_everything_even_of_what_is_under_way() {
+        let mut lanes = Lanes::new();
+        fill(&mut lanes, Lane::Change, 10);
+        lanes.resume(Lane::Change, item(Lane::Change, 99));
+        fill(&mut lanes, Lane::Deprovision, 2);
+        assert_eq!(taken(&mut lanes), Some(Lane::Deprovision));
+        assert_eq!(taken(&mut lanes), Some(Lane::Deprovision));
+        assert_eq!(taken(&mut lanes), Some(Lane::Change));
+    }
+
+    #[test]
+    fn what_is_under_way_goes_ahead_of_new_rows_of_its_lane() {
+        let mut lanes = Lanes::new();
+        fill(&mut lanes, Lane::Change, 1);
+        lanes.resume(Lane::Change, item(Lane::Change, 99));
+        assert!(matches!(lanes.take(), Some(Candidate::UnderWay(_))));
+    }
+
+    #[test]
+    fn the_other_lanes_share_by_weight_and_none_starves() {
+        let mut lanes = Lanes::new();
+        for lane in [Lane::Revoke, Lane::Change, Lane::Membership, Lane::Backfill] {
+            fill(&mut lanes, lane, 200);
+        }
+        let served: Vec<Lane> = (0..180).filter_map(|_| taken(&mut lanes)).collect();
+        let count = |lane| served.iter().filter(|served| **served == lane).count();
+        assert_eq!(
+            [count(Lane::Revoke), count(Lane::Change), count(Lane::Membership), count(Lane::Backfill)],
+            [80, 60, 30, 10]
+        );
+    }
+
+    #[test]
+    fn a_held_key_is_not_taken_twice_until_it_is_released() {
+        let mut lanes: Lanes<WorkItem> = Lanes::new();
+        fill(&mut lanes, Lane::Change, 1);
+        assert!(lanes.take().is_some());
+        fill(&mut lanes, Lane::Change, 1);
+        assert!(lanes.take().is_none());
+        lanes.release(&item(Lane::Change, 0).key);
+        fill(&mut lanes, Lane::Change, 1);
+        assert!(lanes.take().is_some());
+    }
+
+    #[test]
+    fn the_window_is_bounded_and_remembers_that_there_is_more() {
+        let mut lanes: Lanes<WorkItem> = Lanes::new();
+        lanes.fill(Lane::Change, 1_000, (0..1_000).map(|id| item(Lane::Change, id)).collect());
+        assert_eq!(lanes.windows.iter().map(|window| window.fresh.len()).sum::<usize>(), WINDOW);
+        assert!(lanes.wants().iter().all(|(lane, _)| *lane != Lane::Change), "the window is still full");
+        for _ in 0..WINDOW {
+            lanes.take();
+        }
+        assert!(lanes.wants().iter().any(|(lane, _)| *lane == Lane::Change));
+    }
+}

@@ -1,0 +1,34 @@
+//! Making it so: plans what to send, in which order, and records what became of it.
+//!
+//! One [`dispatcher`] per target waits until the target's stack is ready, and only then chooses the
+//! most urgent resource, loads what is desired and known, plans with [`plan`] and sends. What is
+//! sent is thereby as late as it can be: a hundred changes that came while the vendor was busy are
+//! one call.
+
+pub mod backoff;
+pub mod dispatcher;
+mod lanes;
+pub mod plan;
+pub mod policy;
+pub mod projector;
+mod record;
+mod step;
+
+use std::time::Duration;
+
+use crate::sync::policy::Policy;
+
+/// How one target is worked on.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Name of the target in the configuration.
+    pub target: String,
+    /// What the target allows and wants.
+    pub policy: Policy,
+    /// Failures charged to one resource before it is parked.
+    pub attempts_max: u32,
+    /// Longest wait for a notification before the store is asked.
+    pub poll_interval: Duration,
+    /// How long what the vendor does not know is left alone before another look.
+    pub recheck_after: Duration,
+}

@@ -1,0 +1,166 @@
+//! Whom does the vendor know? Identity without a link.
+//!
+//! First by `externalId`, then by the profile's match attribute. Two hits are never guessed between.
+
+use serde_json::{Map, Value};
+
+use crate::directory::{AttributePath, ExternalId, Kind};
+use crate::scim::etag::ETag;
+use crate::store::{Link, Row};
+use crate::sync::plan::{End, LaterCause, Next, Pass, Reaction, Request, diff, version_of};
+use crate::sync::policy::Policy;
+
+/// How far the search has come.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Lookup {
+    tried: usize,
+    candidate: Option<(String, Option<ETag>, Map<String, Value>)>,
+    refuted: bool,
+}
+
+impl Lookup {
+    /// A search that must be done again: it found nothing, and the vendor said that there is something.
+    pub(super) fn refuted() -> Self {
+        Self { refuted: true, ..Self::default() }
+    }
+
+    pub(super) const fn was_refuted(&self) -> bool {
+        self.refuted
+    }
+
+    pub(super) fn candidate(&self) -> Option<&str> {
+        self.candidate.as_ref().map(|(id, _, _)| id.as_str())
+    }
+}
+
+impl Pass {
+    /// The next question, or `None` when all were asked and nothing was found.
+    pub(super) fn next_lookup(&self, policy: &Policy) -> Option<Next> {
+        let mut matchers = Vec::new();
+        if policy.lookup_external_id {
+            matchers.push(("externalId".to_owned(), self.key.id.to_string()));
+        }
+        if let Some(value) = self.match_value(policy) {
+            matchers.push((self.match_attribute(policy).to_owned(), value));
+        }
+        if policy.lookup_or && self.lookup.tried > 0 {
+            return None;
+        }
+        let rest: Vec<_> = matchers.into_iter().skip(self.lookup.tried).collect();
+        if rest.is_empty() {
+            return None;
+        }
+        let matchers = if policy.lookup_or { rest } else { rest.into_iter().take(1).collect() };
+        Some(Next::Send(Request::Lookup { matchers }))
+    }
+
+    /// Says which of our resources is linked to the candidate that [`Next::AskHolder`] named.
+    pub fn holder_is(&mut self, holder: Option<&ExternalId>) -> Reaction {
+        let Some((vendor_id, etag, resource)) = self.lookup.candidate.take() else {
+            return Reaction::Continue;
+        };
+        match holder {
+            Some(holder) if *holder != self.key.id => Reaction::Later {
+                reason: format!(
+                    "the vendor's {} that matches is linked to the directory's {} {holder}",
+                    self.key.kind, self.key.kind
+                ),
+                cause: LaterCause::Conflict,
+            },
+            Some(_) | None => {
+                self.adopt(vendor_id, etag, resource);
+                Reaction::Continue
+            }
+        }
+    }
+
+    pub(super) fn absorb_hits(
+        &mut self,
+        policy: &Policy,
+        matchers: &[(String, String)],
+        list: Option<&Value>,
+    ) {
+        self.lookup.tried += matchers.len();
+        let hits = hits(list);
+        let by_id: Vec<_> =
+            hits.iter().filter(|hit| bears(hit, "externalId", self.key.id.as_str())).collect();
+        let by_value: Vec<_> = match self.match_value(policy) {
+            Some(value) => {
+                hits.iter().filter(|hit| bears(hit, self.match_attribute(policy), &value)).collect()
+            }
+            None => Vec::new(),
+        };
+        let certain = !by_id.is_empty();
+        match if certain { by_id } else { by_value }.as_slice() {
+            [] if hits.is_empty() => {}
+            [] => {
+                let reason =
+                    "the vendor answered a lookup with resources that do not match; does it support filters?";
+                self.end = Some(End::Park { reason: reason.to_owned() });
+            }
+            [hit] => self.absorb_hit(hit, certain),
+            [_, _, ..] => {
+                let reason = format!(
+                    "several {}s at the vendor match; which one is meant is for a person to say",
+                    self.key.kind
+                );
+                self.end = Some(End::Park { reason });
+            }
+        }
+    }
+
+    fn absorb_hit(&mut self, hit: &Map<String, Value>, certain: bool) {
+        let Some(id) = text(hit, "id").filter(|id| !id.is_empty()) else {
+            self.end = Some(End::Park {
+                reason: "the vendor answered a lookup with a resource without id".to_owned(),
+            });
+            return;
+        };
+        let etag = version_of(hit);
+        if certain {
+            self.adopt(id, etag, hit.clone());
+        } else {
+            self.lookup.candidate = Some((id, etag, hit.clone()));
+        }
+    }
+
+    fn adopt(&mut self, vendor_id: String, etag: Option<ETag>, resource: Map<String, Value>) {
+        self.set_link(Some(Link::Known(Row { vendor_id, etag, ..Row::default() })));
+        self.remote = Some(resource);
+    }
+
+    fn match_attribute<'a>(&self, policy: &'a Policy) -> &'a str {
+        match self.key.kind {
+            Kind::User => &policy.user_match,
+            Kind::Group => &policy.group_match,
+        }
+    }
+
+    fn match_value(&self, policy: &Policy) -> Option<String> {
+        let path = AttributePath::new(self.match_attribute(policy));
+        Some(self.registers().shown(&path)?.as_str()?.to_owned())
+    }
+}
+
+fn hits(list: Option<&Value>) -> Vec<Map<String, Value>> {
+    let resources =
+        list.and_then(Value::as_object).and_then(|list| diff::read(list, &AttributePath::new("Resources")));
+    resources.and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_object).cloned().collect()
+}
+
+fn text(resource: &Map<String, Value>, attribute: &str) -> Option<String> {
+    match diff::read(resource, &AttributePath::new(attribute))? {
+        Value::String(text) => Some(text.clone()),
+        // Some vendors number their resources.
+        Value::Number(number) => Some(number.to_string()),
+        Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => None,
+    }
+}
+
+/// External ids are case-exact (RFC 7643 section 3.1), user names and display names are not.
+fn bears(resource: &Map<String, Value>, attribute: &str, value: &str) -> bool {
+    text(resource, attribute).is_some_and(|held| match attribute {
+        "externalId" => held == value,
+        _ => held.to_lowercase() == value.to_lowercase(),
+    })
+}

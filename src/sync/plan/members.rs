@@ -1,0 +1,202 @@
+//! A group's members: deltas in chunks, halved where the vendor refuses, until the one that it will
+//! not take stands alone.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use serde_json::{Map, Value};
+
+use crate::directory::{AttributePath, ExternalId};
+use crate::store::{MemberDelta, MemberStanding, ParkedMember};
+use crate::sync::plan::diff;
+
+/// How long a group may wait for its users to be linked, so that one call takes many members.
+pub const GATHER_MAX: Duration = Duration::from_secs(10);
+
+/// The membership rows of one pass.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Members {
+    rows: Vec<(MemberDelta, Progress)>,
+    /// Chunks to send, the next one last; indexes into `rows`.
+    chunks: Vec<Vec<usize>>,
+    learned_max: Option<usize>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Progress {
+    /// To be sent.
+    Open,
+    /// The vendor is as desired.
+    Settled,
+    /// The vendor does not know the user yet.
+    Waiting,
+    /// The vendor refused it.
+    Parked(String),
+}
+
+impl Members {
+    pub(super) fn from_deltas(deltas: &[MemberDelta]) -> Self {
+        let rows = deltas.iter().map(|delta| {
+            let progress = match (&delta.standing, delta.present) {
+                (MemberStanding::Linked(_), _) => Progress::Open,
+                // Whom the vendor does not have needs no removal.
+                (MemberStanding::Absent, false) => Progress::Settled,
+                (MemberStanding::Absent, true) | (MemberStanding::Unknown { .. }, _) => Progress::Waiting,
+            };
+            (delta.clone(), progress)
+        });
+        Self { rows: rows.collect(), ..Self::default() }
+    }
+
+    /// Whether waiting a moment saves more calls than it delays members: more are about to be linked
+    /// than could be sent now, and less than a chunk could.
+    pub(super) fn should_gather(&self, chunk: usize, age: Duration) -> bool {
+        let open = self.rows.iter().filter(|(_, progress)| *progress == Progress::Open).count();
+        let coming = self
+            .rows
+            .iter()
+            .filter(|(delta, _)| delta.present && delta.standing == MemberStanding::Unknown { coming: true })
+            .count();
+        coming > open && open < chunk && age < GATHER_MAX
+    }
+
+    pub(super) fn has_open(&self) -> bool {
+        self.rows.iter().any(|(_, progress)| *progress == Progress::Open)
+    }
+
+    pub(super) fn waiting_users(&self) -> BTreeSet<ExternalId> {
+        self.users(|progress| *progress == Progress::Waiting)
+    }
+
+    pub(super) fn settled_users(&self) -> BTreeSet<ExternalId> {
+        self.users(|progress| *progress == Progress::Settled)
+    }
+
+    pub(super) fn parked(&self) -> Vec<ParkedMember> {
+        let parked = self.rows.iter().filter_map(|(delta, progress)| match progress {
+            Progress::Parked(reason) => {
+                Some(ParkedMember { user: delta.user.clone(), reason: reason.clone() })
+            }
+            Progress::Open | Progress::Settled | Progress::Waiting => None,
+        });
+        parked.collect()
+    }
+
+    pub(super) const fn learned_max(&self) -> Option<usize> {
+        self.learned_max
+    }
+
+    /// The sequence up to which nothing is left to send.
+    pub(super) fn watermark(&self) -> Option<u64> {
+        let fresh = self.rows.iter().filter(|(delta, _)| !delta.waited);
+        let done = fresh.take_while(|(_, progress)| *progress != Progress::Open);
+        done.map(|(delta, _)| delta.sequence).max()
+    }
+
+    /// The next chunk as (adds, removes) of vendor ids; `None` when nothing is left to send. What
+    /// `remote` shows to be in place already is settled without a call.
+    pub(super) fn next_chunk(
+        &mut self,
+        size: usize,
+        remote: Option<&Map<String, Value>>,
+    ) -> Option<(Vec<String>, Vec<String>)> {
+        if let Some(present) = remote.and_then(member_ids) {
+            self.settle_in_place(&present);
+        }
+        for chunk in &mut self.chunks {
+            chunk.retain(|row| self.rows[*row].1 == Progress::Open);
+        }
+        self.chunks.retain(|chunk| !chunk.is_empty());
+        if self.chunks.is_empty() {
+            let size = self.learned_max.map_or(size, |learned| learned.min(size)).max(1);
+            let open = self.rows.iter().enumerate().filter(|(_, (_, progress))| *progress == Progress::Open);
+            let chunk: Vec<usize> = open.map(|(row, _)| row).take(size).collect();
+            if chunk.is_empty() {
+                return None;
+            }
+            self.chunks.push(chunk);
+        }
+        let (adds, removes): (Vec<_>, Vec<_>) =
+            self.chunks.last()?.iter().map(|row| &self.rows[*row].0).partition(|delta| delta.present);
+        Some((vendor_ids(&adds), vendor_ids(&removes)))
+    }
+
+    /// The vendor has taken the chunk.
+    pub(super) fn chunk_done(&mut self) {
+        self.mark_chunk(&Progress::Settled);
+    }
+
+    /// The vendor will not take the chunk.
+    pub(super) fn park_chunk(&mut self, reason: &str) {
+        self.mark_chunk(&Progress::Parked(reason.to_owned()));
+    }
+
+    /// Halves the chunk; false when it holds one member only.
+    pub(super) fn split(&mut self) -> bool {
+        let Some(chunk) = self.chunks.last_mut().filter(|chunk| chunk.len() > 1) else { return false };
+        let rest = chunk.split_off(chunk.len() / 2);
+        let at = self.chunks.len() - 1;
+        self.chunks.insert(at, rest);
+        true
+    }
+
+    /// Halves the chunk and remembers that the vendor wants smaller ones.
+    pub(super) fn split_too_large(&mut self) -> bool {
+        let split = self.split();
+        if split {
+            self.learned_max = self.chunks.last().map(Vec::len);
+        }
+        split
+    }
+
+    /// A group that is new at the vendor has nobody to remove.
+    pub(super) fn settle_removals(&mut self) {
+        for (delta, progress) in &mut self.rows {
+            if !delta.present && *progress != Progress::Settled {
+                *progress = Progress::Settled;
+            }
+        }
+    }
+
+    /// The group is gone at the vendor, and its members with it.
+    pub(super) fn settle_all(&mut self) {
+        for (_, progress) in &mut self.rows {
+            *progress = Progress::Settled;
+        }
+    }
+
+    fn settle_in_place(&mut self, present: &BTreeSet<&str>) {
+        for (delta, progress) in &mut self.rows {
+            if let (Progress::Open, MemberStanding::Linked(id)) = (&progress, &delta.standing)
+                && present.contains(id.as_str()) == delta.present
+            {
+                *progress = Progress::Settled;
+            }
+        }
+    }
+
+    fn mark_chunk(&mut self, progress: &Progress) {
+        for row in self.chunks.pop().unwrap_or_default() {
+            self.rows[row].1 = progress.clone();
+        }
+    }
+
+    fn users(&self, keep: impl Fn(&Progress) -> bool) -> BTreeSet<ExternalId> {
+        self.rows.iter().filter(|(_, progress)| keep(progress)).map(|(delta, _)| delta.user.clone()).collect()
+    }
+}
+
+/// The vendor ids of a group's members; `None` when the resource does not tell them, which is not
+/// the same as nobody.
+fn member_ids(resource: &Map<String, Value>) -> Option<BTreeSet<&str>> {
+    let members = diff::read(resource, &AttributePath::new("members"))?.as_array()?;
+    members.iter().map(|member| member.get("value").and_then(Value::as_str)).collect()
+}
+
+fn vendor_ids(deltas: &[&MemberDelta]) -> Vec<String> {
+    let ids = deltas.iter().filter_map(|delta| match &delta.standing {
+        MemberStanding::Linked(id) => Some(id.clone()),
+        MemberStanding::Absent | MemberStanding::Unknown { .. } => None,
+    });
+    ids.collect()
+}

@@ -1,0 +1,280 @@
+//! A vendor in a few lines, and a driver that plans against it: for tests of planning alone.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use http::StatusCode;
+use serde_json::{Map, Value, json};
+
+use crate::clock::Timestamp;
+use crate::directory::{AttributePath, ResourceKey};
+use crate::scim::definition::{GROUP_RULES, USER_RULES};
+use crate::scim::etag::ETag;
+use crate::scim::patch::{PatchOp, PatchRequest, apply};
+use crate::store::{Desired, Dossier, Lane, Link, LinkChange, MemberDelta, Row, WorkItem};
+use crate::sync::plan::{End, Next, Pass, Reaction, Request, diff};
+use crate::sync::policy::Policy;
+use crate::target::verdict::Verdict;
+
+/// What goes wrong with one call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Mishap {
+    None,
+    /// The call is not done, and the vendor says so.
+    FailedBefore,
+    /// The call is done, and the answer is lost.
+    LostAfter,
+    /// Somebody edits the resource just before.
+    EditedBefore,
+    /// The vendor forgets the resource just before (deleted and made anew by somebody).
+    Recreated,
+}
+
+/// A vendor of one kind of resource.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Vendor {
+    pub(super) resources: BTreeMap<String, Map<String, Value>>,
+    pub(super) poison: BTreeSet<String>,
+    pub(super) members_max: usize,
+    pub(super) calls: Vec<Request>,
+    pub(super) enforces_versions: bool,
+    pub(super) version: u64,
+}
+
+impl Vendor {
+    pub(super) fn strict() -> Self {
+        Self { members_max: usize::MAX, enforces_versions: true, ..Self::default() }
+    }
+
+    pub(super) fn insert(&mut self, resource: &Value) -> String {
+        self.version += 1;
+        let id = format!("v{}", self.version);
+        let mut resource = resource.as_object().unwrap().clone();
+        resource.insert("id".into(), json!(id));
+        resource.insert("meta".into(), json!({ "version": format!("W/\"{}\"", self.version) }));
+        self.resources.insert(id.clone(), resource);
+        id
+    }
+
+    pub(super) fn serve(&mut self, request: &Request, mishap: Mishap) -> Verdict {
+        self.calls.push(request.clone());
+        match mishap {
+            Mishap::None => self.perform(request),
+            Mishap::FailedBefore => {
+                Verdict::Transient { status: StatusCode::SERVICE_UNAVAILABLE, unknown: true }
+            }
+            Mishap::LostAfter => {
+                self.perform(request);
+                Verdict::Unknown
+            }
+            Mishap::EditedBefore => {
+                for resource in self.resources.values_mut() {
+                    self.version += 1;
+                    resource.insert("nickName".into(), json!(format!("edit{}", self.version)));
+                    resource.insert("meta".into(), json!({ "version": format!("W/\"{}\"", self.version) }));
+                }
+                self.perform(request)
+            }
+            Mishap::Recreated => {
+                let all: Vec<_> = std::mem::take(&mut self.resources).into_values().collect();
+                for resource in all {
+                    self.insert(&Value::Object(resource));
+                }
+                self.perform(request)
+            }
+        }
+    }
+
+    fn perform(&mut self, request: &Request) -> Verdict {
+        match request {
+            Request::Lookup { matchers } => {
+                let hits: Vec<_> =
+                    self.resources.values().filter(|resource| matches(resource, matchers)).collect();
+                done(Some(json!({ "totalResults": hits.len(), "Resources": hits })), None)
+            }
+            Request::Fetch { id } => match self.resources.get(id) {
+                Some(resource) => done(Some(Value::Object(resource.clone())), version(resource)),
+                None => Verdict::Missing,
+            },
+            Request::Create { resource } => {
+                let taken = |attribute: &str| {
+                    resource.get(attribute).is_some_and(|value| {
+                        self.resources.values().any(|held| held.get(attribute) == Some(value))
+                    })
+                };
+                if taken("userName") || taken("displayName") {
+                    return Verdict::Taken { detail: None };
+                }
+                let id = self.insert(resource);
+                let made = &self.resources[&id];
+                done(Some(Value::Object(made.clone())), version(made))
+            }
+            Request::Update { id, ops, if_match, .. } => self.patch(id, ops.clone(), if_match.as_ref()),
+            Request::Members { id, adds, removes, if_match } => {
+                if adds.len() + removes.len() > self.members_max {
+                    return Verdict::TooLarge { detail: None };
+                }
+                if adds.iter().any(|add| self.poison.contains(add)) {
+                    return Verdict::Refused {
+                        status: StatusCode::BAD_REQUEST,
+                        scim_type: None,
+                        detail: Some("bad member".into()),
+                    };
+                }
+                let added: Vec<Value> = adds.iter().map(|id| json!({ "value": id })).collect();
+                let mut ops = Vec::new();
+                if !added.is_empty() {
+                    ops.push(PatchOp::add("members", Value::Array(added)));
+                }
+                ops.extend(removes.iter().map(|id| PatchOp::remove(format!("members[value eq \"{id}\"]"))));
+                self.patch(id, ops, if_match.as_ref())
+            }
+            Request::Put { id, resource, if_match, .. } => {
+                let Some(held) = self.resources.get(id) else { return Verdict::Missing };
+                if self.stale(held, if_match.as_ref()) {
+                    return Verdict::Stale;
+                }
+                self.resources.remove(id);
+                let made = self.insert(resource);
+                let mut made = self.resources.remove(&made).unwrap();
+                made.insert("id".into(), json!(id));
+                let etag = version(&made);
+                self.resources.insert(id.clone(), made);
+                done(None, etag)
+            }
+            Request::Delete { id, if_match } => {
+                let Some(held) = self.resources.get(id) else { return Verdict::Missing };
+                if self.stale(held, if_match.as_ref()) {
+                    return Verdict::Stale;
+                }
+                self.resources.remove(id);
+                done(None, None)
+            }
+        }
+    }
+
+    fn patch(&mut self, id: &str, operations: Vec<PatchOp>, if_match: Option<&ETag>) -> Verdict {
+        let Some(held) = self.resources.get(id) else { return Verdict::Missing };
+        if self.stale(held, if_match) {
+            return Verdict::Stale;
+        }
+        let rules = if held.contains_key("userName") { &USER_RULES } else { &GROUP_RULES };
+        let mut changed = Value::Object(held.clone());
+        match apply(&mut changed, &PatchRequest { operations }, rules) {
+            Ok(_) => {
+                self.version += 1;
+                changed["meta"] = json!({ "version": format!("W/\"{}\"", self.version) });
+                let changed = changed.as_object().unwrap().clone();
+                let etag = version(&changed);
+                self.resources.insert(id.to_owned(), changed);
+                done(None, etag)
+            }
+            Err(error) => Verdict::Refused {
+                status: StatusCode::BAD_REQUEST,
+                scim_type: Some(error.scim_type()),
+                detail: Some(error.to_string()),
+            },
+        }
+    }
+
+    fn stale(&self, held: &Map<String, Value>, if_match: Option<&ETag>) -> bool {
+        self.enforces_versions && if_match.is_some_and(|sent| version(held).as_ref() != Some(sent))
+    }
+}
+
+fn matches(resource: &Map<String, Value>, matchers: &[(String, String)]) -> bool {
+    matchers.iter().any(|(attribute, value)| {
+        diff::read(resource, &AttributePath::new(attribute)).and_then(Value::as_str) == Some(value)
+    })
+}
+
+fn version(resource: &Map<String, Value>) -> Option<ETag> {
+    ETag::parse(resource["meta"]["version"].as_str()?)
+}
+
+fn done(resource: Option<Value>, etag: Option<ETag>) -> Verdict {
+    let id = resource.as_ref().and_then(|resource| resource.get("id")?.as_str().map(str::to_owned));
+    Verdict::Done { status: StatusCode::OK, resource, etag, id }
+}
+
+/// The relay's memory of one resource.
+#[derive(Clone, Debug)]
+pub(super) struct Memory {
+    pub(super) key: ResourceKey,
+    pub(super) desired: Desired,
+    pub(super) link: Option<Link>,
+    pub(super) holder: Option<crate::directory::ExternalId>,
+}
+
+impl Memory {
+    pub(super) fn new(key: ResourceKey, desired: Desired) -> Self {
+        Self { key, desired, link: None, holder: None }
+    }
+
+    pub(super) fn row(&self) -> &Row {
+        match &self.link {
+            Some(Link::Known(row)) => row,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// One pass; `None` when it was left for later.
+    pub(super) fn pass(
+        &mut self,
+        policy: &Policy,
+        vendor: &mut Vendor,
+        mut mishap: impl FnMut() -> Mishap,
+    ) -> Option<(End, Pass)> {
+        let mut pass = Pass::begin(self.dossier(), policy, Duration::from_mins(1));
+        let end = loop {
+            let reaction = match pass.next(policy) {
+                Next::Settled => break pass.end().cloned(),
+                Next::AskHolder { .. } => pass.holder_is(self.holder.as_ref()),
+                Next::Send(request) => {
+                    let verdict = vendor.serve(&request, mishap());
+                    pass.absorb(policy, &request, verdict)
+                }
+            };
+            match reaction {
+                Reaction::Continue | Reaction::Throttled => {}
+                Reaction::Later { .. } => break None,
+                Reaction::TargetFault { reason } => panic!("{reason}"),
+            }
+        };
+        let findings = pass.findings(Timestamp::default());
+        match findings.link {
+            LinkChange::Keep => {}
+            LinkChange::Set(link) => self.link = Some(link),
+            LinkChange::Forget => self.link = None,
+        }
+        self.forget_sent(&findings.members.settled);
+        end.map(|end| (end, pass))
+    }
+
+    fn dossier(&self) -> Dossier {
+        let item = WorkItem {
+            key: self.key.clone(),
+            lane: Lane::Change,
+            generation: 7,
+            since: Timestamp::default(),
+            attempts: 0,
+            failed_at: None,
+            intent: None,
+        };
+        let watermark = match &self.link {
+            Some(Link::Known(row)) => row.synced_members,
+            Some(Link::Absent { .. }) | None => 0,
+        };
+        let mut desired = self.desired.clone();
+        if let Desired::Group { deltas, .. } = &mut desired {
+            deltas.retain(|delta| delta.waited || delta.sequence > watermark);
+        }
+        Dossier { item, desired, link: self.link.clone() }
+    }
+
+    fn forget_sent(&mut self, settled: &BTreeSet<crate::directory::ExternalId>) {
+        if let Desired::Group { deltas, .. } = &mut self.desired {
+            deltas.retain(|delta: &MemberDelta| !(delta.waited && settled.contains(&delta.user)));
+        }
+    }
+}

@@ -1,0 +1,156 @@
+//! From a planned request to the call that is sent, and from its outcome to a verdict and a ledger entry.
+//!
+//! The vendor's words pass through here only after every value of the resource was taken out of them.
+
+use serde_json::Value;
+
+use crate::clock::Timestamp;
+use crate::directory::Kind;
+use crate::scim::patch::PatchRequest;
+use crate::store::LedgerEntry;
+use crate::sync::plan::{Pass, Purpose, Request};
+use crate::target::requests::{self, UnusableId};
+use crate::target::{Answer, Call, CallError, CallFacts, MemberRef, Profile, Verdict, judge};
+use crate::telemetry::redaction::redact;
+
+/// The call that a request becomes under a profile.
+pub(super) fn call(profile: &Profile, kind: Kind, request: &Request) -> Result<Call, UnusableId> {
+    let kind = target_kind(kind);
+    match request {
+        Request::Lookup { matchers } => {
+            let values: Vec<_> =
+                matchers.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+            // Planning asks only what the policy allows, and the policy is made from the profile.
+            requests::lookup(profile, kind, &values).ok_or(UnusableId)
+        }
+        Request::Fetch { id } => requests::fetch(profile, kind, id),
+        Request::Create { resource } => {
+            Ok(requests::create(profile, kind, &with_member_forms(profile, resource)))
+        }
+        Request::Update { id, ops, if_match, .. } => {
+            let patch = PatchRequest { operations: ops.clone() };
+            requests::patch(profile, kind, id, &patch, if_match.as_ref())
+        }
+        Request::Put { id, resource, if_match, .. } => {
+            requests::replace(profile, kind, id, resource, if_match.as_ref())
+        }
+        Request::Members { id, adds, removes, if_match } => {
+            let adds: Vec<_> = adds.iter().map(|id| MemberRef { vendor_id: id.clone() }).collect();
+            let patch = requests::member_patch(profile, &adds, removes);
+            requests::patch(profile, kind, id, &patch, if_match.as_ref())
+        }
+        Request::Delete { id, if_match } => requests::delete(profile, kind, id, if_match.as_ref()),
+    }
+}
+
+/// What the outcome means, the vendor's words redacted.
+pub(super) fn verdict(
+    profile: &Profile,
+    pass: &Pass,
+    call: &Call,
+    outcome: Result<&Answer, &CallError>,
+) -> Verdict {
+    let clean = |detail: Option<String>| detail.map(|detail| redact(&detail, pass.known_values()));
+    match judge(profile, &CallFacts::from(call), outcome) {
+        Verdict::Taken { detail } => Verdict::Taken { detail: clean(detail) },
+        Verdict::TooLarge { detail } => Verdict::TooLarge { detail: clean(detail) },
+        Verdict::Refused { status, scim_type, detail } => {
+            Verdict::Refused { status, scim_type, detail: clean(detail) }
+        }
+        other @ (Verdict::Done { .. }
+        | Verdict::Stale
+        | Verdict::Missing
+        | Verdict::Throttled { .. }
+        | Verdict::Transient { .. }
+        | Verdict::Unknown
+        | Verdict::NotSent
+        | Verdict::TargetFault { .. }) => other,
+    }
+}
+
+/// The ledger's line about one call.
+pub(super) fn entry(
+    at: Timestamp,
+    request: &Request,
+    call: &Call,
+    outcome: Result<&Answer, &CallError>,
+    verdict: &Verdict,
+) -> LedgerEntry {
+    let answer = outcome.ok();
+    let (result, detail) = result(request, verdict);
+    LedgerEntry {
+        at,
+        operation: operation(request),
+        call: Some(format!("{} {}", call.method, call.endpoint)),
+        status: answer.map(|answer| answer.status.as_u16()),
+        result,
+        etag_before: call.if_match.as_ref().map(|etag| etag.as_str().to_owned()),
+        etag_after: answer.and_then(|answer| answer.etag.as_ref()).map(|etag| etag.as_str().to_owned()),
+        elapsed_us: answer.map(|answer| u64::try_from(answer.elapsed.as_micros()).unwrap_or(u64::MAX)),
+        detail,
+    }
+}
+
+const fn operation(request: &Request) -> &'static str {
+    match request {
+        Request::Lookup { .. } => "lookup",
+        Request::Fetch { .. } => "fetch",
+        Request::Create { .. } => "create",
+        Request::Update { purpose, .. } | Request::Put { purpose, .. } => match purpose {
+            Purpose::Update => "update",
+            Purpose::Activate => "activate",
+            Purpose::Deactivate => "deactivate",
+        },
+        Request::Members { .. } => "members",
+        Request::Delete { .. } => "delete",
+    }
+}
+
+fn result(request: &Request, verdict: &Verdict) -> (&'static str, Option<String>) {
+    match verdict {
+        Verdict::Done { resource, .. } => match request {
+            Request::Lookup { .. } => {
+                (if found_any(resource.as_ref()) { "found" } else { "not_found" }, None)
+            }
+            Request::Fetch { .. } => ("found", None),
+            Request::Create { .. }
+            | Request::Update { .. }
+            | Request::Put { .. }
+            | Request::Members { .. }
+            | Request::Delete { .. } => ("applied", None),
+        },
+        Verdict::Stale => ("stale", None),
+        Verdict::Taken { detail } => ("conflict", detail.clone()),
+        Verdict::Missing => ("not_found", None),
+        Verdict::TooLarge { detail } | Verdict::Refused { detail, .. } => ("refused", detail.clone()),
+        Verdict::Throttled { .. } => ("throttled", None),
+        Verdict::Transient { .. } => ("transient", None),
+        Verdict::Unknown => ("unknown", None),
+        Verdict::NotSent => ("not_sent", None),
+        Verdict::TargetFault { reason } => ("target_fault", Some(reason.clone())),
+    }
+}
+
+fn found_any(list: Option<&Value>) -> bool {
+    list.and_then(|list| list.get("Resources")?.as_array()).is_some_and(|resources| !resources.is_empty())
+}
+
+/// A new group's members, in the form that the profile wants.
+fn with_member_forms(profile: &Profile, resource: &Value) -> Value {
+    let mut resource = resource.clone();
+    if let Some(Value::Array(members)) = resource.get_mut("members") {
+        for member in members {
+            if let Some(id) = member.get("value").and_then(Value::as_str) {
+                *member = requests::member_value(profile, id);
+            }
+        }
+    }
+    resource
+}
+
+const fn target_kind(kind: Kind) -> requests::Kind {
+    match kind {
+        Kind::User => requests::Kind::User,
+        Kind::Group => requests::Kind::Group,
+    }
+}

@@ -1,0 +1,56 @@
+//! The log: one line an event on standard error, for people or for machines.
+//!
+//! Standard output stays free for what a command answers.
+
+use std::io;
+
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::ParseError;
+
+/// What is logged where nothing is asked for.
+pub const DEFAULT_FILTER: &str = "info";
+
+/// How a line looks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// For people: time, level, message, fields.
+    Human,
+    /// For machines: one JSON object a line.
+    Json,
+}
+
+/// Why there is no log.
+#[derive(Debug, thiserror::Error)]
+pub enum LogError {
+    /// The filter is not of the form `info` or `info,scim_relay::sync=debug`.
+    #[error("read the log filter")]
+    Filter(#[from] ParseError),
+    /// Something else in the process logs already.
+    #[error("start the log, which runs already")]
+    Installed,
+}
+
+/// Starts the process's log. `filter` holds levels, overall or by module, such as
+/// `info,scim_relay::sync=debug`.
+pub fn install(format: Format, filter: &str) -> Result<(), LogError> {
+    let filter = EnvFilter::builder().parse(filter)?;
+    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
+    let installed = match format {
+        Format::Human => lines.with_target(false).try_init(),
+        Format::Json => {
+            lines.json().flatten_event(true).with_current_span(true).with_span_list(false).try_init()
+        }
+    };
+    installed.map_err(|_| LogError::Installed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_filter_that_cannot_be_read_is_refused() {
+        let refused = install(Format::Human, "scim_relay=loudly");
+        assert!(matches!(refused, Err(LogError::Filter(_))), "{refused:?}");
+    }
+}

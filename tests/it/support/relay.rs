@@ -1,0 +1,212 @@
+//! The relay as its users run it: the built program, a configuration file, HTTP.
+
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use hmac::{Hmac, KeyInit, Mac};
+use serde_json::Value;
+use sha2::Sha256;
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::process::{Child, Command};
+
+use super::{eventually, http_client};
+
+/// The signing secret of the tests' source.
+pub const SECRET: &str = "a secret that only the tests know";
+/// The admin key of the tests.
+pub const ADMIN_KEY: &str = "an-admin-key-that-only-the-tests-know";
+
+/// One vendor in the configuration.
+#[derive(Clone, Debug)]
+pub struct TargetSetup {
+    pub name: String,
+    pub base_url: String,
+    pub token: String,
+    pub profile: String,
+    /// Further lines of its section.
+    pub extra: String,
+}
+
+impl TargetSetup {
+    pub fn new(name: &str, base_url: impl Into<String>, token: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            base_url: base_url.into(),
+            token: token.to_owned(),
+            profile: "rfc7644".to_owned(),
+            extra: "limits = { rate_per_second = 2000, burst = 50, concurrency = 8 }\n".to_owned(),
+        }
+    }
+
+    pub fn with(mut self, extra: &str) -> Self {
+        extra.clone_into(&mut self.extra);
+        self
+    }
+}
+
+/// A relay's folder: configuration and database outlive the process.
+pub struct Home {
+    folder: tempfile::TempDir,
+}
+
+/// A running relay.
+pub struct Relay {
+    child: Child,
+    pub url: String,
+    client: reqwest::Client,
+}
+
+impl Home {
+    pub fn new(targets: &[TargetSetup]) -> Self {
+        Self::with_server_lines("", targets)
+    }
+
+    pub fn with_server_lines(server: &str, targets: &[TargetSetup]) -> Self {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let database = folder.path().join("relay.db");
+        let mut text = format!(
+            "[server]\nlisten = \"127.0.0.1:0\"\n{server}\n[store]\nurl = \"sqlite://{}\"\n\n\
+             [[admin.keys]]\nname = \"tests\"\nsecret = \"{ADMIN_KEY}\"\nrole = \"admin\"\n\n\
+             [[admin.keys]]\nname = \"looker\"\nsecret = \"{ADMIN_KEY}-to-look\"\nrole = \"viewer\"\n\n\
+             [sources.hr]\nkind = \"native\"\nsecrets = [\"an older secret\", \"{SECRET}\"]\n",
+            database.display()
+        );
+        for target in targets {
+            text += &format!(
+                "\n[targets.{}]\nprofile = \"{}\"\nbase_url = \"{}\"\nauth = {{ type = \"bearer\", token = \"{}\" }}\n{}",
+                target.name, target.profile, target.base_url, target.token, target.extra
+            );
+        }
+        std::fs::write(folder.path().join("relay.toml"), text).expect("a writable folder");
+        Self { folder }
+    }
+
+    pub fn path(&self) -> &Path {
+        self.folder.path()
+    }
+
+    pub fn config(&self) -> PathBuf {
+        self.folder.path().join("relay.toml")
+    }
+
+    /// Starts the relay and waits until it says where it listens.
+    pub async fn start(&self) -> Relay {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_scim-relay"))
+            .args(["serve", "--config"])
+            .arg(self.config())
+            .env("SCIM_RELAY_LOG", std::env::var("SCIM_RELAY_LOG").unwrap_or_else(|_| "warn".to_owned()))
+            .stdout(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .expect("the built program");
+        let mut lines = BufReader::new(child.stdout.take().expect("piped")).lines();
+        let url = loop {
+            let line =
+                lines.next_line().await.expect("readable").expect("the relay ended before it listened");
+            if let Some(url) = line.strip_prefix("listening on ") {
+                break url.trim().to_owned();
+            }
+        };
+        // The pipe is read to its end, so that the relay never blocks on it.
+        tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
+        Relay { child, url, client: http_client() }
+    }
+}
+
+/// The three headers of a signed webhook.
+pub fn signed_headers(secret: &str, id: &str, timestamp: i64, body: &[u8]) -> [(&'static str, String); 3] {
+    let mut mac = Hmac::<Sha256>::new_from_slice(secret.as_bytes()).expect("any length");
+    mac.update(format!("{id}.{timestamp}.").as_bytes());
+    mac.update(body);
+    let signature = BASE64.encode(mac.finalize().into_bytes());
+    [
+        ("webhook-id", id.to_owned()),
+        ("webhook-timestamp", timestamp.to_string()),
+        ("webhook-signature", format!("v1,{signature}")),
+    ]
+}
+
+/// Now, in seconds since the Unix epoch.
+pub fn now_seconds() -> i64 {
+    use scim_relay::clock::Clock as _;
+    scim_relay::clock::SystemClock.now().as_seconds()
+}
+
+impl Relay {
+    /// Posts a signed event.
+    pub async fn post(&self, id: &str, body: &str) -> reqwest::Result<reqwest::Response> {
+        let mut request =
+            self.client.post(format!("{}/webhooks/hr", self.url)).header("content-type", "application/json");
+        for (name, value) in signed_headers(SECRET, id, now_seconds(), body.as_bytes()) {
+            request = request.header(name, value);
+        }
+        request.body(body.to_owned()).send().await
+    }
+
+    /// Posts a signed event and expects it to be accepted, or known.
+    pub async fn accept(&self, id: &str, body: &str) {
+        let answer = self.post(id, body).await.expect("an answer");
+        let status = answer.status().as_u16();
+        assert!(status == 202 || status == 200, "{status}: {}", answer.text().await.unwrap_or_default());
+    }
+
+    /// GET below `/admin/v1`.
+    pub async fn admin(&self, path: &str) -> Value {
+        let answer = self.admin_request(reqwest::Method::GET, path).await;
+        assert_eq!(answer.status(), 200, "{path}");
+        answer.json_value().await
+    }
+
+    /// Any admin call, its status unchecked.
+    pub async fn admin_request(&self, method: reqwest::Method, path: &str) -> reqwest::Response {
+        let request =
+            self.client.request(method, format!("{}/admin/v1{path}", self.url)).bearer_auth(ADMIN_KEY);
+        request.send().await.expect("an answer")
+    }
+
+    /// Waits until everything accepted is applied or accounted for.
+    pub async fn quiet(&self, target: &str, limit: Duration) -> Value {
+        eventually("the backlog is empty", limit, async || {
+            let status = self.admin("/status").await;
+            let counts = &status["targets"][target];
+            let quiet =
+                status["inbox"]["unprojected"] == 0 && counts["pending"] == 0 && counts["in_flight"] == 0;
+            quiet.then_some(status)
+        })
+        .await
+    }
+
+    /// SIGKILL: no goodbye.
+    pub async fn kill(mut self) {
+        self.child.kill().await.expect("killable");
+    }
+
+    /// SIGTERM, and the exit code.
+    pub async fn terminate(mut self) -> Option<i32> {
+        let pid = self.child.id().expect("running");
+        let sent = Command::new("kill").args(["-TERM", &pid.to_string()]).status().await.expect("kill");
+        assert!(sent.success());
+        let status = tokio::time::timeout(Duration::from_secs(30), self.child.wait()).await;
+        status.expect("ends within its grace").expect("waited for").code()
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.id().expect("running")
+    }
+}
+
+/// reqwest is built without its `json` feature.
+pub trait JsonValue {
+    /// The body as JSON.
+    async fn json_value(self) -> Value;
+}
+
+impl JsonValue for reqwest::Response {
+    async fn json_value(self) -> Value {
+        let text = self.text().await.expect("a body");
+        serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}"))
+    }
+}

@@ -1,0 +1,206 @@
+//! Holds the house's layering: modules name only what is below them, and pure files stay pure.
+//!
+//! The compiler lets any module of a crate use any other. The table here is what `docs/ARCHITECTURE.md`
+//! promises instead; `crate::` paths are read from the source, comments and tests included, since a
+//! test that reaches up ties the layers just as well.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Which module may name which. A module that may name everything is not limited by a list.
+const MAY_USE: &[(&str, MayUse)] = &[
+    ("clock", MayUse::Only(&[])),
+    ("scim", MayUse::Only(&[])),
+    ("telemetry", MayUse::Only(&["clock"])),
+    ("directory", MayUse::Only(&["scim", "clock"])),
+    ("store", MayUse::Only(&["directory", "scim", "clock"])),
+    ("source", MayUse::Only(&["directory", "store", "clock"])),
+    ("target", MayUse::Only(&["scim", "clock", "telemetry"])),
+    ("sync", MayUse::Only(&["directory", "scim", "store", "target", "telemetry", "clock"])),
+    ("http", MayUse::Only(&["source", "sync", "store", "directory", "telemetry", "clock"])),
+    ("sandbox", MayUse::Only(&["scim", "target", "clock"])),
+    ("config", MayUse::Only(&["source", "target", "store", "http", "clock"])),
+    ("demo", MayUse::Everything),
+    ("app", MayUse::Everything),
+    ("cli", MayUse::Everything),
+    ("lib", MayUse::Everything),
+    ("main", MayUse::Everything),
+];
+
+enum MayUse {
+    Only(&'static [&'static str]),
+    Everything,
+}
+
+/// Files that compute and never wait, read or write: a path under `src`, or the beginning of one.
+const PURE: &[&str] = &["directory/", "scim/", "sync/plan"];
+
+/// What a pure file does not hold.
+const IMPURE_WORDS: &[&str] = &[
+    "async ",
+    ".await",
+    "tokio::",
+    "std::fs",
+    "std::net",
+    "std::io",
+    "std::env",
+    "std::thread",
+    "SystemTime",
+    "Instant::now",
+    "reqwest",
+    "rusqlite",
+];
+
+#[test]
+fn modules_name_only_what_is_below_them() {
+    let mut broken = Vec::new();
+    for (path, text) in sources() {
+        let module = top_module(&path);
+        let Some((_, may_use)) = MAY_USE.iter().find(|(name, _)| *name == module) else {
+            broken.push(format!("{}: module `{module}` is not in the table of this test", path.display()));
+            continue;
+        };
+        for line in reaches_out_by_super(&path, &text) {
+            broken.push(format!(
+                "{}:{line}: reaches the crate's root by `super`; write `crate::`",
+                path.display()
+            ));
+        }
+        for (line, used) in named_modules(&text) {
+            let allowed = match may_use {
+                MayUse::Everything => true,
+                MayUse::Only(modules) => used == module || modules.contains(&used.as_str()),
+            };
+            if !allowed {
+                broken.push(format!("{}:{line}: `{module}` names `{used}`", path.display()));
+            }
+        }
+    }
+    assert!(broken.is_empty(), "layering broken:\n{}", broken.join("\n"));
+}
+
+#[test]
+fn pure_files_neither_wait_nor_touch_the_world() {
+    let mut broken = Vec::new();
+    for (path, text) in sources() {
+        let inside = path.strip_prefix(source_folder()).unwrap().display().to_string();
+        if !PURE.iter().any(|pure| inside.starts_with(pure)) {
+            continue;
+        }
+        for (number, line) in code_lines(&text) {
+            for word in IMPURE_WORDS.iter().filter(|word| line.contains(**word)) {
+                broken.push(format!("{}:{number}: holds `{}`", path.display(), word.trim()));
+            }
+        }
+    }
+    assert!(broken.is_empty(), "pure files are not:\n{}", broken.join("\n"));
+}
+
+#[test]
+fn the_reader_of_this_test_sees_every_way_to_name_a_module() {
+    let text = "use crate::store;\nuse crate::{clock::Timestamp, scim};\nfn f(_: crate::http::Body) {}\npub(crate) fn g() {}\n";
+    let seen: Vec<(usize, String)> = named_modules(text);
+    let expected = [(1, "store"), (2, "clock"), (2, "scim"), (3, "http")];
+    assert_eq!(seen, expected.map(|(line, module)| (line, module.to_owned())));
+    let spread = "use crate::{\n    clock::{Clock, Timestamp},\n    store::Store,\n};\n";
+    assert_eq!(named_modules(spread), [(2, "clock".to_owned()), (3, "store".to_owned())]);
+}
+
+fn source_folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("src")
+}
+
+/// Every Rust file of the library with its text.
+fn sources() -> Vec<(PathBuf, String)> {
+    let mut found = Vec::new();
+    let mut folders = vec![source_folder()];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(&folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                let text = fs::read_to_string(&path).unwrap();
+                found.push((path, text));
+            }
+        }
+    }
+    assert!(found.len() > 10, "the source was not found");
+    found.sort();
+    found
+}
+
+/// `src/store/work.rs` and `src/store.rs` both belong to `store`.
+fn top_module(path: &Path) -> String {
+    let inside = path.strip_prefix(source_folder()).unwrap();
+    let first = inside.components().next().unwrap().as_os_str().to_str().unwrap();
+    first.trim_end_matches(".rs").to_owned()
+}
+
+/// In a module's top file an unindented `use super::` names the module's neighbours.
+fn reaches_out_by_super(path: &Path, text: &str) -> Vec<usize> {
+    let inside = path.strip_prefix(source_folder()).unwrap();
+    let depth = inside.components().count();
+    if depth != 1 && !(depth == 2 && inside.ends_with("mod.rs")) {
+        return Vec::new();
+    }
+    let lines = text.lines().enumerate();
+    let reaching =
+        lines.filter(|(_, line)| line.starts_with("use super::") || line.starts_with("pub use super::"));
+    reaching.map(|(index, _)| index + 1).collect()
+}
+
+/// The modules that a text names after `crate::`, with the line of each; braces are followed.
+fn named_modules(text: &str) -> Vec<(usize, String)> {
+    let mut named = Vec::new();
+    for (at, marker) in text.match_indices("crate::") {
+        let rest = &text[at + marker.len()..];
+        let heads = if rest.starts_with('{') { heads_in_braces(rest) } else { vec![0] };
+        for head in heads {
+            let word = leading_word(&rest[head..]);
+            let line = text[..at + marker.len() + head].matches('\n').count() + 1;
+            if !word.is_empty() {
+                named.push((line, word));
+            }
+        }
+    }
+    named
+}
+
+/// Where each path inside `{a::b, c}` begins, of the outermost braces only.
+fn heads_in_braces(group: &str) -> Vec<usize> {
+    let mut heads = Vec::new();
+    let (mut depth, mut expected) = (0, false);
+    for (at, c) in group.char_indices() {
+        match c {
+            '{' => {
+                depth += 1;
+                expected = depth == 1;
+            }
+            '}' => {
+                depth -= 1;
+                if depth == 0 {
+                    break;
+                }
+            }
+            ',' => expected = depth == 1,
+            c if expected && !c.is_whitespace() => {
+                heads.push(at);
+                expected = false;
+            }
+            _ => {}
+        }
+    }
+    heads
+}
+
+fn leading_word(text: &str) -> String {
+    text.chars().take_while(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || *c == '_').collect()
+}
+
+/// Lines with their numbers, less comments and what stands below `#[cfg(test)]`.
+fn code_lines(text: &str) -> impl Iterator<Item = (usize, &str)> {
+    let numbered = text.lines().enumerate().map(|(index, line)| (index + 1, line));
+    let code = numbered.take_while(|(_, line)| line.trim() != "#[cfg(test)]");
+    code.filter(|(_, line)| !line.trim_start().starts_with("//"))
+}
