@@ -42,7 +42,7 @@ enum Command {
     /// Validate a configuration and print every problem at once
     Check(check::Arguments),
     /// Run a SCIM vendor in a box, with the habits of a profile and faults on demand
-    Sandbox(sandbox::Arguments),
+    Sandbox(Box<sandbox::Arguments>),
     /// Sign events from a file and post them to a running relay
     Send(send::Arguments),
 }
@@ -59,7 +59,7 @@ pub fn run() -> ExitCode {
     }
     match cli.command {
         Command::Check(arguments) => check::run(&arguments),
-        Command::Sandbox(arguments) => sandbox::run(arguments),
+        Command::Sandbox(arguments) => sandbox::run(*arguments),
         Command::Send(arguments) => send::run(&arguments),
     }
 }
