@@ -21,8 +21,8 @@ use tokio::time::{sleep, timeout};
 const CONNECTIONS_MAX: usize = 4096;
 /// How long a connection may take for the head of a request, or be idle between two.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
-/// Longest head of a request, which is also what is read of a body at once.
-const BUFFER_BYTES_MAX: usize = 64 * 1024;
+/// Longest head of a request, roughly, which is also what is read of a body at once.
+const BUFFER_BYTES_MAX: usize = 32 * 1024;
 const HEADERS_MAX: usize = 100;
 /// How long requests may take to end once the relay is told to stop.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(20);
