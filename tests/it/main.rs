@@ -9,4 +9,5 @@
 mod convergence;
 mod crash;
 mod line;
+mod priority;
 mod support;
