@@ -6,6 +6,7 @@
     reason = "tests say what went wrong by panicking"
 )]
 
+mod conflicts;
 mod convergence;
 mod crash;
 mod line;

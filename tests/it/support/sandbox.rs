@@ -22,6 +22,8 @@ pub struct Call {
     pub path: String,
     /// As text; `lost` where nothing was answered.
     pub status: String,
+    /// Length of what was sent.
+    pub body_bytes: u64,
 }
 
 impl Call {
@@ -32,6 +34,7 @@ impl Call {
         Self {
             time_us: number("time_us"),
             elapsed_us: number("elapsed_us"),
+            body_bytes: number("body_bytes"),
             method: text("method"),
             path: path.strip_prefix("/scim/v2/").unwrap_or(&path).to_owned(),
             status: entry["status"].as_str().map_or_else(|| entry["status"].to_string(), str::to_owned),
@@ -115,13 +118,12 @@ impl Sandbox {
         serde_json::from_str(&text).unwrap_or(Value::Null)
     }
 
-    /// A user at the vendor whom the relay did not make; answers the vendor's id.
-    pub async fn make(&self, kind: &str, attributes: &Value) -> String {
-        let schema = kind.trim_end_matches('s');
+    /// Makes a user or group of which the relay knows nothing; answers the vendor's id.
+    pub async fn make(&self, collection: &str, attributes: &Value) -> String {
+        let kind = if collection.eq_ignore_ascii_case("users") { "User" } else { "Group" };
         let mut resource = attributes.clone();
-        resource["schemas"] = serde_json::json!([format!("urn:ietf:params:scim:schemas:core:2.0:{schema}")]);
-        let path = kind.to_owned();
-        let made = self.console(reqwest::Method::POST, &path, &resource).await;
+        resource["schemas"] = serde_json::json!([format!("urn:ietf:params:scim:schemas:core:2.0:{kind}")]);
+        let made = self.console(reqwest::Method::POST, collection, &resource).await;
         made["id"].as_str().expect("an id").to_owned()
     }
 
