@@ -38,6 +38,15 @@ pub struct Engine {
 /// Why the relay cannot start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
+    /// A port.
+    #[error("listen on {address}")]
+    Listen {
+        /// Where.
+        address: std::net::SocketAddr,
+        /// Why not.
+        #[source]
+        source: std::io::Error,
+    },
     /// The store.
     #[error("open the store")]
     Store(#[from] StoreError),

@@ -21,7 +21,7 @@ use std::path::Path;
 
 use toml::Table;
 
-pub use admin::{AdminConfig, AdminKey, Role};
+pub use admin::AdminConfig;
 pub use environment::{Environment, OVERRIDE_PREFIX};
 pub use problem::{Problem, Severity};
 pub use server::ServerConfig;

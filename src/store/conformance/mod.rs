@@ -1,1 +1,122 @@
-//! What every store must do.
+//! What every store must do, as tests that any implementation runs.
+//!
+//! A store offers a [`Home`] (one empty database that can be opened again and again) and calls
+//! [`suite!`] in its tests; each rule becomes one test. The parts are [`intake`], [`projection`],
+//! [`work`], [`members`], [`targets`] and [`admin`]; [`scene`] is what they share, [`script`] stands
+//! in for the sources and draws random streams.
+
+pub mod admin;
+pub mod intake;
+pub mod members;
+pub mod projection;
+pub mod scene;
+pub mod script;
+pub mod targets;
+pub mod work;
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+
+use crate::store::{Store, StoreError};
+
+/// One database, empty at first.
+#[async_trait]
+pub trait Home: Send + Sync {
+    /// Opens the database as the start of a relay does. Whoever opened it before has let go of it.
+    async fn open(&self) -> Arc<dyn Store>;
+}
+
+/// The answer of a store that is expected to work.
+pub fn must<T>(answer: Result<T, StoreError>) -> T {
+    match answer {
+        Ok(answer) => answer,
+        Err(error) => panic!("the store failed: {error:?}"),
+    }
+}
+
+/// Makes one test of each rule. The argument is an expression that makes a new [`Home`].
+#[macro_export]
+macro_rules! store_conformance {
+    ($home:expr) => {
+        $crate::store::conformance::suite! { @rules $home;
+            intake {
+                an_event_is_new_once_and_a_duplicate_ever_after,
+                of_many_at_once_with_one_id_exactly_one_is_new,
+                what_was_answered_outlives_the_process,
+                a_body_is_kept_byte_for_byte,
+            }
+            projection {
+                any_batching_gives_what_one_merge_gives,
+                any_order_and_repetition_gives_the_same_directory,
+                who_loses_access_is_merged_ahead_of_others,
+                an_event_that_cannot_be_read_is_kept_and_tried_again_at_the_next_start,
+                a_change_that_says_nothing_new_makes_no_work,
+                a_time_that_is_absent_is_the_time_of_receipt,
+                projection_goes_on_where_it_stopped_after_a_restart,
+                projections_at_the_same_time_merge_each_event_once,
+                only_targets_that_follow_the_directory_are_woken,
+            }
+            work {
+                lanes_follow_what_is_desired,
+                due_rows_come_oldest_first_and_not_before_their_time,
+                finishing_removes_the_row_and_tells_how_long_it_took,
+                a_row_that_has_moved_on_is_due_whatever_became_of_the_call,
+                a_retry_comes_back_when_it_is_due,
+                a_wait_is_looked_at_again_and_is_not_pending,
+                a_change_makes_any_row_due_at_once,
+                a_call_of_unknown_outcome_stays_noted,
+                a_link_is_kept_as_it_was_given,
+                a_resource_that_is_no_work_is_not_loaded,
+                work_and_links_outlive_the_process,
+            }
+            members {
+                memberships_are_loaded_in_order_and_in_chunks,
+                a_group_with_memberships_left_is_not_finished,
+                a_group_that_waits_is_woken_when_its_user_is_linked,
+                a_group_that_is_done_is_woken_when_its_user_is_linked,
+                a_wait_for_a_user_who_is_linked_already_is_due_at_once,
+                a_user_whom_nobody_looked_for_gets_work_when_waited_for,
+                only_a_linked_user_ends_a_wait,
+                a_membership_that_changed_meanwhile_ends_its_wait,
+                a_user_waits_for_its_manager,
+                a_parked_member_is_left_out_until_it_is_retried,
+                a_parked_member_that_changes_is_sent_again,
+                a_discarded_member_stays_out,
+            }
+            targets {
+                a_new_target_gets_all_that_the_directory_holds,
+                enrolling_again_changes_nothing,
+                a_target_that_follows_another_directory_starts_anew,
+                a_retired_target_gets_no_work_and_catches_up_when_it_is_back,
+                who_was_deposed_commits_nothing,
+                state_and_memory_of_a_target_are_kept,
+            }
+            admin {
+                no_event_is_ever_out_of_sight,
+                status_counts_each_row_in_one_place,
+                the_oldest_pending_change_is_known,
+                parked_work_is_retried_or_discarded,
+                pages_hold_everything_once,
+                a_cursor_that_no_page_answered_ends_the_list,
+                an_event_tells_what_became_of_each_change,
+                an_event_is_found_by_number_and_by_the_senders_id,
+                the_ledger_names_the_events_and_filters,
+                a_ping_writes,
+            }
+        }
+    };
+    (@rules $home:expr; $($part:ident { $($rule:ident,)+ })+) => {
+        $(mod $part {
+            use super::*;
+            $(
+                #[tokio::test]
+                async fn $rule() {
+                    $crate::store::conformance::$part::$rule(&$home).await;
+                }
+            )+
+        })+
+    };
+}
+
+pub use store_conformance as suite;

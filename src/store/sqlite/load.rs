@@ -87,23 +87,12 @@ fn desired_group(
     };
     // One more than asked for tells whether there are more.
     let room = members_max + 1;
-    let mut deltas = deltas(conn, WAITED, params![target, directory, id, synced, room], true)?;
+    let mut deltas = read_deltas(conn, WAITED, params![target, directory, id, synced, room], true)?;
     let room = room - deltas.len();
-    deltas.extend(deltas_past(conn, target, directory, id, synced, room)?);
+    deltas.extend(read_deltas(conn, PAST_WATERMARK, params![target, directory, id, synced, room], false)?);
     let more = deltas.len() > members_max;
     deltas.truncate(members_max);
     Ok(Desired::Group { group, deltas, more })
-}
-
-fn deltas_past(
-    conn: &Connection,
-    target: &str,
-    directory: &str,
-    id: &ExternalId,
-    synced: u64,
-    room: usize,
-) -> Result<Vec<MemberDelta>, StoreError> {
-    deltas(conn, PAST_WATERMARK, params![target, directory, id, synced, room], false)
 }
 
 /// Rows before the watermark that waited for their user, who is linked now.
@@ -125,7 +114,7 @@ const PAST_WATERMARK: &str =
      WHERE m.directory = ?2 AND m.group_id = ?3 AND m.sequence > ?4
      ORDER BY m.sequence LIMIT ?5";
 
-fn deltas(
+fn read_deltas(
     conn: &Connection,
     query: &str,
     params: impl Params,

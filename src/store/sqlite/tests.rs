@@ -1,7 +1,12 @@
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use crate::store::StoreError;
+use async_trait::async_trait;
+use tempfile::TempDir;
+
+use super::*;
+use crate::store::conformance::{self, Home};
 
 /// Commits that are to fail, shared between a test and the writer.
 #[derive(Clone, Debug, Default)]
@@ -16,3 +21,25 @@ impl Faults {
         }
     }
 }
+
+/// A file of its own.
+struct Place(TempDir);
+
+impl Place {
+    fn new() -> Self {
+        Self(TempDir::new().unwrap())
+    }
+
+    fn path(&self) -> PathBuf {
+        self.0.path().join("relay.db")
+    }
+}
+
+#[async_trait]
+impl Home for Place {
+    async fn open(&self) -> Arc<dyn Store> {
+        Arc::new(SqliteStore::open(self.path(), Options::default()).unwrap())
+    }
+}
+
+conformance::suite!(Place::new());

@@ -144,3 +144,6 @@ impl From<TokenError> for CallError {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

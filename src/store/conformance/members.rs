@@ -1,0 +1,270 @@
+//! Memberships: what a group has to send, who waits for whom, and who is parked.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde_json::json;
+
+use crate::directory::{ExternalId, ResourceKey, User};
+use crate::store::conformance::scene::{NOW, Scene, TARGET, outcome, park, wait};
+use crate::store::conformance::script::{group_key, id, members, titled, user, user_key};
+use crate::store::conformance::{Home, must};
+use crate::store::{
+    Desired, Lane, LedgerFilter, Link, LinkChange, MemberStanding, Outcome, ParkedId, WorkChange,
+};
+
+const G: &str = "g";
+
+fn g() -> ResourceKey {
+    group_key(G)
+}
+
+/// The group's deltas as text: `+` or `-`, user, sequence, and `!` where it waited.
+async fn deltas(scene: &Scene) -> Vec<String> {
+    let deltas = scene.deltas(&g()).await;
+    let name = |delta: crate::store::MemberDelta| {
+        let (sign, mark) = (if delta.present { '+' } else { '-' }, if delta.waited { "!" } else { "" });
+        format!("{sign}{}{mark} {}", delta.user, delta.sequence)
+    };
+    deltas.into_iter().map(name).collect()
+}
+
+/// A group with one member whom nobody knows yet, linked and told all but that.
+async fn waiting_group(home: &dyn Home, work: WorkChange) -> Scene {
+    let scene = Scene::new(home).await;
+    scene.feed([members(G, &["u"], &[])]).await;
+    scene.commit(outcome(&g(), 1).linked("v-g", 1, 1).waiting_for(&[id("u")]).ending(work)).await;
+    scene
+}
+
+pub async fn memberships_are_loaded_in_order_and_in_chunks(home: &dyn Home) {
+    let scene = Scene::new(home).await;
+    let names: Vec<String> = (0..25).map(|number| format!("u{}", (number * 7) % 25)).collect();
+    for name in &names {
+        scene.feed([members(G, &[name], &[])]).await;
+    }
+    let mut sent = Vec::new();
+    loop {
+        let dossier = must(scene.store.load(TARGET, &g(), 10).await).expect("the group is work");
+        let Desired::Group { deltas, more, group } = dossier.desired else { panic!("g is a group") };
+        assert_eq!(group.member_sequence, 25);
+        assert_eq!(more, sent.len() + deltas.len() < 25);
+        let watermark = deltas.last().expect("there are deltas left").sequence;
+        sent.extend(deltas.into_iter().map(|delta| delta.user.as_str().to_owned()));
+        let ending = if more { WorkChange::Continue } else { WorkChange::Finish };
+        scene.commit(outcome(&g(), 25).linked("v-g", 25, watermark).ending(ending)).await;
+        if !more {
+            break;
+        }
+    }
+    assert_eq!(sent, names);
+    assert_eq!(scene.due().await, []);
+    // Later, only what changed since.
+    scene.feed([members(G, &["new"], &["u7"])]).await;
+    assert_eq!(deltas(&scene).await, ["+new 26", "-u7 27"]);
+}
+
+pub async fn a_group_with_memberships_left_is_not_finished(home: &dyn Home) {
+    let scene = Scene::new(home).await;
+    scene.feed([members(G, &["a", "b"], &[])]).await;
+    let committed = scene.commit(outcome(&g(), 1).linked("v-g", 1, 1)).await;
+    assert_eq!((committed.converged.len(), committed.woken), (0, true));
+    assert_eq!(deltas(&scene).await, ["+b 2"]);
+    // A group that the vendor does not have has no memberships to send.
+    let absent = LinkChange::Set(Link::Absent { checked_at: NOW });
+    let committed = scene.commit(Outcome { link: absent, ..outcome(&g(), 1) }).await;
+    assert_eq!(committed.converged.len(), 1);
+}
+
+pub async fn a_group_that_waits_is_woken_when_its_user_is_linked(home: &dyn Home) {
+    woken_when_linked(home, wait(NOW.after(Duration::from_hours(1)))).await;
+}
+
+pub async fn a_group_that_is_done_is_woken_when_its_user_is_linked(home: &dyn Home) {
+    woken_when_linked(home, WorkChange::Finish).await;
+}
+
+async fn woken_when_linked(home: &dyn Home, work: WorkChange) {
+    let scene = waiting_group(home, work).await;
+    assert_eq!(scene.due_names().await, ["change user u"]);
+    assert_eq!(scene.counts().await.waiting_members, 1);
+
+    let committed = scene.finish(&user_key("u"), "v-u").await;
+    assert!(committed.woken);
+    assert_eq!(scene.due_names().await, ["membership group g"]);
+    assert_eq!(deltas(&scene).await, ["+u! 1"]);
+    assert_eq!(scene.deltas(&g()).await[0].standing, MemberStanding::Linked("v-u".to_owned()));
+
+    let settled = scene.commit(outcome(&g(), 1).settling(&[id("u")])).await;
+    assert_eq!(settled.converged.len(), 1);
+    assert_eq!(scene.counts().await.waiting_members, 0);
+}
+
+pub async fn a_wait_for_a_user_who_is_linked_already_is_due_at_once(home: &dyn Home) {
+    let scene = Scene::new(home).await;
+    scene.feed([titled("u", "A"), members(G, &["u"], &[])]).await;
+    // The group was planned before the user's link, and committed after it.
+    scene.finish(&user_key("u"), "v-u").await;
+    let later = wait(NOW.after(Duration::from_hours(1)));
+    for work in [WorkChange::Finish, later] {
+        let planned = outcome(&g(), 1).linked("v-g", 1, 1).waiting_for(&[id("u")]).ending(work);
+        let committed = scene.commit(planned).await;
+        assert!(committed.woken);
+        assert_eq!(scene.due_names().await, ["membership group g"]);
+        assert_eq!(deltas(&scene).await, ["+u! 1"]);
+    }
+    // A plan that forgets to settle the wait does not end it.
+    scene.commit(outcome(&g(), 1)).await;
+    assert_eq!(deltas(&scene).await, ["+u! 1"]);
+    // Both in one commit, in the other order.
+    let other = scene.feed([titled("w", "A"), members(G, &["w"], &[])]).await;
+    assert_eq!(other.source, "hr");
+    let tenure = scene.tenure().await;
+    let both = vec![
+        outcome(&g(), 2).linked("v-g", 2, 2).settling(&[id("u")]).waiting_for(&[id("w")]),
+        outcome(&user_key("w"), 1).linked("v-w", 1, 0),
+    ];
+    must(scene.store.commit(&tenure, both, NOW).await);
+    assert_eq!(deltas(&scene).await, ["+w! 2"]);
+}
+
+pub async fn a_user_whom_nobody_looked_for_gets_work_when_waited_for(home: &dyn Home) {
+    let scene = waiting_group(home, WorkChange::Finish).await;
+    let due = scene.due().await;
+    assert_eq!(
+        (due.len(), &due[0].key, due[0].lane, due[0].generation),
+        (1, &user_key("u"), Lane::Change, 0)
+    );
+    let dossier = scene.dossier(&user_key("u")).await;
+    assert_eq!(dossier.desired, Desired::User { user: User::default(), references: BTreeMap::new() });
+
+    // Looked for and not there: that is known, and not looked for again because somebody waits.
+    let absent = LinkChange::Set(Link::Absent { checked_at: NOW });
+    scene.commit(Outcome { link: absent, ..outcome(&user_key("u"), 0) }).await;
+    scene.feed([members(G, &["w"], &[])]).await;
+    assert_eq!(deltas(&scene).await, ["+w 2"]);
+    scene.commit(outcome(&g(), 2).linked("v-g", 2, 2).waiting_for(&[id("u"), id("w")])).await;
+    assert_eq!(scene.due_names().await, ["change user w"]);
+    assert_eq!(scene.counts().await.waiting_members, 2);
+}
+
+pub async fn only_a_linked_user_ends_a_wait(home: &dyn Home) {
+    let scene = waiting_group(home, WorkChange::Finish).await;
+    let absent = LinkChange::Set(Link::Absent { checked_at: NOW });
+    let committed = scene.commit(Outcome { link: absent, ..outcome(&user_key("u"), 0) }).await;
+    assert!(!committed.woken);
+    assert_eq!(scene.due_names().await, [""; 0]);
+
+    // Linked, and lost again before the group was sent: the wait goes on.
+    scene.feed([titled("u", "A")]).await;
+    scene.finish(&user_key("u"), "v-u").await;
+    assert_eq!(deltas(&scene).await, ["+u! 1"]);
+    scene.feed([titled("u", "B")]).await;
+    scene.commit(Outcome { link: LinkChange::Forget, ..outcome(&user_key("u"), 2) }).await;
+    assert_eq!(deltas(&scene).await, [""; 0]);
+    scene.commit(outcome(&g(), 1)).await;
+    assert_eq!(scene.due_names().await, [""; 0]);
+    scene.feed([titled("u", "C")]).await;
+    scene.finish(&user_key("u"), "v-u2").await;
+    assert_eq!(deltas(&scene).await, ["+u! 1"]);
+}
+
+pub async fn a_membership_that_changed_meanwhile_ends_its_wait(home: &dyn Home) {
+    let scene = waiting_group(home, WorkChange::Finish).await;
+    scene.feed([members(G, &[], &["u"])]).await;
+    assert_eq!(deltas(&scene).await, ["-u 2"]);
+    // Whom the vendor does not know needs no removal: the watermark passes the row.
+    scene.commit(outcome(&g(), 2).linked("v-g", 2, 2)).await;
+    assert_eq!(scene.counts().await.waiting_members, 0);
+    scene.finish(&user_key("u"), "v-u").await;
+    assert_eq!(scene.due_names().await, [""; 0]);
+}
+
+pub async fn a_user_waits_for_its_manager(home: &dyn Home) {
+    let scene = Scene::new(home).await;
+    scene.feed([user("u", &json!({"manager": "boss"}))]).await;
+    let references = async || match scene.dossier(&user_key("u")).await.desired {
+        Desired::User { references, .. } => references.into_iter().collect::<Vec<_>>(),
+        Desired::Group { .. } => panic!("u is a user"),
+    };
+    assert_eq!(references().await, [(id("boss"), MemberStanding::Unknown { coming: false })]);
+    scene.commit(outcome(&user_key("u"), 1).linked("v-u", 1, 0).waiting_for(&[id("boss")])).await;
+    assert_eq!(scene.due_names().await, ["change user boss"]);
+    assert_eq!(scene.counts().await.waiting_members, 0, "a manager is no member");
+
+    scene.feed([titled("u", "Lead")]).await;
+    assert_eq!(references().await, [(id("boss"), MemberStanding::Unknown { coming: true })]);
+    scene.commit(outcome(&user_key("u"), 2).linked("v-u", 2, 0).waiting_for(&[id("boss")])).await;
+
+    scene.finish(&user_key("boss"), "v-boss").await;
+    assert_eq!(scene.due_names().await, ["change user u"]);
+    assert_eq!(references().await, [(id("boss"), MemberStanding::Linked("v-boss".to_owned()))]);
+    // Once it is told, it waits no more.
+    scene.finish(&user_key("u"), "v-u").await;
+    scene.feed([titled("boss", "B")]).await;
+    scene.commit(outcome(&user_key("boss"), 1).linked("v-other", 1, 0)).await;
+    assert_eq!(scene.due_names().await, [""; 0]);
+}
+
+fn parked_member(user: &str) -> ParkedId {
+    ParkedId::Member { group: id(G), user: id(user) }
+}
+
+/// A group whose member `bad` the vendor has refused.
+async fn group_with_parked_member(home: &dyn Home) -> Scene {
+    let scene = Scene::new(home).await;
+    scene.feed([titled("bad", "A"), members(G, &["bad", "good"], &[])]).await;
+    scene.finish(&user_key("bad"), "v-bad").await;
+    let bad: ExternalId = id("bad");
+    let sent = outcome(&g(), 1).linked("v-g", 1, 2).settling(&[id("good")]).parking(&bad, "not licensed");
+    assert_eq!(scene.commit(sent).await.converged.len(), 1);
+    scene
+}
+
+pub async fn a_parked_member_is_left_out_until_it_is_retried(home: &dyn Home) {
+    let scene = group_with_parked_member(home).await;
+    assert_eq!(scene.counts().await.parked, 1);
+    let page = must(scene.store.parked(TARGET, None, 10).await);
+    assert_eq!(page.items.len(), 1);
+    assert_eq!((&page.items[0].id, page.items[0].reason.as_str()), (&parked_member("bad"), "not licensed"));
+    scene.feed([members(G, &["new"], &[])]).await;
+    assert_eq!(deltas(&scene).await, ["+new 3"]);
+    scene.commit(outcome(&g(), 2).linked("v-g", 2, 3).settling(&[id("new")])).await;
+    assert_eq!(scene.due_names().await, [""; 0]);
+
+    assert!(must(scene.store.retry_parked(TARGET, &parked_member("bad"), NOW).await));
+    assert!(!must(scene.store.retry_parked(TARGET, &parked_member("bad"), NOW).await));
+    assert_eq!(scene.counts().await.parked, 0);
+    assert_eq!(scene.due_names().await, ["membership group g"]);
+    assert_eq!(deltas(&scene).await, ["+bad! 1"]);
+    scene.commit(outcome(&g(), 2).settling(&[id("bad")])).await;
+    assert_eq!(scene.due_names().await, [""; 0]);
+    assert_eq!(scene.counts().await.waiting_members, 0);
+}
+
+pub async fn a_parked_member_that_changes_is_sent_again(home: &dyn Home) {
+    let scene = group_with_parked_member(home).await;
+    scene.feed([members(G, &[], &["bad"])]).await;
+    assert_eq!(deltas(&scene).await, ["-bad 3"]);
+    scene.commit(outcome(&g(), 2).linked("v-g", 2, 3)).await;
+    assert_eq!(scene.counts().await.parked, 0, "there is nothing left to retry");
+    assert_eq!(scene.due_names().await, [""; 0]);
+    // Parked with the group, it comes back with the group.
+    scene.feed([members(G, &["bad"], &[])]).await;
+    scene.commit(outcome(&g(), 3).ending(park())).await;
+    assert!(must(scene.store.retry_parked(TARGET, &ParkedId::Resource(g()), NOW).await));
+    assert_eq!(deltas(&scene).await, ["+bad 4"]);
+}
+
+pub async fn a_discarded_member_stays_out(home: &dyn Home) {
+    let scene = group_with_parked_member(home).await;
+    assert!(must(scene.store.discard_parked(TARGET, &parked_member("bad"), "ann", NOW).await));
+    assert!(!must(scene.store.discard_parked(TARGET, &parked_member("bad"), "ann", NOW).await));
+    assert_eq!(scene.counts().await.parked, 0);
+    scene.feed([members(G, &["new"], &[])]).await;
+    assert_eq!(deltas(&scene).await, ["+new 3"]);
+    let page = must(scene.store.ledger(&LedgerFilter::default(), None, 10).await);
+    assert_eq!((page.items[0].result.as_str(), &page.items[0].key), ("discarded", &g()));
+    let detail = page.items[0].detail.as_deref().unwrap_or_default();
+    assert!(detail.contains("ann") && detail.contains("bad"), "{detail}");
+}
