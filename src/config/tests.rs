@@ -8,7 +8,6 @@ use proptest::prelude::*;
 use secrecy::ExposeSecret;
 
 use super::*;
-use crate::http::admin::Role;
 use crate::source::IntakeLimit;
 use crate::target::Auth;
 use crate::target::profile::{CredentialStyle, Window};

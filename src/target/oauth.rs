@@ -193,7 +193,7 @@ mod tests {
             style: CredentialStyle::Basic,
             expiry_margin: Duration::from_mins(1),
         };
-        ClientCredentials::new(oauth, reqwest::Client::new())
+        ClientCredentials::new(oauth, reqwest::Client::builder().build().expect("a client without settings"))
     }
 
     #[test]
