@@ -101,10 +101,8 @@ impl ClientCredentials {
         let said = serde_json::from_slice::<Map<String, Value>>(body).unwrap_or_default();
         let words = ["error", "error_description"].into_iter().filter_map(|key| said.get(key)?.as_str());
         let words = self.without_secrets(&words.collect::<Vec<_>>().join(": "));
-        let reason = match words.is_empty() {
-            true => format!("the token endpoint answered {}", status.as_u16()),
-            false => format!("the token endpoint answered {}: {words}", status.as_u16()),
-        };
+        let words = if words.is_empty() { words } else { format!(": {words}") };
+        let reason = format!("the token endpoint answered {}{words}", status.as_u16());
         TokenError::Refused { reason }
     }
 

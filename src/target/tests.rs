@@ -238,9 +238,10 @@ async fn a_token_endpoint_that_refuses_is_the_targets_fault_and_one_that_is_down
         let oauth = vendor.oauth(CredentialStyle::Body);
         let target = vendor.target_with(|settings| settings.auth = oauth);
         let verdict = judged(&target, fetch(&target)).await;
-        match &verdict {
-            Verdict::TargetFault { reason } if fault => assert!(!reason.contains("hunter2"), "{reason}"),
-            other => assert_eq!((other, fault), (&Verdict::NotSent, false), "{status} {body}"),
+        if let Verdict::TargetFault { reason } = &verdict {
+            assert!(fault && !reason.contains("hunter2"), "{status} {body}: {reason}");
+        } else {
+            assert_eq!((verdict, fault), (Verdict::NotSent, false), "{status} {body}");
         }
         assert!(vendor.seen().iter().all(|seen| seen.path == "/token"), "nothing reached the API");
     }

@@ -173,12 +173,12 @@ impl Breaker {
                 Ok(pass) => return pass,
                 Err(until) => until,
             };
-            let changed = async { changes.changed().await.expect("the breaker itself holds the sender") };
+            let turned = async { changes.changed().await.expect("the breaker itself holds the sender") };
             match until {
                 Some(until) => {
-                    tokio::select! { () = tokio::time::sleep_until(until) => {}, () = changed => {} }
+                    tokio::select! { () = tokio::time::sleep_until(until) => {}, () = turned => {} }
                 }
-                None => changed.await,
+                None => turned.await,
             }
         }
     }

@@ -20,8 +20,8 @@ fn seconds(seconds: f64) -> Duration {
 }
 
 /// Tokio's timers are exact to a millisecond, and never early.
-fn assert_waited(waited: Duration, wanted: Duration) {
-    assert!(wanted <= waited && waited <= wanted + Duration::from_millis(2), "{waited:?}, not {wanted:?}");
+fn assert_waited(waited: Duration, least: Duration) {
+    assert!(least <= waited && waited <= least + Duration::from_millis(2), "{waited:?}, not {least:?}");
 }
 
 /// The wait that a call meets after this answer.
@@ -100,11 +100,11 @@ async fn a_longer_pause_reaches_those_who_wait_already() {
 async fn a_run_of_429s_widens_the_pause_and_a_success_ends_it() {
     let script = [429, 429, 429, 429, 429, 200, 429].map(|status| Ok(answer(status)));
     let mut service = GateLayer::new(gate()).layer(Scripted::new(script));
-    for wanted in [0.0, 1.0, 10.0, 100.0, 120.0, 120.0, 0.0, 1.0] {
+    for least in [0.0, 1.0, 10.0, 100.0, 120.0, 120.0, 0.0, 1.0] {
         let (waited, outcome) = go(&mut service).await;
         outcome.unwrap();
-        let most = seconds(wanted * 1.1) + Duration::from_millis(2);
-        assert!(seconds(wanted) <= waited && waited <= most, "{waited:?}, not {wanted} s and a little");
+        let most = seconds(least * 1.1) + Duration::from_millis(2);
+        assert!(seconds(least) <= waited && waited <= most, "{waited:?}, not {least} s and a little");
     }
 }
 
