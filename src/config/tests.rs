@@ -126,7 +126,7 @@ limits = { rate_per_second = 2.5, burst = 20, concurrency = 8, windows = [{ limi
     assert_eq!(config.server.admin_listen, Some("127.0.0.1:8081".parse().unwrap()));
     assert_eq!(config.server.body_limit, 1024 * 1024);
     assert_eq!(config.store, StoreConfig::Sqlite { path: "scim-relay.db".into() });
-    assert_eq!(config.admin.keys[0].role, crate::http::admin::Role::Operator);
+    assert_eq!(config.admin.keys[0].role, Role::Operator);
     let limit = IntakeLimit { rate_per_second: count(50), burst: count(50) };
     assert_eq!(config.sources["hr"].intake_limit, Some(limit));
     assert_eq!(config.sources["hr"].body_bytes_max, 1024 * 1024);
@@ -501,6 +501,19 @@ fn what_is_odd_but_works_is_a_warning() {
         "{reasons:?}"
     );
     assert_eq!(problems(&with("https://acme.example", "http://127.0.0.1:9")), []);
+}
+
+#[test]
+fn the_files_that_come_with_the_relay_are_valid() {
+    let secrets = ["HR_WEBHOOK_SECRET", "RELAY_ADMIN_KEY", "VENDOR_TOKEN"];
+    let environment: Environment =
+        secrets.map(|name| (name, "long-enough-for-any-of-them")).into_iter().collect();
+    // The vendor of the containers is reached over their own network, in plain HTTP.
+    for (file, warnings_expected) in [("examples/relay.toml", 0), ("deploy/compose/relay.toml", 1)] {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(file);
+        let (_, warnings) = Config::load(&path, &environment).unwrap();
+        assert_eq!(warnings.len(), warnings_expected, "{file}: {warnings:#?}");
+    }
 }
 
 #[test]

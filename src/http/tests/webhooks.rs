@@ -145,6 +145,9 @@ async fn an_unknown_source_and_an_unknown_path_are_not_found() {
         answer.detail();
     }
     assert_eq!(send(served.address, "GET", "/webhooks/nobody", &[], b"").await.status, 404);
+    // The framework's own refusals are problems, too.
+    let unreadable = send(served.address, "POST", "/webhooks/%ff", &headers, &body).await;
+    assert_eq!((unreadable.status, unreadable.detail().as_str()), (400, ""));
 }
 
 #[tokio::test]
