@@ -606,10 +606,10 @@ async fn commit(
 
 fn outcome(now: Timestamp, task: Task, work: WorkChange) -> Outcome {
     let Task { item, pass, mut ledger } = task;
-    let calls = ledger.len();
     let generation = pass.as_ref().map_or(item.generation, Pass::generation);
     let findings = pass.map_or_else(no_findings, |mut pass| pass.findings(now));
-    if let Some(entry) = closing_entry(now, calls, &work) {
+    let told = ledger.iter().any(|entry| entry.result == "applied") || !findings.parked().is_empty();
+    if let Some(entry) = closing_entry(now, told, &work) {
         ledger.push(entry);
     }
     for parked in findings.parked() {
@@ -639,12 +639,11 @@ fn no_findings() -> Findings {
     }
 }
 
-/// The end of a pass that no call's entry tells.
-fn closing_entry(now: Timestamp, calls: usize, work: &WorkChange) -> Option<LedgerEntry> {
+/// The end of a pass that no other entry tells. A pass that came to its end without a write that
+/// was applied has found everything in place, however many calls it took to see that.
+fn closing_entry(now: Timestamp, told: bool, work: &WorkChange) -> Option<LedgerEntry> {
     match work {
-        WorkChange::Finish if calls == 0 => {
-            Some(LedgerEntry::without_call(now, "none", "already_in_place", None))
-        }
+        WorkChange::Finish if !told => Some(LedgerEntry::without_call(now, "none", "already_in_place", None)),
         WorkChange::Wait { reason, .. } => {
             Some(LedgerEntry::without_call(now, "none", "waiting", Some(reason.clone())))
         }

@@ -78,6 +78,7 @@ macro_rules! store_conformance {
                 a_wait_for_a_user_who_is_linked_already_is_due_at_once,
                 a_user_who_is_linked_during_a_call_wakes_the_group_after_it,
                 a_user_whom_nobody_looked_for_gets_work_when_waited_for,
+                a_user_whom_the_vendor_has_forgotten_is_a_member_to_send_again,
                 only_a_linked_user_ends_a_wait,
                 a_membership_that_changed_meanwhile_ends_its_wait,
                 a_user_waits_for_its_manager,
