@@ -5,10 +5,9 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use clap::Args;
-use tokio::signal::unix::{SignalKind, signal};
 
 use super::configuration::ConfigArgument;
-use super::fail;
+use super::{fail, stop_signal};
 use crate::app;
 use crate::clock::SystemClock;
 use crate::telemetry::chain;
@@ -32,6 +31,11 @@ pub fn run(arguments: &Arguments) -> ExitCode {
         Err(error) => return fail(&format!("failed to start: {error}"), 1),
     };
     runtime.block_on(async {
+        // Before anybody can know the address, so that a stop is never answered by dying at once.
+        let stop = match stop_signal() {
+            Ok(stop) => stop,
+            Err(error) => return fail(&format!("failed to catch signals: {error}"), 1),
+        };
         let running = match app::start(&config, Arc::new(SystemClock), Metrics::new()).await {
             Ok(running) => running,
             Err(error) => return fail(&format!("failed to {}", chain(&error)), 1),
@@ -39,10 +43,8 @@ pub fn run(arguments: &Arguments) -> ExitCode {
         if let Err(error) = announce(&running) {
             tracing::warn!(%error, "failed to say on standard output where the relay listens");
         }
-        match told_to_stop().await {
-            Ok(()) => tracing::info!("stopping: finishing what is in flight"),
-            Err(error) => tracing::error!(%error, "failed to listen for signals; stopping"),
-        }
+        stop.await;
+        tracing::info!("stopping: finishing what is in flight");
         running.shutdown().await;
         ExitCode::SUCCESS
     })
@@ -55,14 +57,4 @@ fn announce(running: &app::Running) -> io::Result<()> {
         writeln!(out, "listening on http://{admin}")?;
     }
     out.flush()
-}
-
-async fn told_to_stop() -> io::Result<()> {
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
-    }
-    Ok(())
 }

@@ -6,6 +6,7 @@ use axum::Router;
 use axum::extract::{MatchedPath, Request};
 use axum::http::{HeaderName, HeaderValue, StatusCode};
 use axum::middleware::{from_fn, from_fn_with_state, map_response};
+use axum::routing::any;
 use tower::ServiceBuilder;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::request_id::PropagateRequestIdLayer;
@@ -65,13 +66,17 @@ pub fn router_on_one_listener(relay: &Relay) -> Router {
 }
 
 fn administration(relay: &Relay) -> Router<Relay> {
-    let calls = with_fallbacks(admin_routes().split_for_parts().0).layer(
-        ServiceBuilder::new()
-            .layer(from_fn(body::buffer_small))
-            .layer(from_fn_with_state(relay.clone(), admin::authorize))
-            .layer(TimeoutLayer::with_status_code(StatusCode::SERVICE_UNAVAILABLE, ADMIN_TIMEOUT)),
-    );
-    monitoring_routes().split_for_parts().0.nest(admin::PATH, calls)
+    let calls = Router::new()
+        .nest(admin::PATH, with_fallbacks(admin_routes().split_for_parts().0))
+        // A nest leaves out its own path with a slash at the end.
+        .route(&format!("{}/", admin::PATH), any(problem::no_such_path))
+        .layer(
+            ServiceBuilder::new()
+                .layer(from_fn(body::buffer_small))
+                .layer(from_fn_with_state(relay.clone(), admin::authorize))
+                .layer(TimeoutLayer::with_status_code(StatusCode::SERVICE_UNAVAILABLE, ADMIN_TIMEOUT)),
+        );
+    monitoring_routes().split_for_parts().0.merge(calls)
 }
 
 /// What every route has in common, from the inside out; within the stack, the first is the outermost.

@@ -32,6 +32,7 @@ mod discovery;
 mod edit;
 mod exchange;
 mod faults;
+mod habits;
 pub mod introspection;
 mod limit;
 mod log;

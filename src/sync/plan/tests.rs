@@ -88,8 +88,8 @@ fn calm() -> impl FnMut() -> Mishap {
 }
 
 /// The mishaps in order, and none after them.
-fn then_calm(mishaps: &[Mishap]) -> impl FnMut() -> Mishap + use<> {
-    let mut mishaps = mishaps.to_vec().into_iter();
+fn then_calm(mishaps: &[Mishap]) -> impl FnMut() -> Mishap {
+    let mut mishaps = mishaps.iter().copied();
     move || mishaps.next().unwrap_or(Mishap::None)
 }
 
