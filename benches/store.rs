@@ -3,7 +3,7 @@
 //! Figures of one machine say little; ratios between the lines, and between two versions of the
 //! relay on one machine, say more. Each line is the median of its rounds.
 
-#![expect(clippy::print_stdout, reason = "a benchmark is run to be read")]
+#![expect(clippy::print_stdout, clippy::cast_precision_loss, reason = "a benchmark is run to be read")]
 
 use std::sync::Arc;
 use std::time::Duration;
