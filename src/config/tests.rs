@@ -126,7 +126,7 @@ limits = { rate_per_second = 2.5, burst = 20, concurrency = 8, windows = [{ limi
     assert_eq!(config.server.admin_listen, Some("127.0.0.1:8081".parse().unwrap()));
     assert_eq!(config.server.body_limit, 1024 * 1024);
     assert_eq!(config.store, StoreConfig::Sqlite { path: "scim-relay.db".into() });
-    assert_eq!(config.admin.keys[0].role, Role::Operator);
+    assert_eq!(config.admin.keys[0].role, crate::http::admin::Role::Operator);
     let limit = IntakeLimit { rate_per_second: count(50), burst: count(50) };
     assert_eq!(config.sources["hr"].intake_limit, Some(limit));
     assert_eq!(config.sources["hr"].body_bytes_max, 1024 * 1024);

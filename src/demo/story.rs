@@ -280,7 +280,7 @@ impl Stage {
         let deadline = Instant::now() + CONVERGE_MAX;
         let mut tick = tokio::time::interval(Duration::from_millis(25));
         for vendor in vendors {
-            while self.last_operation(vendor.name).await?.as_deref() != Some("create") {
+            while self.access(vendor).await? != Some(true) {
                 in_time(deadline, "the leaver was not hired")?;
                 tick.tick().await;
             }
@@ -308,7 +308,7 @@ impl Stage {
         while took.len() < vendors.len() {
             for vendor in vendors.iter().filter(|vendor| !took.contains_key(vendor.name)).collect::<Vec<_>>()
             {
-                if self.last_operation(vendor.name).await?.as_deref() == Some("deactivate") {
+                if self.access(vendor).await? == Some(false) {
                     took.insert(vendor.name, left.elapsed());
                 }
             }
@@ -353,10 +353,12 @@ impl Stage {
         Err(DemoError::Refused { status: status.as_u16(), body: answer.text().await? })
     }
 
-    /// What was last done about the leaver at a vendor, lookups and failures left out.
-    async fn last_operation(&self, target: &str) -> Result<Option<String>, DemoError> {
-        let path = format!("/ledger?target={target}&resource=user:{LEAVER}&outcome=applied&limit=1");
-        Ok(self.admin(&path).await?["items"][0]["operation"].as_str().map(str::to_owned))
+    /// Whether the leaver has access at a vendor; `None` before there is an account.
+    async fn access(&self, vendor: &Vendor) -> Result<Option<bool>, DemoError> {
+        let state = self.look(vendor, "state").await?;
+        let users = state["users"].as_array().map_or(&[][..], Vec::as_slice);
+        let account = users.iter().find(|user| user["externalId"] == LEAVER);
+        Ok(account.map(|account| account["active"] != false))
     }
 
     async fn admin(&self, path: &str) -> Result<Value, DemoError> {
@@ -373,10 +375,14 @@ impl Stage {
     }
 
     async fn vendor_calls(&self, vendor: &Vendor) -> Result<u64, DemoError> {
-        let url = format!("http://{}/_sandbox/counts", vendor.running.addr());
+        Ok(self.look(vendor, "counts").await?["total"].as_u64().unwrap_or(0))
+    }
+
+    /// What the sandbox itself says.
+    async fn look(&self, vendor: &Vendor, what: &str) -> Result<Value, DemoError> {
+        let url = format!("http://{}/_sandbox/{what}", vendor.running.addr());
         let text = self.client.get(url).send().await?.text().await?;
-        let counts: Value = serde_json::from_str(&text).map_err(io::Error::other)?;
-        Ok(counts["total"].as_u64().unwrap_or(0))
+        serde_json::from_str(&text).map_err(|error| DemoError::Io(io::Error::other(error)))
     }
 }
 

@@ -1,7 +1,7 @@
 //! Drives one target: takes the most urgent resource whenever the vendor has room for a call.
 //!
 //! **Flow.** Wait until the stack is ready (it then holds a permit) → take the most urgent candidate
-//! → one [`step`](super::step) in a task of its own → outcomes are gathered and committed together.
+//! → one `step` in a task of its own → outcomes are gathered and committed together.
 //! Every call competes for its permit, also the second and third of one resource, so a deactivation
 //! waits for the calls in flight and one permit, whatever else is under way.
 //!

@@ -33,6 +33,7 @@ async fn metrics_show_the_backlog_as_it_is() {
     assert!(text.contains("scim_relay_events_total{source=\"hr\",outcome=\"accepted\"} 1"), "{text}");
     assert!(text.contains("scim_relay_unprojected 1"), "{text}");
     assert!(text.contains("scim_relay_target_state{target=\"genesys\",state=\"running\"} 1"), "{text}");
+    assert!(text.contains("scim_relay_target_state{target=\"genesys\",state=\"paused\"} 0"), "{text}");
     served.parts.store.project(&*served.parts.relay.sources, 10).await.unwrap();
     let text = metrics().await;
     assert!(text.contains("scim_relay_unprojected 0"), "{text}");

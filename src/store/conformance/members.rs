@@ -128,6 +128,21 @@ pub async fn a_wait_for_a_user_who_is_linked_already_is_due_at_once(home: &dyn H
     assert_eq!(deltas(&scene).await, ["+w! 2"]);
 }
 
+pub async fn a_user_who_is_linked_during_a_call_wakes_the_group_after_it(home: &dyn Home) {
+    let scene = waiting_group(home, WorkChange::Finish).await;
+    scene.feed([members(G, &["w"], &[])]).await;
+    // The group is planned now, and the user is linked before the plan is through.
+    assert_eq!(deltas(&scene).await, ["+w 2"]);
+    scene.finish(&user_key("u"), "v-u").await;
+    let later = wait(NOW.after(Duration::from_hours(1)));
+    let committed = scene.commit(outcome(&g(), 2).linked("v-g", 2, 2).ending(later.clone())).await;
+    assert!(committed.woken);
+    assert_eq!(scene.due_names().await, ["membership group g"]);
+    // Once: a group that waits all the same waits.
+    scene.commit(outcome(&g(), 2).ending(later)).await;
+    assert_eq!(scene.due_names().await, [""; 0]);
+}
+
 pub async fn a_user_whom_nobody_looked_for_gets_work_when_waited_for(home: &dyn Home) {
     let scene = waiting_group(home, WorkChange::Finish).await;
     let due = scene.due().await;

@@ -76,6 +76,7 @@ macro_rules! store_conformance {
                 a_group_that_waits_is_woken_when_its_user_is_linked,
                 a_group_that_is_done_is_woken_when_its_user_is_linked,
                 a_wait_for_a_user_who_is_linked_already_is_due_at_once,
+                a_user_who_is_linked_during_a_call_wakes_the_group_after_it,
                 a_user_whom_nobody_looked_for_gets_work_when_waited_for,
                 a_user_whom_the_vendor_has_forgotten_is_a_member_to_send_again,
                 only_a_linked_user_ends_a_wait,

@@ -80,6 +80,22 @@ async fn a_file_from_a_newer_relay_is_refused_and_left_alone() {
     assert!(refusal.contains("schema 99"), "{refusal}");
 }
 
+#[cfg(unix)]
+#[tokio::test]
+async fn only_the_owner_reads_what_is_stored() {
+    use std::os::unix::fs::PermissionsExt;
+
+    let place = Place::new();
+    let store = SqliteStore::open(place.path(), Options::default()).unwrap();
+    store.append(event(0)).await.unwrap();
+    let files: Vec<_> = std::fs::read_dir(place.0.path()).unwrap().map(|file| file.unwrap()).collect();
+    assert_eq!(files.len(), 4, "the database, its log, the index of that, and the lock: {files:?}");
+    for file in files {
+        let mode = file.metadata().unwrap().permissions().mode();
+        assert_eq!(mode & 0o077, 0, "{} has mode {mode:o}", file.path().display());
+    }
+}
+
 #[tokio::test]
 async fn a_place_that_cannot_hold_a_file_is_refused() {
     let refusal = unavailable(SqliteStore::open("/nowhere/at/all/relay.db", Options::default()).map(|_| ()));

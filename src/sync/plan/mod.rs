@@ -115,7 +115,7 @@ pub enum Next {
         /// The vendor's id of a resource that matches, but does not bear our external id.
         vendor_id: String,
     },
-    /// Nothing more; see [`Pass::outcome`].
+    /// Nothing more; see [`Pass::findings`].
     Settled,
 }
 
