@@ -1,4 +1,4 @@
-//! `scim2-server` from PyPI: a strict SCIM service that we did not write.
+//! `scim2-server` from `PyPI`: a strict SCIM service that we did not write.
 
 use std::path::PathBuf;
 use std::process::Stdio;
@@ -30,7 +30,7 @@ impl ScimServer {
             .spawn()
             .expect("run ./scripts/test, which installs scim2-server");
         let client = http_client();
-        eventually("scim2-server answers", Duration::from_secs(60), async || {
+        eventually("scim2-server answers", Duration::from_mins(1), async || {
             let answer = client
                 .get(format!("{origin}/v2/ServiceProviderConfig"))
                 .bearer_auth(Self::TOKEN)
