@@ -14,6 +14,7 @@ mod conflicts;
 mod convergence;
 mod crash;
 mod faults;
+mod lifecycle;
 mod line;
 mod memberships;
 mod priority;
