@@ -214,6 +214,8 @@ struct Dispatcher {
     worked_at: Option<Timestamp>,
     /// Of a suspended target: when to probe it, and how long to wait after that.
     probe: Option<(Instant, Duration)>,
+    /// Whether a probe is under way. Calls that were sent before the suspension are none.
+    probing: bool,
     breaker: watch::Receiver<BreakerSnapshot>,
     chance: StdRng,
 }
@@ -241,6 +243,7 @@ impl Dispatcher {
             look_at: Instant::now(),
             worked_at: None,
             probe: None,
+            probing: false,
             chance: StdRng::from_rng(&mut rand::rng()),
         }
     }
@@ -360,6 +363,7 @@ impl Dispatcher {
         };
         if let Some((at, wait)) = &mut self.probe {
             *at = Instant::now() + *wait;
+            self.probing = true;
         }
         let shared = Arc::clone(&self.shared);
         self.steps.spawn(async move { step::run(&shared, task, stack).await });
@@ -460,9 +464,10 @@ impl Dispatcher {
 
     async fn vendor_works(&mut self) {
         self.worked_at = Some(self.shared.clock.now());
+        self.probe = None;
+        self.probing = false;
         if matches!(self.shared.state(), TargetState::Suspended { .. }) {
             tracing::info!(target_name = self.name(), "the target works again");
-            self.probe = None;
             if let Err(error) = self.shared.set_state(TargetState::Running).await {
                 tracing::error!(target_name = self.name(), error = %chain(&error), "failed to record the target's state");
             }
@@ -470,7 +475,13 @@ impl Dispatcher {
     }
 
     async fn suspend(&mut self, reason: String) {
-        let wait = self.probe.map_or(PROBE_FIRST, |(_, wait)| (wait * 2).min(PROBE_LAST));
+        let probing = std::mem::take(&mut self.probing);
+        let wait = match self.probe {
+            None => PROBE_FIRST,
+            Some((_, wait)) if probing => (wait * 2).min(PROBE_LAST),
+            // One of the calls that were under way when the first of them failed.
+            Some(_) => return,
+        };
         self.probe = Some((Instant::now() + wait, wait));
         let since = match self.shared.state() {
             TargetState::Suspended { since, .. } => since,

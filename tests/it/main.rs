@@ -9,6 +9,8 @@
 mod conflicts;
 mod convergence;
 mod crash;
+mod faults;
 mod line;
+mod memberships;
 mod priority;
 mod support;

@@ -142,6 +142,22 @@ impl Home {
     }
 }
 
+/// Prometheus text.
+pub struct Metrics(pub String);
+
+impl Metrics {
+    /// The sum of a metric over every set of labels that holds these.
+    pub fn value(&self, name: &str, labels: &[(&str, &str)]) -> f64 {
+        let has = |line: &str| labels.iter().all(|(key, value)| line.contains(&format!("{key}=\"{value}\"")));
+        let of_name = |line: &&str| {
+            line.strip_prefix(name).is_some_and(|rest| rest.starts_with(['{', ' '])) && has(line)
+        };
+        let lines: Vec<&str> = self.0.lines().filter(of_name).collect();
+        assert!(!lines.is_empty(), "no {name} with {labels:?} in:\n{}", self.0);
+        lines.iter().map(|line| line.rsplit(' ').next().unwrap().parse::<f64>().expect("a number")).sum()
+    }
+}
+
 /// The three headers of a signed webhook.
 pub fn signed_headers(secret: &str, id: &str, timestamp: i64, body: &[u8]) -> [(&'static str, String); 3] {
     let mut mac = Hmac::<Sha256>::new_from_slice(secret.as_bytes()).expect("any length");
@@ -227,6 +243,13 @@ impl Relay {
         let text = |entry: &Value, key: &str| entry[key].as_str().expect("a text").to_owned();
         let line = |entry: &Value| format!("{} {}", text(entry, "operation"), text(entry, "outcome"));
         entries.iter().rev().map(line).collect()
+    }
+
+    /// What `/metrics` says.
+    pub async fn metrics(&self) -> Metrics {
+        let answer = self.client.get(format!("{}/metrics", self.admin_url)).send().await.expect("an answer");
+        assert_eq!(answer.status(), 200);
+        Metrics(answer.text().await.expect("a body"))
     }
 
     /// Waits until a target's part of the status is as wanted, and answers it.
