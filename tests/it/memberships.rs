@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::support::relay::{Home, Relay, TargetSetup};
 use crate::support::sandbox::{Sandbox, TOKEN, shapes};
 
-const LIMIT: Duration = Duration::from_secs(60);
+const LIMIT: Duration = Duration::from_mins(1);
 
 async fn start() -> (Sandbox, Home, Relay) {
     let sandbox = Sandbox::start(Behaviour::default(), &[]).await;

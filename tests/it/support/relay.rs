@@ -1,5 +1,6 @@
 //! The relay as its users run it: the built program, a configuration file, HTTP.
 
+use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
@@ -89,7 +90,8 @@ impl Home {
             database.display()
         );
         for target in targets {
-            text += &format!(
+            let _ = write!(
+                text,
                 "\n[targets.{}]\nprofile = \"{}\"\nbase_url = \"{}\"\nauth = {}\n{}",
                 target.name, target.profile, target.base_url, target.auth, target.extra
             );
@@ -292,10 +294,6 @@ impl Relay {
         assert!(sent.success());
         let status = tokio::time::timeout(Duration::from_secs(30), self.child.wait()).await;
         status.expect("ends within its grace").expect("waited for").code()
-    }
-
-    pub fn pid(&self) -> u32 {
-        self.child.id().expect("running")
     }
 }
 
