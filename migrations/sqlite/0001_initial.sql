@@ -108,6 +108,7 @@ CREATE TABLE targets (
     epoch     INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 
+-- woken: somebody whom the resource waits for was linked since it was last committed.
 CREATE TABLE work (
     target     TEXT NOT NULL,
     kind       INTEGER NOT NULL,
@@ -122,6 +123,7 @@ CREATE TABLE work (
     parked_at  INTEGER,
     intent     TEXT,
     reason     TEXT,
+    woken      INTEGER NOT NULL DEFAULT 0,
     PRIMARY KEY (target, kind, id)
 ) STRICT, WITHOUT ROWID;
 

@@ -31,9 +31,10 @@ pub fn run(arguments: &Arguments) -> ExitCode {
         Err(error) => return fail(&format!("failed to start: {error}"), 1),
     };
     runtime.block_on(async {
+        // Before anybody can know the address, so that a stop is never answered by dying at once.
         let stop = match stop_signal() {
             Ok(stop) => stop,
-            Err(error) => return fail(&format!("failed to listen for signals: {error}"), 1),
+            Err(error) => return fail(&format!("failed to catch signals: {error}"), 1),
         };
         let running = match app::start(&config, Arc::new(SystemClock), Metrics::new()).await {
             Ok(running) => running,

@@ -4,7 +4,6 @@
 //! first bytes. A proxy in front may speak what it likes.
 
 use std::pin::pin;
-use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
@@ -13,7 +12,6 @@ use hyper_util::server::conn::auto::Builder;
 use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
@@ -32,24 +30,29 @@ const ACCEPT_RETRY: Duration = Duration::from_millis(200);
 /// Serves until `shutdown` resolves; then takes no new connection, lets the requests in flight end,
 /// and returns.
 pub async fn serve(listener: TcpListener, router: Router, shutdown: impl Future<Output = ()> + Send) {
+    serve_at_most(CONNECTIONS_MAX, listener, router, shutdown).await;
+}
+
+/// As [`serve`], with its own limit on the connections at once.
+pub(super) async fn serve_at_most(
+    connections_max: usize,
+    listener: TcpListener,
+    router: Router,
+    shutdown: impl Future<Output = ()> + Send,
+) {
     let mut shutdown = pin!(shutdown);
     let graceful = GracefulShutdown::new();
-    let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     // Dropping the set ends what is left, so that nothing outlives this call.
     let mut connections = JoinSet::new();
     loop {
-        let stream = tokio::select! {
+        tokio::select! {
             () = &mut shutdown => break,
-            stream = accept(&listener), if places.available_permits() > 0 => stream,
-            Some(_) = connections.join_next() => continue,
-        };
-        let Ok(place) = Arc::clone(&places).try_acquire_owned() else { continue };
-        let watched = graceful.watch(connection(stream, router.clone()));
-        connections.spawn(async move {
-            // A connection that breaks is its peer's business.
-            let _ = watched.await;
-            drop(place);
-        });
+            // How a connection ends is its peer's business.
+            Some(_) = connections.join_next() => {}
+            stream = accept(&listener), if connections.len() < connections_max => {
+                connections.spawn(graceful.watch(connection(stream, router.clone())));
+            }
+        }
     }
     drop(listener);
     if timeout(SHUTDOWN_TIMEOUT, graceful.shutdown()).await.is_err() {

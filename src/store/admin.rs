@@ -33,7 +33,7 @@ pub struct Status {
 pub struct TargetCounts {
     /// Its stored state.
     pub state: Option<TargetState>,
-    /// Rows to be sent, per lane; those in flight included.
+    /// Rows to be sent, one count per lane, zeros too; those in flight included.
     pub pending: Vec<LaneCount>,
     /// Rows that wait for something outside, such as a member whom the vendor does not know.
     pub waiting: u64,

@@ -44,15 +44,17 @@ pub trait Store: Send + Sync + 'static {
 
     // --- targets ---
 
-    /// Makes a target follow a directory. Where the target is new, or followed another directory
-    /// before, all that the directory holds becomes work in [`Lane::Backfill`] (deactivations and
-    /// deletions in their own lane).
+    /// Makes a target follow a directory. Where the target is new, was retired meanwhile, or followed
+    /// another directory before, all that the directory holds becomes work in [`Lane::Backfill`]
+    /// (deactivations and deletions in their own lane). What was known of the target's resources
+    /// under another directory is forgotten: the same ids may name others there.
     async fn enrol(&self, target: &str, directory: &DirectoryName, now: Timestamp) -> Result<(), StoreError>;
 
     /// Stops marking work for every enrolled target that is not named. Nothing is deleted.
     async fn retire_all_but(&self, targets: &[String]) -> Result<(), StoreError>;
 
     /// Becomes the one dispatcher of a target. Whoever held it before is deposed: its commits fail.
+    /// [`StoreError::Deposed`] also where the target was never enrolled.
     async fn take(&self, target: &str, holder: &str) -> Result<Tenure, StoreError>;
 
     /// A target's stored state.
@@ -100,8 +102,10 @@ pub trait Store: Send + Sync + 'static {
     async fn intend(&self, tenure: &Tenure, key: &ResourceKey, intent: &Intent) -> Result<(), StoreError>;
 
     /// Records what became of calls, in one transaction: links, watermarks, waits, parked members,
-    /// the work rows and the ledger. Finishing generation *g* leaves a row that has moved past *g*
-    /// pending. Linking a user wakes whoever waits for that user.
+    /// the work rows and the ledger. A row that has moved past the planned generation is pending
+    /// afterwards, whatever became of the call; so is a finished group that has memberships left to
+    /// send. Linking a user wakes whoever waits for that user. An intent is over, unless an entry of
+    /// the ledger says that the call's result is `unknown`.
     async fn commit(
         &self,
         tenure: &Tenure,

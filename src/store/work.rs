@@ -158,7 +158,8 @@ pub enum Desired {
         /// The directory's row; default where the directory knows only the id.
         group: Group,
         /// Membership rows that the vendor has not been told: those past the link's watermark in
-        /// order of sequence, after those that waited for their user and are not parked.
+        /// order of sequence, after those that waited for their user, who is linked now, and are not
+        /// parked.
         deltas: Vec<MemberDelta>,
         /// Whether more deltas wait than were asked for.
         more: bool,

@@ -162,6 +162,8 @@ fn lifetime(expires_in: Option<&Value>) -> Duration {
 mod tests {
     use serde_json::json;
 
+    use crate::target::transport::{Base, client as client_of};
+
     use super::*;
 
     #[test]
@@ -184,16 +186,17 @@ mod tests {
     }
 
     fn client(id: &str, secret: &str) -> ClientCredentials {
-        crate::target::transport::install_crypto();
+        let token_url: Url = "https://login.example.com/oauth/token".parse().unwrap();
+        let http = client_of(&Base::new(&token_url).unwrap(), "test", TIME_MAX).unwrap();
         let oauth = OAuth2 {
-            token_url: "https://login.example.com/oauth/token".parse().unwrap(),
+            token_url,
             client_id: id.to_owned(),
             client_secret: secret.into(),
             scopes: Vec::new(),
             style: CredentialStyle::Basic,
             expiry_margin: Duration::from_mins(1),
         };
-        ClientCredentials::new(oauth, reqwest::Client::new())
+        ClientCredentials::new(oauth, http)
     }
 
     #[test]

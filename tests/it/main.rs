@@ -6,7 +6,9 @@
     reason = "tests say what went wrong by panicking"
 )]
 
+mod conflicts;
 mod convergence;
 mod crash;
 mod line;
+mod priority;
 mod support;

@@ -37,11 +37,8 @@ impl Answer {
 
 /// A request, up to and without the empty line.
 pub fn head(method: &str, path: &str, headers: &[(&str, &str)]) -> String {
-    let mut text = format!("{method} {path} HTTP/1.1\r\nhost: relay\r\nconnection: close");
-    for (name, value) in headers {
-        text += &format!("\r\n{name}: {value}");
-    }
-    text
+    let rows: Vec<String> = headers.iter().map(|(name, value)| format!("\r\n{name}: {value}")).collect();
+    format!("{method} {path} HTTP/1.1\r\nhost: relay\r\nconnection: close{}", rows.concat())
 }
 
 /// Sends a whole request.

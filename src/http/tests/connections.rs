@@ -1,11 +1,14 @@
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::time::Instant;
 
 use super::client::{head, read_answer, send_raw};
-use super::fixture::{NOW, SECRET, deletion, headers, served, signed};
+use super::fixture::{NOW, SECRET, deletion, headers, parts, served, signed};
+use crate::http::router_on_one_listener;
+use crate::http::server::serve_at_most;
 
 #[tokio::test]
 async fn a_stopping_server_ends_what_it_began_and_takes_no_more() {
@@ -46,7 +49,7 @@ async fn a_head_that_never_ends_is_given_up() {
         let mut rest = Vec::new();
         let _ = stream.read_to_end(&mut rest).await;
     }
-    assert!(started.elapsed() >= Duration::from_secs(60), "{:?}", started.elapsed());
+    assert!(started.elapsed() >= Duration::from_mins(1), "{:?}", started.elapsed());
     assert!(started.elapsed() <= Duration::from_secs(62), "{:?}", started.elapsed());
 }
 
@@ -61,4 +64,22 @@ async fn a_head_that_is_too_long_is_refused() {
         .await;
         assert_eq!(answer.status, 431, "{}", more.len());
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_over_the_limit_waits_for_another_to_end() {
+    let router = router_on_one_listener(&parts().await.relay);
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let serving = tokio::spawn(serve_at_most(1, listener, router, std::future::pending()));
+    let first = TcpStream::connect(address).await.unwrap();
+    let request = format!("{}\r\n\r\n", head("GET", "/healthz", &[]));
+    let mut second = tokio::spawn(async move { send_raw(address, request.as_bytes()).await });
+    for _ in 0..1000 {
+        tokio::task::yield_now().await;
+    }
+    assert!((&mut second).now_or_never().is_none());
+    drop(first);
+    assert_eq!(second.await.unwrap().status, 200);
+    serving.abort();
 }

@@ -2,7 +2,7 @@ use std::sync::atomic::Ordering;
 
 use super::client::send;
 use super::faulty::Mood;
-use super::fixture::{deletion, parts, served};
+use super::fixture::{VIEWER, deletion, parts, served};
 use crate::http::router;
 use crate::store::Store;
 
@@ -33,6 +33,7 @@ async fn metrics_show_the_backlog_as_it_is() {
     assert!(text.contains("scim_relay_events_total{source=\"hr\",outcome=\"accepted\"} 1"), "{text}");
     assert!(text.contains("scim_relay_unprojected 1"), "{text}");
     assert!(text.contains("scim_relay_target_state{target=\"genesys\",state=\"running\"} 1"), "{text}");
+    assert!(text.contains("scim_relay_target_state{target=\"genesys\",state=\"paused\"} 0"), "{text}");
     served.parts.store.project(&*served.parts.relay.sources, 10).await.unwrap();
     let text = metrics().await;
     assert!(text.contains("scim_relay_unprojected 0"), "{text}");
@@ -60,6 +61,19 @@ async fn with_two_listeners_each_serves_its_own() {
             "{path}"
         );
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_administrator_is_not_kept_waiting_for_ever() {
+    let parts = parts().await;
+    *parts.store.mood.lock().unwrap() = Mood::Silent;
+    let request =
+        axum::http::Request::get("/admin/v1/status").header("authorization", format!("Bearer {VIEWER}"));
+    let request = request.body(axum::body::Body::empty()).unwrap();
+    let started = tokio::time::Instant::now();
+    let answer = tower::ServiceExt::oneshot(router(&parts.relay).1, request).await.unwrap();
+    assert_eq!((answer.status().as_u16(), started.elapsed().as_secs()), (503, 30));
+    assert_eq!(answer.headers()["content-type"], "application/problem+json");
 }
 
 #[tokio::test]

@@ -1,9 +1,11 @@
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use axum::body::Body;
 use axum::http::{Request, StatusCode};
 use futures_util::future::join_all;
-use futures_util::{FutureExt, stream};
+use futures_util::{FutureExt, StreamExt, stream};
 use serde_json::{Value, json};
 use tower::ServiceExt;
 
@@ -145,6 +147,9 @@ async fn an_unknown_source_and_an_unknown_path_are_not_found() {
         answer.detail();
     }
     assert_eq!(send(served.address, "GET", "/webhooks/nobody", &[], b"").await.status, 404);
+    // The framework's own refusals are problems, too.
+    let unreadable = send(served.address, "POST", "/webhooks/%ff", &headers, &body).await;
+    assert_eq!((unreadable.status, unreadable.detail().as_str()), (400, ""));
 }
 
 #[tokio::test]
@@ -294,6 +299,36 @@ async fn a_body_that_never_ends_is_given_up() {
     let body = axum::body::to_bytes(response.into_body(), 1000).await.unwrap();
     let problem: Value = serde_json::from_slice(&body).unwrap();
     assert_eq!(problem["status"], 408);
+}
+
+/// A peer that still sends when the server closes may never see the answer.
+#[tokio::test]
+async fn a_refusal_reads_what_is_still_being_sent_unless_the_sender_waits_to_be_asked() {
+    let router = router_on_one_listener(&parts().await.relay);
+    let chunks = 10;
+    for (path, content_type, chunk_bytes, expected) in [
+        ("/webhooks/nobody", "application/json", 100, 404),
+        ("/nowhere", "application/json", 100, 404),
+        ("/healthz", "application/json", 100, 405),
+        ("/webhooks/hr", "text/plain", 100, 415),
+        ("/webhooks/hr", "application/json", BODY_BYTES_MAX, 413),
+        ("/admin/v1/status", "application/json", 100, 401),
+    ] {
+        let read = Arc::new(AtomicUsize::new(0));
+        let sent = read.clone();
+        let body = stream::iter(0..chunks).map(move |_| {
+            sent.fetch_add(1, Ordering::SeqCst);
+            Ok::<_, std::io::Error>("x".repeat(chunk_bytes))
+        });
+        let request = Request::post(path).header("content-type", content_type);
+        let request = request.body(Body::from_stream(body)).unwrap();
+        assert_eq!(router.clone().oneshot(request).await.unwrap().status(), expected, "{path}");
+        assert_eq!(read.load(Ordering::SeqCst), chunks, "{path}");
+    }
+    let unasked = Body::from_stream(stream::pending::<Result<&str, std::io::Error>>());
+    let request = Request::post("/webhooks/nobody").header("expect", "100-continue").body(unasked).unwrap();
+    let answer = router.oneshot(request).now_or_never().expect("nothing is waited for").unwrap();
+    assert_eq!(answer.status(), StatusCode::NOT_FOUND);
 }
 
 /// A valid body of exactly this length.

@@ -128,6 +128,21 @@ pub async fn a_wait_for_a_user_who_is_linked_already_is_due_at_once(home: &dyn H
     assert_eq!(deltas(&scene).await, ["+w! 2"]);
 }
 
+pub async fn a_user_who_is_linked_during_a_call_wakes_the_group_after_it(home: &dyn Home) {
+    let scene = waiting_group(home, WorkChange::Finish).await;
+    scene.feed([members(G, &["w"], &[])]).await;
+    // The group is planned now, and the user is linked before the plan is through.
+    assert_eq!(deltas(&scene).await, ["+w 2"]);
+    scene.finish(&user_key("u"), "v-u").await;
+    let later = wait(NOW.after(Duration::from_hours(1)));
+    let committed = scene.commit(outcome(&g(), 2).linked("v-g", 2, 2).ending(later.clone())).await;
+    assert!(committed.woken);
+    assert_eq!(scene.due_names().await, ["membership group g"]);
+    // Once: a group that waits all the same waits.
+    scene.commit(outcome(&g(), 2).ending(later)).await;
+    assert_eq!(scene.due_names().await, [""; 0]);
+}
+
 pub async fn a_user_whom_nobody_looked_for_gets_work_when_waited_for(home: &dyn Home) {
     let scene = waiting_group(home, WorkChange::Finish).await;
     let due = scene.due().await;
@@ -146,6 +161,32 @@ pub async fn a_user_whom_nobody_looked_for_gets_work_when_waited_for(home: &dyn 
     scene.commit(outcome(&g(), 2).linked("v-g", 2, 2).waiting_for(&[id("u"), id("w")])).await;
     assert_eq!(scene.due_names().await, ["change user w"]);
     assert_eq!(scene.counts().await.waiting_members, 2);
+}
+
+pub async fn a_user_whom_the_vendor_has_forgotten_is_a_member_to_send_again(home: &dyn Home) {
+    let scene = Scene::new(home).await;
+    let absent = LinkChange::Set(Link::Absent { checked_at: NOW });
+    for (name, forgotten) in [("a", Some(LinkChange::Forget)), ("b", Some(absent)), ("c", None)] {
+        scene.feed([titled(name, "A"), members(G, &[name], &[]), members("other", &[], &[name])]).await;
+        scene.finish(&user_key(name), "v-old").await;
+        scene.finish(&g(), "v-g").await;
+        scene.finish(&group_key("other"), "v-other").await;
+        scene.feed([titled(name, "B")]).await;
+        if let Some(link) = forgotten {
+            let lost = Outcome { link, ..outcome(&user_key(name), 2) };
+            scene.commit(lost.ending(WorkChange::Continue)).await;
+            assert_eq!(scene.due_names().await, [format!("change user {name}")]);
+        }
+        let committed = scene.finish(&user_key(name), "v-new").await;
+        assert!(committed.woken);
+        assert_eq!(scene.due_names().await, ["membership group g"], "not the group that it has left");
+        let sent = scene.deltas(&g()).await;
+        assert_eq!(sent.len(), 1);
+        assert_eq!(sent[0].standing, MemberStanding::Linked("v-new".to_owned()));
+        let generation = scene.dossier(&g()).await.item.generation;
+        scene.commit(outcome(&g(), generation).settling(&[id(name)])).await;
+        assert_eq!(scene.due_names().await, Vec::<String>::new());
+    }
 }
 
 pub async fn only_a_linked_user_ends_a_wait(home: &dyn Home) {

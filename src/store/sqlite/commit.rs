@@ -31,6 +31,9 @@ fn record(waiter: &Waiter<'_>, outcome: &Outcome, committed: &mut Committed) -> 
     let before = links::standing(conn, target, key)?;
     links::change(conn, target, key, &outcome.link)?;
     let after = links::standing(conn, target, key)?;
+    if key.kind == Kind::User && before.vendor_id.is_some() && before.vendor_id != after.vendor_id {
+        waiter.lose_memberships(after.vendor_id.is_some())?;
+    }
 
     waiter.end(&outcome.members, before.synced_members, after.synced_members)?;
     let noted = waiter.wait_for(&outcome.waits_for)?;
@@ -48,6 +51,7 @@ struct Held {
     lane: Lane,
     since: Timestamp,
     generation: u64,
+    woken: bool,
 }
 
 fn change_row(
@@ -60,20 +64,24 @@ fn change_row(
     let &Waiter { conn, target, key, now, .. } = waiter;
     let held = conn
         .prepare_cached(
-            "SELECT lane, since, generation FROM work WHERE target = ?1 AND kind = ?2 AND id = ?3",
+            "SELECT lane, since, generation, woken FROM work WHERE target = ?1 AND kind = ?2 AND id = ?3",
         )?
         .query_row(params![target, key.kind, key.id], |row| {
-            Ok(Held { lane: row.get(0)?, since: row.get(1)?, generation: row.get(2)? })
+            Ok(Held { lane: row.get(0)?, since: row.get(1)?, generation: row.get(2)?, woken: row.get(3)? })
         })
         .optional()?;
     // Discarded, or another directory's by now.
     let Some(held) = held else { return Ok(()) };
 
     let moved = held.generation > outcome.generation || noted.ready;
-    let unfinished = outcome.work == WorkChange::Finish
-        && key.kind == Kind::Group
+    let unfinished = key.kind == Kind::Group
         && link.vendor_id.is_some()
-        && waiter.has_deltas(link.synced_members)?;
+        && match outcome.work {
+            WorkChange::Finish => waiter.has_rows_past(link.synced_members)? || waiter.has_ready_waits()?,
+            // Whoever was linked since the plan was made is sent at once; others had their chance.
+            WorkChange::Wait { .. } => held.woken && waiter.has_ready_waits()?,
+            WorkChange::Continue | WorkChange::Retry { .. } | WorkChange::Park { .. } => false,
+        };
     let next = if moved || unfinished { &WorkChange::Continue } else { &outcome.work };
     let row = match next {
         WorkChange::Finish => {
@@ -141,7 +149,7 @@ impl NewState<'_> {
             "UPDATE work
              SET state = ?4, due = ?5, attempts = CASE ?4 WHEN 2 THEN attempts + ?6 ELSE ?6 END,
                  reason = ?7, failed_at = ?8, parked_at = ?9,
-                 intent = CASE ?10 WHEN 1 THEN intent END
+                 intent = CASE ?10 WHEN 1 THEN intent END, woken = 0
              WHERE target = ?1 AND kind = ?2 AND id = ?3",
         )?
         .execute(params![

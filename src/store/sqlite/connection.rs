@@ -61,6 +61,14 @@ fn configure(conn: &Connection) -> Result<(), StoreError> {
     Ok(())
 }
 
+/// Creates the file if need be, for its owner's eyes only: it holds personal data. SQLite gives its
+/// other files the same mode.
+pub(super) fn create(path: &Path) -> Result<(), StoreError> {
+    open_or_create(path)
+        .map(|_| ())
+        .map_err(|source| OpenError::File { path: path.to_owned(), source }.into())
+}
+
 /// Takes the lock that keeps a second relay out, for as long as the answer is held. The lock is the
 /// operating system's and ends with the process, however that ends.
 pub(super) fn lock(path: &Path) -> Result<File, StoreError> {
@@ -68,10 +76,18 @@ pub(super) fn lock(path: &Path) -> Result<File, StoreError> {
     name.push(".lock");
     let name = PathBuf::from(name);
     let refused = |source| OpenError::File { path: name.clone(), source };
-    let file = File::options().create(true).truncate(false).write(true).open(&name).map_err(refused)?;
+    let file = open_or_create(&name).map_err(refused)?;
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => Err(OpenError::Locked { path: path.to_owned() }.into()),
         Err(TryLockError::Error(source)) => Err(refused(source).into()),
     }
+}
+
+fn open_or_create(path: &Path) -> std::io::Result<File> {
+    let mut options = File::options();
+    options.create(true).truncate(false).write(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.open(path)
 }

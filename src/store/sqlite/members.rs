@@ -69,6 +69,20 @@ impl Waiter<'_> {
         Ok(())
     }
 
+    /// Notes that the vendor has forgotten the user, and its memberships with it: its groups wait for
+    /// it as for anybody whom the vendor does not know. `ready`: it has another account already.
+    pub(super) fn lose_memberships(&self, ready: bool) -> Result<(), StoreError> {
+        self.conn
+            .prepare_cached(
+                "INSERT INTO waits (target, kind, id, user_id, ready)
+                 SELECT ?1, 1, group_id, user_id, ?4 FROM members
+                 WHERE directory = ?2 AND user_id = ?3 AND present = 1
+                 ON CONFLICT DO UPDATE SET ready = excluded.ready",
+            )?
+            .execute(params![self.target, self.directory, self.key.id, ready])?;
+        Ok(())
+    }
+
     /// Notes that the resource waits for users.
     pub(super) fn wait_for(&self, users: &BTreeSet<ExternalId>) -> Result<Noted, StoreError> {
         let mut noted = Noted::default();
@@ -130,17 +144,27 @@ impl Waiter<'_> {
         Ok(())
     }
 
-    /// Whether a group with this watermark has memberships to send.
-    pub(super) fn has_deltas(&self, synced: u64) -> Result<bool, StoreError> {
+    /// Whether a group has membership rows past this watermark.
+    pub(super) fn has_rows_past(&self, synced: u64) -> Result<bool, StoreError> {
         let any = self
             .conn
             .prepare_cached(
                 "SELECT EXISTS (SELECT 1 FROM members
-                                WHERE directory = ?1 AND group_id = ?2 AND sequence > ?3)
-                     OR EXISTS (SELECT 1 FROM waits
-                                WHERE target = ?4 AND kind = 1 AND id = ?2 AND ready = 1)",
+                                WHERE directory = ?1 AND group_id = ?2 AND sequence > ?3)",
             )?
-            .query_row(params![self.directory, self.key.id, synced, self.target], |row| row.get(0))?;
+            .query_row(params![self.directory, self.key.id, synced], |row| row.get(0))?;
+        Ok(any)
+    }
+
+    /// Whether members that a group has waited for are linked now.
+    pub(super) fn has_ready_waits(&self) -> Result<bool, StoreError> {
+        let any = self
+            .conn
+            .prepare_cached(
+                "SELECT EXISTS (SELECT 1 FROM waits
+                                WHERE target = ?1 AND kind = 1 AND id = ?2 AND ready = 1)",
+            )?
+            .query_row(params![self.target, self.key.id], |row| row.get(0))?;
         Ok(any)
     }
 }

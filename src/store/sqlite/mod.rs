@@ -121,6 +121,7 @@ impl SqliteStore {
 
     fn open_in(path: &Path, options: Options, temporary: Option<TempDir>) -> Result<Self, StoreError> {
         let lock = connection::lock(path)?;
+        connection::create(path)?;
         let connection = WriteConnection::open(path, &options)?;
         migrate::migrate(&connection.conn)?;
         project::retry_unreadable(&connection.conn)?;
@@ -338,10 +339,10 @@ pub(crate) enum OpenError {
         /// Ours.
         known: usize,
     },
-    /// The lock file could not be opened.
+    /// The database or its lock file could not be opened.
     #[error("{} cannot be opened", path.display())]
     File {
-        /// The lock file.
+        /// The file.
         path: PathBuf,
         /// Why.
         #[source]

@@ -86,7 +86,8 @@ pub(super) fn seek_user(
     Ok(inserted > 0)
 }
 
-/// Makes everything that waits for a user due. Rows that are in line, or parked, stay as they are.
+/// Makes everything that waits for a user due. Rows that are in line, or parked, keep their place; a
+/// call may be under way for them, whose plan does not know of the user yet, so that is noted.
 pub(super) fn wake_waiters(
     conn: &Connection,
     target: &str,
@@ -104,7 +105,9 @@ pub(super) fn wake_waiters(
                     END, 0)
              FROM waits AS w WHERE w.target = ?1 AND w.user_id = ?3
              ON CONFLICT DO UPDATE
-             SET state = 0, due = excluded.due, attempts = 0, reason = NULL WHERE state = 1",
+             SET woken = 1, state = CASE state WHEN 1 THEN 0 ELSE state END,
+                 due = CASE state WHEN 1 THEN excluded.due ELSE due END,
+                 reason = CASE state WHEN 1 THEN NULL ELSE reason END",
         )?
         .execute(params![target, directory, user, now, Lane::Change, Lane::Membership])?;
     Ok(woken > 0)

@@ -115,7 +115,7 @@ pub enum Next {
         /// The vendor's id of a resource that matches, but does not bear our external id.
         vendor_id: String,
     },
-    /// Nothing more; see [`Pass::outcome`].
+    /// Nothing more; see [`Pass::findings`].
     Settled,
 }
 
@@ -182,6 +182,9 @@ pub struct Pass {
     must_read: bool,
     /// A refusal has led to a read already: what is refused after that is refused.
     doubted: bool,
+    /// A creation with members was refused: the group is made without, so that a member that the vendor
+    /// will not take is found among them.
+    create_bare: bool,
     /// A chunk that was answered 404: a read tells whether the group or a member is missing.
     missing_chunk: bool,
     members: Members,
@@ -210,6 +213,7 @@ impl Pass {
             remote: None,
             must_read: false,
             doubted: false,
+            create_bare: false,
             missing_chunk: false,
             waits_for: members.waiting_users(),
             members,
@@ -475,13 +479,24 @@ impl Pass {
 
     fn absorb_too_large(&mut self, request: &Request, detail: Option<&str>) -> Reaction {
         let split = matches!(request, Request::Members { .. }) && self.members.split_too_large();
-        if !split {
+        if !split && !self.retreats_to_bare(request) {
             self.park_or_member(request, refusal(413, detail));
         }
         Reaction::Continue
     }
 
+    /// Whether a refused request was a creation with members, and one without is to be tried.
+    fn retreats_to_bare(&mut self, request: &Request) -> bool {
+        let with_members =
+            matches!(request, Request::Create { resource } if resource.get("members").is_some());
+        self.create_bare |= with_members;
+        with_members
+    }
+
     fn absorb_refused(&mut self, policy: &Policy, request: &Request, reason: &str) -> Reaction {
+        if self.retreats_to_bare(request) {
+            return Reaction::Continue;
+        }
         let doubted = std::mem::replace(&mut self.doubted, true);
         match request {
             // What was assumed of the vendor's side may be wrong: look once, then plan anew.

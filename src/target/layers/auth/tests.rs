@@ -118,11 +118,13 @@ async fn a_token_is_replaced_ahead_of_its_end_and_before_the_call() {
 
 #[tokio::test(start_paused = true)]
 async fn a_readiness_whose_token_runs_out_while_it_is_held_waits_again() {
-    let endpoint = Endpoint::default();
-    let mut service = AuthLayer::new(issued(&endpoint), admission()).layer(vendor(&["t2"], Shown::default()));
+    let (endpoint, shown) = (Endpoint::default(), Shown::default());
+    let mut service =
+        AuthLayer::new(issued(&endpoint), admission()).layer(vendor(&["t2"], Arc::clone(&shown)));
     service.ready().await.unwrap();
     tokio::time::advance(LIFETIME).await;
     assert_eq!(go(&mut service).await.1.unwrap().status, 200);
+    assert_eq!(*shown.lock().unwrap(), ["t2"], "the old token was not tried");
     assert_eq!(endpoint.asked(), 2);
 }
 

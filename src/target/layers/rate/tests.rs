@@ -95,6 +95,37 @@ async fn callers_go_in_the_order_in_which_they_came() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn nobody_overtakes_those_who_wait() {
+    let (vendor, mut handle) = by_hand();
+    handle.allow(4);
+    let mut first =
+        Spawn::new(RateLayer::new(admission(vec![(None, per_second(1.0, 1))]), None).layer(vendor));
+    let (mut second, mut late) = (first.clone(), first.clone());
+    assert!(first.poll_ready().is_ready());
+    let _under_way = tokio::spawn(first.call(call()));
+    assert!(second.poll_ready().is_pending());
+    tokio::time::advance(Duration::from_secs(2)).await;
+    assert!(late.poll_ready().is_pending(), "it came last");
+    assert!(second.poll_ready().is_ready());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_gate_that_closes_between_readiness_and_call_holds_the_call() {
+    for held in [Duration::ZERO, Duration::from_secs(2)] {
+        let (vendor, admission) = (Scripted::default(), admission(vec![(None, per_second(1.0, 1))]));
+        let mut service = RateLayer::new(admission.clone(), None).layer(vendor.clone());
+        go(&mut service).await.1.unwrap();
+        service.ready().await.unwrap();
+        tokio::time::advance(held).await;
+        let late = service.call(call());
+        let opens = Instant::now() + Duration::from_secs(5);
+        admission.gate.pause_until(opens);
+        late.await.unwrap();
+        assert!(vendor.calls.lock().unwrap()[1] >= opens);
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_class_of_its_own_windows_does_not_hold_up_the_others() {
     let list = ClassLimits {
         windows: vec![Window { limit: NonZeroU32::MIN, per: Duration::from_secs(30) }],
