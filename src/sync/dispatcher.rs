@@ -204,6 +204,8 @@ struct Dispatcher {
     steps: JoinSet<StepDone>,
     /// Not ready yet, or being polled.
     stack: Stack,
+    /// Whether `stack` was polled and not ready: it then has a place in the line for permits.
+    lined_up: bool,
     /// Services that were ready and not needed.
     spare: Vec<Stack>,
     outcomes: Vec<Outcome>,
@@ -235,6 +237,7 @@ impl Dispatcher {
             stack: shared.target.stack(),
             breaker: shared.target.health().breaker.watch(),
             shared,
+            lined_up: false,
             lanes: Lanes::new(),
             steps: JoinSet::new(),
             spare: Vec::new(),
@@ -279,6 +282,11 @@ impl Dispatcher {
         if let Some(stack) = spare {
             return Event::Ready(Ok(stack));
         }
+        if wants_permit {
+            self.lined_up = true;
+        } else {
+            self.leave_the_line();
+        }
         let look_at = self.look_at;
         let stack = &mut self.stack;
         tokio::select! {
@@ -298,12 +306,23 @@ impl Dispatcher {
             ready = std::future::poll_fn(|context| stack.poll_ready(context)), if wants_permit => match ready {
                 // The ready service goes out with its permit; its clone has none.
                 Ok(()) => {
+                    self.lined_up = false;
                     let next = self.stack.clone();
                     Event::Ready(Ok(std::mem::replace(&mut self.stack, next)))
                 }
                 Err(error) => Event::Ready(Err(error.to_string())),
             },
             () = tokio::time::sleep_until(look_at) => Event::Look,
+        }
+    }
+
+    /// Gives up the place in the line for permits. Who waits there and is not polled holds up the
+    /// steps behind it, whose permits may have lapsed while they waited for the store.
+    fn leave_the_line(&mut self) {
+        if std::mem::take(&mut self.lined_up) {
+            // A clone shares the limits, and neither a permit nor a place.
+            let fresh = self.stack.clone();
+            self.stack = fresh;
         }
     }
 
@@ -573,6 +592,8 @@ impl Dispatcher {
 
     /// Ends what is in flight and records it; what is under way stays pending with what was found out.
     async fn wind_down(mut self) {
+        self.leave_the_line();
+        self.spare.clear();
         while let Some(joined) = self.steps.join_next().await {
             match joined {
                 Ok(done) => self.absorb(done).await,
