@@ -93,7 +93,8 @@ CREATE TABLE members (
     PRIMARY KEY (directory, group_id, user_id)
 ) STRICT, WITHOUT ROWID;
 
-CREATE INDEX members_in_order ON members (directory, group_id, sequence);
+-- Holds all that sending memberships needs, so that no row is read.
+CREATE INDEX members_in_order ON members (directory, group_id, sequence, user_id, present);
 CREATE INDEX members_of_user ON members (directory, user_id) WHERE present = 1;
 
 -- What is to do --------------------------------------------------------------------------------
