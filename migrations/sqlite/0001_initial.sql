@@ -8,7 +8,8 @@ CREATE TABLE counters (
 ) STRICT, WITHOUT ROWID;
 
 -- projected: every event up to this one is dealt with. batch: how many batches were projected.
-INSERT INTO counters (name, value) VALUES ('projected', 0), ('batch', 0), ('ping', 0);
+-- forgotten: about the last event whose id need not be known any more.
+INSERT INTO counters (name, value) VALUES ('projected', 0), ('batch', 0), ('forgotten', 0), ('ping', 0);
 
 -- What came in ---------------------------------------------------------------------------------
 
