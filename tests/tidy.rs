@@ -4,6 +4,8 @@
 //! promises instead; `crate::` paths are read from the source, comments and tests included, since a
 //! test that reaches up ties the layers just as well.
 
+#![expect(clippy::unwrap_used, reason = "a test says what went wrong by panicking")]
+
 use std::fs;
 use std::path::{Path, PathBuf};
 

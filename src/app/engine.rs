@@ -6,7 +6,7 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::app::settings::{self, ProfileUnusable};
+use crate::app::settings;
 use crate::clock::{Clock, SharedClock};
 use crate::config::{Config, StoreConfig};
 use crate::source::{SettingsError, Sources};
@@ -38,6 +38,15 @@ pub struct Engine {
 /// Why the relay cannot start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
+    /// A port.
+    #[error("listen on {address}")]
+    Listen {
+        /// Where.
+        address: std::net::SocketAddr,
+        /// Why not.
+        #[source]
+        source: std::io::Error,
+    },
     /// The store.
     #[error("open the store")]
     Store(#[from] StoreError),
@@ -47,36 +56,21 @@ pub enum StartError {
     /// A target.
     #[error("set up the target")]
     Target(#[from] ConnectError),
-    /// A target's profile.
-    #[error("set up the target {target}: failed to {source}")]
-    Profile {
-        /// Which target.
-        target: String,
-        /// Why; part of the text already.
-        source: ProfileUnusable,
-    },
 }
 
 impl Engine {
     /// Opens the store, sets everything up, and starts working on what is stored.
     pub async fn start(config: &Config, clock: Arc<dyn Clock>, metrics: Metrics) -> Result<Self, StartError> {
         let store = open_store(&config.store)?;
-        let sources = config
-            .sources
-            .iter()
-            .map(|(name, source)| settings::source(name, source, config.server.body_limit));
-        let sources = Arc::new(Sources::open(sources)?);
+        let sources = Arc::new(Sources::open(config.sources.values().cloned())?);
         let names: Vec<String> = config.targets.keys().cloned().collect();
         store.retire_all_but(&names).await?;
         let mut targets = Handles::new();
         let holder = holder();
         for (name, target) in &config.targets {
-            let profile = settings::profile(&target.profile)
-                .map_err(|source| StartError::Profile { target: name.clone(), source })?;
             store.enrol(name, &target.directory, clock.now()).await?;
-            let sync = settings::sync(name, target, &profile);
-            let connected =
-                Target::connect(settings::target(name, target, profile), Arc::clone(&clock), &metrics)?;
+            let sync = settings::sync(target);
+            let connected = Target::connect(target.connection.clone(), Arc::clone(&clock), &metrics)?;
             let handle = Handle::prepare(
                 sync,
                 Arc::clone(&store),

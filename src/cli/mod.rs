@@ -2,12 +2,17 @@
 
 mod check;
 mod configuration;
+mod demo;
+mod openapi;
+mod sandbox;
 mod send;
+mod serve;
 
 use std::io::{self, Write};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand, ValueEnum};
+use tokio::signal::unix::{SignalKind, signal};
 
 use crate::telemetry;
 use crate::telemetry::logs::{self, DEFAULT_FILTER, Format};
@@ -37,10 +42,18 @@ enum LogFormat {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Run the service
+    Serve(serve::Arguments),
+    /// Show the relay at work: sandbox vendors, a company's changes, and a proof; nothing to configure
+    Demo(demo::Arguments),
     /// Validate a configuration and print every problem at once
     Check(check::Arguments),
+    /// Run a SCIM vendor in a box, with the habits of a profile and faults on demand
+    Sandbox(Box<sandbox::Arguments>),
     /// Sign events from a file and post them to a running relay
     Send(send::Arguments),
+    /// Print the `OpenAPI` document of the HTTP API
+    Openapi,
 }
 
 /// Runs the command that the process was started with.
@@ -54,8 +67,12 @@ pub fn run() -> ExitCode {
         return fail(&format!("failed to {}", telemetry::chain(&error)), EXIT_USAGE);
     }
     match cli.command {
+        Command::Serve(arguments) => serve::run(&arguments),
+        Command::Demo(arguments) => demo::run(&arguments),
         Command::Check(arguments) => check::run(&arguments),
+        Command::Sandbox(arguments) => sandbox::run(*arguments),
         Command::Send(arguments) => send::run(&arguments),
+        Command::Openapi => openapi::run(),
     }
 }
 
@@ -64,6 +81,18 @@ fn fail(message: &str, code: u8) -> ExitCode {
     // Nobody is left to tell when standard error is closed.
     let _ = writeln!(io::stderr().lock(), "scim-relay: {message}");
     ExitCode::from(code)
+}
+
+/// Catches Ctrl-C and the request to terminate from this call on; what it returns waits for either.
+fn stop_signal() -> io::Result<impl Future<Output = ()>> {
+    let mut interrupted = signal(SignalKind::interrupt())?;
+    let mut terminated = signal(SignalKind::terminate())?;
+    Ok(async move {
+        tokio::select! {
+            _ = interrupted.recv() => {}
+            _ = terminated.recv() => {}
+        }
+    })
 }
 
 /// A reader that closed the pipe has seen enough; that is no failure.

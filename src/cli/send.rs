@@ -2,7 +2,6 @@
 
 mod delivery;
 mod documents;
-mod signature;
 
 use std::fs::File;
 use std::io::{self, BufReader, Read, Write};

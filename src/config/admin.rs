@@ -6,6 +6,7 @@ use secrecy::{ExposeSecret, SecretString};
 
 use super::problem::Problem;
 use super::reader::Section;
+use crate::http::admin::{AdminKey, Role};
 
 /// Shortest admin key that passes without a warning, in bytes.
 const SECRET_BYTES_MIN: usize = 16;
@@ -15,28 +16,6 @@ const SECRET_BYTES_MIN: usize = 16;
 pub struct AdminConfig {
     /// In the order of the file. None: every admin call is refused.
     pub keys: Vec<AdminKey>,
-}
-
-/// One bearer key.
-#[derive(Clone, Debug)]
-pub struct AdminKey {
-    /// Who holds it, as the ledger shows it.
-    pub name: String,
-    /// What is sent as `Authorization: Bearer …`.
-    pub secret: SecretString,
-    /// What it may do.
-    pub role: Role,
-}
-
-/// What a key may do; each role includes the ones before it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Role {
-    /// Reads.
-    Viewer,
-    /// Reads and acts.
-    Operator,
-    /// Everything.
-    Admin,
 }
 
 const ROLES: [(&str, Role); 3] =

@@ -15,25 +15,23 @@ mod store;
 mod target;
 #[cfg(test)]
 mod tests;
+mod values;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::File;
-use std::io::Read;
 use std::path::Path;
 
 use toml::Table;
 
-pub use admin::{AdminConfig, AdminKey, Role};
+pub use admin::AdminConfig;
 pub use environment::{Environment, OVERRIDE_PREFIX};
 pub use problem::{Problem, Severity};
 pub use server::ServerConfig;
-pub use source::{IntakeLimit, SourceConfig, SourceKind};
 pub use store::StoreConfig;
-pub use target::{Auth, ClientAuth, Limits, MemberPolicy, OnDelete, ProfileRef, TargetConfig, Window};
+pub use target::{MemberPolicy, OnDelete, TargetConfig};
 
 use environment::apply_overrides;
 use problem::Problems;
-use reader::{Context, Section};
+use reader::{Context, Section, read_text};
 
 /// Largest configuration file, in bytes.
 const FILE_BYTES_MAX: u64 = 1024 * 1024;
@@ -48,7 +46,7 @@ pub struct Config {
     /// Who may use the admin API.
     pub admin: AdminConfig,
     /// Who sends changes, by name.
-    pub sources: BTreeMap<String, SourceConfig>,
+    pub sources: BTreeMap<String, crate::source::Settings>,
     /// Which vendors' directories follow, by name.
     pub targets: BTreeMap<String, TargetConfig>,
 }
@@ -57,9 +55,12 @@ impl Config {
     /// Reads a configuration file. With what comes out come warnings; an error comes with all that
     /// was found, errors first.
     pub fn load(path: &Path, environment: &Environment) -> Result<(Self, Vec<Problem>), Vec<Problem>> {
-        let text = read_file(path).map_err(|problem| vec![problem])?;
+        let name = path.display().to_string();
+        let text = read_text(path, FILE_BYTES_MAX).map_err(|reason| {
+            vec![Problem::error(&name, reason, "name a TOML file that the relay may read")]
+        })?;
         let folder = path.parent().unwrap_or(Path::new(""));
-        Self::parse(&text, &path.display().to_string(), folder, environment)
+        Self::parse(&text, &name, folder, environment)
     }
 
     /// Reads a configuration from its text. `name` is what problems of the file as a whole are
@@ -95,12 +96,14 @@ fn read(mut root: Section<'_>, name: &str) -> Config {
         root.add(Problem::warning(name, "has no targets: changes lead nowhere", "add [targets.NAME]"));
     }
     let sources_written = sources.len();
+    let server = root.section("server").map(server::read).unwrap_or_default();
+    let read_source = |name: &str, section: Section<'_>| source::read(name, section, server.body_limit);
     let config = Config {
-        server: root.section("server").map(server::read).unwrap_or_default(),
         store: root.section("store").map(store::read).unwrap_or_default(),
         admin: root.section("admin").map(admin::read).unwrap_or_default(),
-        sources: read_named(sources, source::read),
+        sources: read_named(sources, read_source),
         targets: read_named(targets, target::read),
+        server,
     };
     // A source that could not be read may be the one that feeds the directory.
     if sources_written > 0 && config.sources.len() == sources_written {
@@ -112,9 +115,9 @@ fn read(mut root: Section<'_>, name: &str) -> Config {
 
 fn read_named<'a, T>(
     named: Vec<(String, Section<'a>)>,
-    read: impl Fn(Section<'a>) -> Option<T>,
+    read: impl Fn(&str, Section<'a>) -> Option<T>,
 ) -> BTreeMap<String, T> {
-    named.into_iter().filter_map(|(name, section)| Some((name, read(section)?))).collect()
+    named.into_iter().filter_map(|(name, section)| Some((name.clone(), read(&name, section)?))).collect()
 }
 
 fn warn_of_unfed_directories(root: &Section<'_>, config: &Config) {
@@ -131,28 +134,6 @@ fn warn_of_unfed_directories(root: &Section<'_>, config: &Config) {
             .with_value(&target.directory),
         );
     }
-}
-
-fn read_file(path: &Path) -> Result<String, Problem> {
-    let name = path.display().to_string();
-    let mut bytes = Vec::new();
-    File::open(path).and_then(|file| file.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes)).map_err(
-        |error| {
-            Problem::error(
-                &name,
-                format!("cannot be read: {error}"),
-                "name a TOML file that the relay may read",
-            )
-        },
-    )?;
-    if bytes.len() as u64 > FILE_BYTES_MAX {
-        return Err(Problem::error(
-            &name,
-            format!("is over {FILE_BYTES_MAX} bytes"),
-            "name a configuration file",
-        ));
-    }
-    String::from_utf8(bytes).map_err(|_| Problem::error(&name, "is not UTF-8", "save the file as UTF-8"))
 }
 
 /// Says where the syntax breaks without repeating the line, which may hold a secret.

@@ -6,13 +6,11 @@
 
 use std::collections::BTreeSet;
 use std::fmt::Display;
-use std::ops::RangeInclusive;
+use std::fs::File;
+use std::io::Read;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
-use bytesize::ByteSize;
 use toml::{Table, Value};
-use url::Url;
 
 use super::environment::{Environment, Overridden, extend_path};
 use super::problem::{Problem, Problems};
@@ -161,136 +159,6 @@ impl<'a> Section<'a> {
         Some(texts)
     }
 
-    /// Yes or no.
-    pub fn boolean(&mut self, key: &'static str) -> Option<bool> {
-        let value = self.raw(key)?;
-        if value.as_bool().is_none() {
-            self.wrong_type(key, value, "true or false", "write true or false, without quotes");
-        }
-        value.as_bool()
-    }
-
-    /// A whole number within bounds.
-    pub fn integer(&mut self, key: &'static str, bounds: RangeInclusive<u32>) -> Option<u32> {
-        let value = self.raw(key)?;
-        let Some(number) = value.as_integer() else {
-            self.wrong_type(key, value, "a whole number", &between(&bounds));
-            return None;
-        };
-        let number = u32::try_from(number).ok().filter(|number| bounds.contains(number));
-        if number.is_none() {
-            self.reject(key, value, "is out of range", between(&bounds));
-        }
-        number
-    }
-
-    /// A number, whole or not, within bounds.
-    pub fn number(&mut self, key: &'static str, bounds: RangeInclusive<f64>) -> Option<f64> {
-        let value = self.raw(key)?;
-        // Whole numbers that a rate or a percentage may have are exact as floats.
-        #[expect(clippy::cast_precision_loss, reason = "bounds keep the number far below 2^52")]
-        let number = value.as_float().or_else(|| value.as_integer().map(|whole| whole as f64));
-        let Some(number) = number else {
-            self.wrong_type(key, value, "a number", &between(&bounds));
-            return None;
-        };
-        if !bounds.contains(&number) {
-            self.reject(key, value, "is out of range", between(&bounds));
-            return None;
-        }
-        Some(number)
-    }
-
-    /// A span of time such as `"30s"`, within bounds.
-    pub fn duration(&mut self, key: &'static str, bounds: RangeInclusive<Duration>) -> Option<Duration> {
-        let remedy = format!(
-            "write a span from \"{}\" to \"{}\"",
-            humantime::format_duration(*bounds.start()),
-            humantime::format_duration(*bounds.end()),
-        );
-        let value = self.raw(key)?;
-        let Some(text) = value.as_str() else {
-            self.wrong_type(key, value, "a span of time such as \"30s\"", &remedy);
-            return None;
-        };
-        match humantime::parse_duration(text) {
-            Ok(span) if bounds.contains(&span) => Some(span),
-            Ok(_) => {
-                self.reject(key, text, "is out of range", remedy);
-                None
-            }
-            Err(error) => {
-                self.reject(key, text, format!("is not a span of time: {error}"), remedy);
-                None
-            }
-        }
-    }
-
-    /// A size in bytes: a whole number, or a text such as `"1MiB"`; within bounds.
-    pub fn size(&mut self, key: &'static str, bounds: RangeInclusive<u64>) -> Option<usize> {
-        let remedy = format!(
-            "write a size from \"{}\" to \"{}\"",
-            ByteSize(*bounds.start()).display().iec(),
-            ByteSize(*bounds.end()).display().iec(),
-        );
-        let value = self.raw(key)?;
-        let size = match (value.as_integer(), value.as_str()) {
-            (Some(bytes), _) => u64::try_from(bytes).ok(),
-            (None, Some(text)) => text.parse::<ByteSize>().ok().map(|size| size.as_u64()),
-            (None, None) => None,
-        };
-        match size {
-            Some(size) if bounds.contains(&size) => usize::try_from(size).ok(),
-            Some(_) => {
-                self.reject(key, scalar(value), "is out of range", remedy);
-                None
-            }
-            None => {
-                self.wrong_type(key, value, "a size such as \"1MiB\"", &remedy);
-                None
-            }
-        }
-    }
-
-    /// One of a few words. `choices` pairs each word with what it stands for.
-    pub fn choice<T: Copy>(&mut self, key: &'static str, choices: &[(&str, T)]) -> Option<T> {
-        let word = self.text(key)?;
-        let found = choices.iter().find(|(name, _)| *name == word).map(|(_, meaning)| *meaning);
-        if found.is_none() {
-            let words: Vec<&str> = choices.iter().map(|(name, _)| *name).collect();
-            self.reject(key, &word, "is not one of the choices", format!("write {}", one_of(&words)));
-        }
-        found
-    }
-
-    /// An `http` or `https` URL that bears no credentials, query or fragment.
-    pub fn url(&mut self, key: &'static str) -> Option<Url> {
-        let text = self.text(key)?;
-        let remedy = "write an absolute URL such as \"https://vendor.example/scim/v2\"";
-        let fault = match Url::parse(&text) {
-            Err(error) => format!("is not a URL: {error}"),
-            Ok(url) if !matches!(url.scheme(), "http" | "https") => {
-                format!("has the scheme `{}`, not https", url.scheme())
-            }
-            Ok(url) if !url.username().is_empty() || url.password().is_some() => {
-                // Nothing of the value is repeated: it holds a password.
-                self.add(Problem::error(
-                    self.path_of(key),
-                    "holds a user name or a password",
-                    "take them out of the URL and put them under `auth`",
-                ));
-                return None;
-            }
-            Ok(url) if url.query().is_some() || url.fragment().is_some() => {
-                "holds a query or a fragment".to_owned()
-            }
-            Ok(_) if text.contains(['{', '}', '<', '>']) => "holds a placeholder".to_owned(),
-            Ok(url) => return Some(url),
-        };
-        self.reject(key, without_user_info(&text), fault, remedy);
-        None
-    }
-
     /// The table under a key.
     pub fn section(&mut self, key: &'static str) -> Option<Section<'a>> {
         let value = self.raw(key)?;
@@ -356,7 +224,7 @@ impl<'a> Section<'a> {
         }
     }
 
-    fn raw(&mut self, key: &'static str) -> Option<&'a Value> {
+    pub(super) fn raw(&mut self, key: &'static str) -> Option<&'a Value> {
         self.asked.insert(key);
         self.table.get(key)
     }
@@ -410,7 +278,7 @@ impl<'a> Section<'a> {
         valid
     }
 
-    fn wrong_type(&self, key: &str, value: &Value, wanted: &str, remedy: &str) {
+    pub(super) fn wrong_type(&self, key: &str, value: &Value, wanted: &str, remedy: &str) {
         let problem = Problem::error(
             self.path_of(key),
             format!("is {}, where {wanted} is needed", kind_of(value)),
@@ -418,6 +286,18 @@ impl<'a> Section<'a> {
         );
         self.add(if is_scalar(value) { problem.with_value(scalar(value)) } else { problem });
     }
+}
+
+/// The text of a file up to a limit; else what is wrong with it, to follow the name of a key.
+pub fn read_text(path: &Path, bytes_max: u64) -> Result<String, String> {
+    let mut bytes = Vec::new();
+    File::open(path)
+        .and_then(|file| file.take(bytes_max + 1).read_to_end(&mut bytes))
+        .map_err(|error| format!("names a file that cannot be read: {error}"))?;
+    if bytes.len() as u64 > bytes_max {
+        return Err(format!("names a file of over {bytes_max} bytes"));
+    }
+    String::from_utf8(bytes).map_err(|_| "names a file that is not UTF-8".to_owned())
 }
 
 /// Names a value's type with its article.
@@ -438,12 +318,8 @@ fn is_scalar(value: &Value) -> bool {
 }
 
 /// A scalar as people wrote it: a text without the quotes.
-fn scalar(value: &Value) -> String {
+pub(super) fn scalar(value: &Value) -> String {
     value.as_str().map_or_else(|| value.to_string(), str::to_owned)
-}
-
-fn between<T: Display>(bounds: &RangeInclusive<T>) -> String {
-    format!("write a number from {} to {}", bounds.start(), bounds.end())
 }
 
 /// `a`, `a or b`, `a, b or c`.
@@ -452,14 +328,5 @@ pub fn one_of(words: &[&str]) -> String {
         [] => String::new(),
         [only] => (*only).to_owned(),
         [first @ .., last] => format!("{} or {last}", first.join(", ")),
-    }
-}
-
-/// Leaves out what may be a password: everything from the scheme to the last `@`.
-pub fn without_user_info(url: &str) -> String {
-    match (url.split_once("://"), url.rsplit_once('@')) {
-        (Some((scheme, _)), Some((_, rest))) => format!("{scheme}://…@{rest}"),
-        (None, Some((_, rest))) => format!("…@{rest}"),
-        (_, None) => url.to_owned(),
     }
 }

@@ -2,13 +2,10 @@
 //!
 //! A resolved secret lives in a type that cannot be printed, and no problem repeats one.
 
-use std::fs::File;
-use std::io::Read;
-
 use secrecy::SecretString;
 
 use super::problem::Problem;
-use super::reader::{Context, Section};
+use super::reader::{Context, Section, read_text};
 
 /// Largest secret read from a file, in bytes. Keys and tokens are far smaller; a wrong path may not be.
 const FILE_BYTES_MAX: u64 = 64 * 1024;
@@ -114,28 +111,11 @@ fn from_environment(context: &Context<'_>, name: &str) -> Result<String, Fault> 
 
 fn from_file(context: &Context<'_>, path: &str) -> Result<String, Fault> {
     let place = context.locate(path);
-    let fault = |reason: String, remedy: &str| Fault {
+    let text = read_text(&place, FILE_BYTES_MAX).map_err(|reason| Fault {
         place: Some(format!("file:{path}")),
         reason,
-        remedy: remedy.to_owned(),
-    };
-    let mut bytes = Vec::new();
-    File::open(&place).and_then(|file| file.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes)).map_err(
-        |error| {
-            fault(
-                format!("names a file that cannot be read: {error}"),
-                &format!("let the relay read {}", place.display()),
-            )
-        },
-    )?;
-    if bytes.len() as u64 > FILE_BYTES_MAX {
-        return Err(fault(
-            format!("names a file of over {FILE_BYTES_MAX} bytes"),
-            "name the file that holds the secret and nothing else",
-        ));
-    }
-    let text = String::from_utf8(bytes)
-        .map_err(|_| fault("names a file that is not UTF-8".to_owned(), "write the secret as text"))?;
+        remedy: format!("let {} hold the secret as text, and let the relay read it", place.display()),
+    })?;
     Ok(text
         .strip_suffix('\n')
         .map_or(text.as_str(), |line| line.strip_suffix('\r').unwrap_or(line))

@@ -2,7 +2,8 @@
 
 use std::path::PathBuf;
 
-use super::reader::{Section, without_user_info};
+use super::reader::Section;
+use super::values::without_user_info;
 
 const REMEDY: &str = "write \"sqlite://relay.db\" or \"sqlite:///var/lib/scim-relay/relay.db\"";
 

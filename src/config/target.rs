@@ -3,60 +3,41 @@
 mod auth;
 mod later;
 mod limits;
+mod profile;
 
-use std::path::PathBuf;
+use std::num::NonZeroU32;
 use std::time::Duration;
 
 use url::Url;
 
-pub use auth::{Auth, ClientAuth};
-pub use limits::{Limits, Window};
-
 use super::problem::Problem;
 use super::reader::Section;
 use super::source::DEFAULT_DIRECTORY;
+use crate::target;
 
 /// Tries of one item before it is parked, where none are configured.
-const MAX_ATTEMPTS: u32 = 10;
+const MAX_ATTEMPTS: NonZeroU32 = NonZeroU32::new(10).expect("10 is over zero");
+/// Most tries of one item that may be set.
+const MAX_ATTEMPTS_MAX: NonZeroU32 = NonZeroU32::new(1_000).expect("1000 is over zero");
 /// A vendor that has not answered by then will not.
 const TIMEOUT_MAX: Duration = Duration::from_mins(10);
 const TIMEOUT_MIN: Duration = Duration::from_millis(100);
 
-/// Names of the profiles that come with the relay.
-const BUILT_IN_PROFILES: [&str; 2] = ["genesys-cloud", "rfc7644"];
-
-/// One vendor's directory.
+/// One vendor's directory, and what is decided about it.
 #[derive(Clone, Debug)]
 pub struct TargetConfig {
-    /// How the vendor's SCIM differs from the next.
-    pub profile: ProfileRef,
+    /// How it is reached: profile, address, credentials, limits.
+    pub connection: target::Settings,
     /// The directory that it follows.
     pub directory: String,
-    /// What resource paths are appended to.
-    pub base_url: Url,
-    /// What every call bears.
-    pub auth: Auth,
     /// What becomes of a user that is deleted or leaves.
     pub on_delete: OnDelete,
     /// Who else may put members into groups.
     pub members: MemberPolicy,
     /// Whether a user that is inactive and unknown to the vendor is created there.
     pub create_inactive: bool,
-    /// What is stricter, or wider, than the profile says.
-    pub limits: Limits,
-    /// Longest wait for one answer; absent: the profile's.
-    pub timeout: Option<Duration>,
     /// Tries of one item before it is parked.
-    pub max_attempts: u32,
-}
-
-/// Where a vendor's profile is found.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum ProfileRef {
-    /// One that comes with the relay.
-    BuiltIn(String),
-    /// A file of the operator's own.
-    File(PathBuf),
+    pub max_attempts: NonZeroU32,
 }
 
 /// What becomes of a user that is deleted or leaves.
@@ -78,55 +59,51 @@ pub enum MemberPolicy {
 }
 
 /// Reads one target.
-pub fn read(mut section: Section<'_>) -> Option<TargetConfig> {
-    let profile = profile(&mut section);
+pub fn read(name: &str, mut section: Section<'_>) -> Option<TargetConfig> {
+    let connection = connection(name, &mut section);
     let directory = section.name("directory").unwrap_or_else(|| DEFAULT_DIRECTORY.to_owned());
-    let base_url = base_url(&mut section);
-    let auth = auth::read(&mut section);
     let on_delete =
         section.choice("on_delete", &[("deactivate", OnDelete::Deactivate), ("delete", OnDelete::Delete)]);
     let members = members(&mut section);
     let create_inactive = section.boolean("create_inactive");
-    let limits = section.section("limits").map(limits::read);
-    let timeout = section.duration("timeout", TIMEOUT_MIN..=TIMEOUT_MAX);
-    let max_attempts = section.integer("max_attempts", 1..=1000);
+    let max_attempts = section.positive("max_attempts", MAX_ATTEMPTS_MAX);
     later::refuse(&mut section);
     section.finish();
     Some(TargetConfig {
-        profile: profile?,
+        connection: connection?,
         directory,
-        base_url: base_url?,
-        auth: auth?,
         on_delete: on_delete.unwrap_or(OnDelete::Deactivate),
         members: members.unwrap_or(MemberPolicy::Additive),
         create_inactive: create_inactive.unwrap_or(true),
-        limits: limits.unwrap_or_default(),
-        timeout,
         max_attempts: max_attempts.unwrap_or(MAX_ATTEMPTS),
+    })
+}
+
+fn connection(name: &str, section: &mut Section<'_>) -> Option<target::Settings> {
+    let profile = profile::read(section);
+    let base_url = base_url(section);
+    let auth = auth::read(section, profile.as_ref().map(|profile| &profile.auth));
+    let limits = section.section("limits").map(limits::read).unwrap_or_default();
+    let timeout = section.duration("timeout", TIMEOUT_MIN..=TIMEOUT_MAX);
+    let settings = target::Settings::new(name, base_url?, auth?, profile?);
+    Some(target::Settings {
+        limits: settings.limits.clone().with(&limits),
+        timeout: timeout.unwrap_or(settings.timeout),
+        ..settings
     })
 }
 
 fn members(section: &mut Section<'_>) -> Option<MemberPolicy> {
     let choices = [("additive", MemberPolicy::Additive), ("authoritative", MemberPolicy::Authoritative)];
-    section.choice("members", &choices)
-}
-
-fn profile(section: &mut Section<'_>) -> Option<ProfileRef> {
-    let remedy = format!(
-        "write the name of a built-in profile ({}), or the path of a TOML file",
-        BUILT_IN_PROFILES.join(", ")
-    );
-    let text = section.text("profile");
-    let text = section.require("profile", text, &remedy)?;
-    if BUILT_IN_PROFILES.contains(&text.as_str()) {
-        return Some(ProfileRef::BuiltIn(text));
+    let policy = section.choice("members", &choices)?;
+    if policy == MemberPolicy::Authoritative {
+        section.add(Problem::warning(
+            section.path_of("members"),
+            "\"authoritative\" is not supported by this version: members that others added stay",
+            "write \"additive\", or remove such members by hand",
+        ));
     }
-    let path = section.context().locate(&text);
-    if path.is_file() {
-        return Some(ProfileRef::File(path));
-    }
-    section.reject("profile", &text, "is neither a built-in profile nor a file", remedy);
-    None
+    Some(policy)
 }
 
 fn base_url(section: &mut Section<'_>) -> Option<Url> {

@@ -1,11 +1,16 @@
 //! What a configuration says back: one row a message, and the whole reference example.
 
+use std::num::NonZeroU32;
 use std::path::Path;
+use std::time::Duration;
 
 use proptest::prelude::*;
 use secrecy::ExposeSecret;
 
 use super::*;
+use crate::source::IntakeLimit;
+use crate::target::Auth;
+use crate::target::profile::{CredentialStyle, Window};
 
 /// A source and a target that are right, for rows that are about something else.
 const SOUND: &str = r#"
@@ -27,6 +32,7 @@ fn environment() -> Environment {
         ("TOKEN", "t0ken"),
         ("KEY", "a-long-enough-admin-key"),
         ("EMPTY", ""),
+        ("NOTHING_IN_IT", "whsec_"),
     ]
     .into_iter()
     .collect()
@@ -69,10 +75,14 @@ fn a_sound_file_is_read_without_a_word() {
     assert_eq!(config.server, ServerConfig::default());
     assert_eq!(config.sources["hr"].secrets[0].expose_secret(), "whsec_c2VjcmV0c2VjcmV0");
     let target = &config.targets["acme"];
-    assert_eq!(target.profile, ProfileRef::BuiltIn("rfc7644".to_owned()));
+    assert_eq!(
+        (target.connection.name.as_str(), target.connection.profile.name.as_str()),
+        ("acme", "rfc7644")
+    );
     assert_eq!((target.on_delete, target.members), (OnDelete::Deactivate, MemberPolicy::Additive));
     assert!(target.create_inactive);
-    assert_eq!((target.max_attempts, target.timeout), (10, None));
+    assert_eq!(target.max_attempts.get(), 10);
+    assert_eq!(target.connection.timeout, target.connection.profile.http.timeout);
 }
 
 #[test]
@@ -104,11 +114,11 @@ directory = "corp"
 base_url = "https://api.mypurecloud.com/api/v2/scim/v2"
 auth = { type = "oauth2", token_url = "https://login.mypurecloud.com/oauth/token", client_id = "env:TOKEN", client_secret = "env:TOKEN", scopes = [], client_auth = "body", refresh_margin = "30s" }
 on_delete = "delete"
-members = "authoritative"
+members = "additive"
 create_inactive = false
 timeout = "20s"
 max_attempts = 3
-limits = { rate_per_second = 2.5, burst = 20, concurrency = 8, windows = [{ limit = 300, per = "1m" }] }
+limits = { rate_per_second = 2.5, burst = 20, concurrency = 8, windows = [{ limit = 300, per = "1m" }], list = { windows = [{ limit = 5, per = "1s" }] } }
 "#,
     )
     .unwrap();
@@ -116,24 +126,50 @@ limits = { rate_per_second = 2.5, burst = 20, concurrency = 8, windows = [{ limi
     assert_eq!(config.server.admin_listen, Some("127.0.0.1:8081".parse().unwrap()));
     assert_eq!(config.server.body_limit, 1024 * 1024);
     assert_eq!(config.store, StoreConfig::Sqlite { path: "scim-relay.db".into() });
-    assert_eq!(config.admin.keys[0].role, Role::Operator);
-    assert_eq!(config.sources["hr"].intake_limit, Some(IntakeLimit { rate_per_second: 50, burst: 50 }));
+    assert_eq!(config.admin.keys[0].role, crate::http::admin::Role::Operator);
+    let limit = IntakeLimit { rate_per_second: count(50), burst: count(50) };
+    assert_eq!(config.sources["hr"].intake_limit, Some(limit));
+    assert_eq!(config.sources["hr"].body_bytes_max, 1024 * 1024);
     let target = &config.targets["genesys"];
-    assert_eq!((target.on_delete, target.members), (OnDelete::Delete, MemberPolicy::Authoritative));
-    assert_eq!(target.timeout, Some(std::time::Duration::from_secs(20)));
-    assert_eq!((target.create_inactive, target.max_attempts), (false, 3));
-    let window = Window { limit: 300, per: std::time::Duration::from_mins(1) };
-    assert_eq!(
-        target.limits,
-        Limits {
-            rate_per_second: Some(2.5),
-            burst: Some(20),
-            concurrency: Some(8),
-            windows: Some(vec![window])
-        }
+    assert_eq!((target.on_delete, target.members), (OnDelete::Delete, MemberPolicy::Additive));
+    assert_eq!((target.create_inactive, target.max_attempts.get()), (false, 3));
+
+    let connection = &target.connection;
+    assert_eq!(connection.timeout, Duration::from_secs(20));
+    let limits = &connection.limits;
+    assert_eq!((limits.rate_per_second, limits.burst.get(), limits.concurrency.get()), (Some(2.5), 20, 8));
+    let window = |limit, seconds| Window { limit: count(limit), per: Duration::from_secs(seconds) };
+    assert_eq!(limits.windows, [window(300, 60)]);
+    assert_eq!(limits.list.windows, [window(5, 1)]);
+    let Auth::OAuth2(oauth) = &connection.auth else { panic!("wrong kind of auth") };
+    assert_eq!((oauth.client_id.as_str(), oauth.style), ("t0ken", CredentialStyle::Body));
+    assert_eq!(oauth.expiry_margin, Duration::from_secs(30));
+}
+
+fn count(number: u32) -> NonZeroU32 {
+    NonZeroU32::new(number).unwrap()
+}
+
+#[test]
+fn what_is_not_configured_is_the_profiles() {
+    let folder = tempfile::tempdir().unwrap();
+    let profile = "name = 'own'\nevidence = 'unverified'\nsources = []\nas_of = '2026-11-20'\n\
+        [http]\ntimeout = '7s'\n[auth]\nstyle = 'body'\n[limits]\nrate_per_second = 3.0\n";
+    std::fs::write(folder.path().join("own.toml"), profile).unwrap();
+    let text = with("profile = \"rfc7644\"", "profile = 'own.toml'").replace(
+        "type = \"bearer\", token",
+        "type = 'oauth2', token_url = 'https://a.example', client_id = 'me', client_secret",
     );
-    let Auth::OAuth2 { client_id, client_auth, .. } = &target.auth else { panic!("wrong kind of auth") };
-    assert_eq!((client_id.as_str(), *client_auth), ("t0ken", ClientAuth::Body));
+    let (config, warnings) = Config::parse(&text, "relay.toml", folder.path(), &environment()).unwrap();
+    assert_eq!(warnings, []);
+    let connection = &config.targets["acme"].connection;
+    assert_eq!((connection.timeout, connection.limits.rate_per_second), (Duration::from_secs(7), Some(3.0)));
+    let Auth::OAuth2(oauth) = &connection.auth else { panic!("wrong kind of auth") };
+    assert_eq!(oauth.style, CredentialStyle::Body);
+
+    std::fs::write(folder.path().join("own.toml"), "name = 7").unwrap();
+    let found = Config::parse(&text, "relay.toml", folder.path(), &environment()).unwrap_err();
+    assert!(found[0].reason.contains("no profile"), "{}", found[0]);
 }
 
 #[test]
@@ -218,6 +254,7 @@ fn every_fault_of_a_source_has_its_message() {
         (kind, "kind = 'hal'", "sources.hr.kind", Some("hal"), "not a kind of source", "native"),
         (secrets, "", "sources.hr.secrets", None, "missing", "env:NAME"),
         (secrets, "secrets = []", "sources.hr.secrets", None, "holds no secret", "env:NAME"),
+        (secrets, "secrets = ['env:NOTHING_IN_IT']", "sources.hr.secrets", None, "cannot verify", "env:NAME"),
         (secrets, "secrets = 'env:HOOK'", "sources.hr.secrets", None, "where a list is needed", "env:NAME"),
         (secrets, "secrets = ['env:NONE']", "sources.hr.secrets[0]", Some("env:NONE"), "not set", "set NONE"),
         (
@@ -423,6 +460,13 @@ fn what_is_odd_but_works_is_a_warning() {
             "https://",
         ),
         (
+            with("profile = \"rfc7644\"", "profile = 'rfc7644'\nmembers = 'authoritative'"),
+            "targets.acme.members",
+            None,
+            "members that others added stay",
+            "additive",
+        ),
+        (
             SOUND.replacen("\"corp\"", "\"other\"", 1),
             "targets.acme.directory",
             Some("corp"),
@@ -457,6 +501,19 @@ fn what_is_odd_but_works_is_a_warning() {
         "{reasons:?}"
     );
     assert_eq!(problems(&with("https://acme.example", "http://127.0.0.1:9")), []);
+}
+
+#[test]
+fn the_files_that_come_with_the_relay_are_valid() {
+    let secrets = ["HR_WEBHOOK_SECRET", "RELAY_ADMIN_KEY", "VENDOR_TOKEN"];
+    let environment: Environment =
+        secrets.map(|name| (name, "long-enough-for-any-of-them")).into_iter().collect();
+    // The vendor of the containers is reached over their own network, in plain HTTP.
+    for (file, warnings_expected) in [("examples/relay.toml", 0), ("deploy/compose/relay.toml", 1)] {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(file);
+        let (_, warnings) = Config::load(&path, &environment).unwrap();
+        assert_eq!(warnings.len(), warnings_expected, "{file}: {warnings:#?}");
+    }
 }
 
 #[test]
@@ -531,9 +588,9 @@ fn the_environment_overrides_the_file() {
     let (config, _) = Config::parse(SOUND, "relay.toml", Path::new(""), &environment).unwrap();
     assert_eq!(config.server.listen, "[::1]:9".parse().unwrap());
     let target = &config.targets["acme"];
-    assert_eq!(target.base_url.as_str(), "https://eu.acme.example/");
-    assert_eq!(target.limits.rate_per_second, Some(3.0));
-    let Auth::Bearer { token } = &target.auth else { panic!("wrong kind of auth") };
+    assert_eq!(target.connection.base_url.as_str(), "https://eu.acme.example/");
+    assert_eq!(target.connection.limits.rate_per_second, Some(3.0));
+    let Auth::Bearer { token } = &target.connection.auth else { panic!("wrong kind of auth") };
     assert_eq!(token.expose_secret(), "007");
 }
 
@@ -555,7 +612,9 @@ fn a_secret_file_is_found_beside_the_configuration_and_loses_its_line_end() {
     std::fs::write(&path, with("env:TOKEN", "file:token")).unwrap();
     let (config, warnings) = Config::load(&path, &environment()).unwrap();
     assert_eq!(warnings, []);
-    let Auth::Bearer { token } = &config.targets["acme"].auth else { panic!("wrong kind of auth") };
+    let Auth::Bearer { token } = &config.targets["acme"].connection.auth else {
+        panic!("wrong kind of auth")
+    };
     assert_eq!(token.expose_secret(), "t0ken");
 
     std::fs::write(&path, with("env:TOKEN", "file:big")).unwrap();

@@ -1,6 +1,6 @@
 //! What should be: users, groups and memberships as the identity providers last described them.
 //!
-//! Everything here is pure. A source turns a webhook into [`Change`]s; [`merge`] folds changes into
+//! Everything here is pure. A source turns a webhook into [`Change`]s; [`merge()`] folds changes into
 //! a [`Snapshot`] of the rows they touch; the store loads that snapshot and writes it back. Merging
 //! is last-writer-wins per attribute, per existence and per (group, user), so that any permutation,
 //! repetition and batching of the same events leads to the same directory.

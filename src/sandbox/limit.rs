@@ -1,10 +1,11 @@
 //! The vendor's rate limit: one token bucket over all SCIM requests.
 
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, UNIX_EPOCH};
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 use tokio::time::Instant;
 
+use crate::clock::{Clock, SystemClock};
 use crate::sandbox::settings::{RateLimit, RetryAfter};
 
 /// A bucket that fills steadily up to its burst; each request takes one token out.
@@ -89,7 +90,9 @@ pub fn retry_after(form: RetryAfter, wait: Duration) -> Option<HeaderValue> {
     match form {
         RetryAfter::Seconds => Some(wait.into()),
         RetryAfter::HttpDate => {
-            let date = SystemTime::now() + Duration::from_secs(wait + 1);
+            // A date has no fraction: the second that is under way is added.
+            let now = u64::try_from(SystemClock.now().as_seconds()).unwrap_or_default();
+            let date = UNIX_EPOCH + Duration::from_secs(now + wait + 1);
             HeaderValue::from_str(&httpdate::fmt_http_date(date)).ok()
         }
         RetryAfter::Absent => None,
@@ -154,6 +157,7 @@ mod tests {
         assert_eq!(retry_after(RetryAfter::Absent, wait), None);
         let date = retry_after(RetryAfter::HttpDate, wait).unwrap();
         let date = httpdate::parse_http_date(date.to_str().unwrap()).unwrap();
-        assert!(date.duration_since(SystemTime::now()).unwrap() >= wait);
+        let now = u64::try_from(SystemClock.now().as_micros()).unwrap();
+        assert!(date.duration_since(UNIX_EPOCH).unwrap() >= Duration::from_micros(now) + wait);
     }
 }

@@ -4,8 +4,8 @@
 //! directory. By default it is strict by RFC 7643 and RFC 7644. [`Behaviour`] gives it a vendor's
 //! habits, [`Fault`]s let it fail as vendors fail, and [`/_sandbox/`](introspection) shows what it saw.
 //!
-//! A request goes through [`exchange`] (log, limit, faults, authorisation) to [`service`], which finds
-//! its handler in [`resources`], [`query`] or [`discovery`]. Bulk has its place in
+//! A request goes through `exchange` (log, limit, faults, authorisation) to `service`, which finds
+//! its handler in `resources`, `query` or `discovery`. Bulk has its place in
 //! [`endpoint::Endpoint::Bulk`] and answers 501.
 //!
 //! ```no_run
@@ -32,6 +32,7 @@ mod discovery;
 mod edit;
 mod exchange;
 mod faults;
+mod habits;
 pub mod introspection;
 mod limit;
 mod log;

@@ -4,6 +4,7 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use serde_json::{Map, Value, json};
 
+use crate::clock::{Clock, SystemClock};
 use crate::sandbox::answer::Refusal;
 use crate::sandbox::endpoint::Kind;
 use crate::sandbox::members::{Memberships, Staged};
@@ -220,5 +221,6 @@ pub fn tag(behaviour: &Behaviour, version: u64) -> String {
 
 /// The time now, to the millisecond, as `dateTime` has it.
 fn now() -> String {
-    format!("{:.3}", jiff::Timestamp::now())
+    let now = SystemClock.now().as_micros() / 1_000;
+    jiff::Timestamp::from_millisecond(now).map_or_else(|_| String::new(), |now| format!("{now:.3}"))
 }

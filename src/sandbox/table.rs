@@ -4,11 +4,11 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use crate::sandbox::record::Record;
 
-/// Resources by id, in order of creation, and by their identifying values.
+/// Resources in order of creation, by id, and by their identifying values.
 #[derive(Debug, Default)]
 pub struct Table {
-    records: HashMap<String, Record>,
-    order: BTreeMap<u64, String>,
+    records: BTreeMap<u64, Record>,
+    ids: HashMap<String, u64>,
     names: Index,
     external_ids: Index,
 }
@@ -18,12 +18,12 @@ type Index = HashMap<String, BTreeSet<String>>;
 impl Table {
     /// The resource of this id.
     pub fn get(&self, id: &str) -> Option<&Record> {
-        self.records.get(id)
+        self.records.get(self.ids.get(id)?)
     }
 
     /// All of them, oldest first.
     pub fn iter(&self) -> impl Iterator<Item = &Record> {
-        self.order.values().filter_map(|id| self.records.get(id))
+        self.records.values()
     }
 
     /// The ids of those that go by this name, in any case.
@@ -44,14 +44,13 @@ impl Table {
         if let Some(external_id) = record.external_id() {
             self.external_ids.entry(external_id.to_owned()).or_default().insert(id.clone());
         }
-        self.order.insert(record.sequence, id.clone());
-        self.records.insert(id, record);
+        self.ids.insert(id, record.sequence);
+        self.records.insert(record.sequence, record);
     }
 
     /// Takes a resource out.
     pub fn take(&mut self, id: &str) -> Option<Record> {
-        let record = self.records.remove(id)?;
-        self.order.remove(&record.sequence);
+        let record = self.records.remove(&self.ids.remove(id)?)?;
         forget(&mut self.names, &record.name().to_lowercase(), id);
         if let Some(external_id) = record.external_id() {
             forget(&mut self.external_ids, external_id, id);
@@ -92,7 +91,7 @@ mod tests {
         assert_eq!(table.with_external_id("e1").collect::<Vec<_>>(), ["b"]);
         assert_eq!(table.iter().map(Record::id).collect::<Vec<_>>(), ["a", "b"]);
         table.take("a");
-        assert_eq!((table.named("joan").count(), table.records.len()), (0, 1));
+        assert_eq!((table.named("joan").count(), table.ids.len()), (0, 1));
         assert!(table.names.len() == 1 && table.external_ids.len() == 1, "nothing is left behind");
     }
 }

@@ -10,6 +10,8 @@ mod scale;
 mod users;
 mod versions;
 
+use std::time::Duration;
+
 use http::{HeaderMap, Method};
 use serde_json::{Value, json};
 
@@ -39,7 +41,8 @@ impl Vendor {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let faults = faults.iter().map(|text| Fault::parse(text).unwrap()).collect();
         let running = start(Settings { behaviour, faults, ..Settings::default() }).await.unwrap();
-        Self { running, http: reqwest::Client::new() }
+        let http = reqwest::Client::builder().timeout(Duration::from_mins(1)).build().unwrap();
+        Self { running, http }
     }
 
     fn url(&self, path: &str) -> String {

@@ -1,7 +1,7 @@
 //! Drives one target: takes the most urgent resource whenever the vendor has room for a call.
 //!
 //! **Flow.** Wait until the stack is ready (it then holds a permit) → take the most urgent candidate
-//! → one [`step`](super::step) in a task of its own → outcomes are gathered and committed together.
+//! → one `step` in a task of its own → outcomes are gathered and committed together.
 //! Every call competes for its permit, also the second and third of one resource, so a deactivation
 //! waits for the calls in flight and one permit, whatever else is under way.
 //!
@@ -19,7 +19,9 @@ use std::time::Duration;
 
 use rand::SeedableRng;
 use rand::rngs::StdRng;
-use tokio::sync::Notify;
+use serde::Deserialize as _;
+use serde_json::{Map, Value, json};
+use tokio::sync::{Notify, watch};
 use tokio::task::{JoinError, JoinHandle, JoinSet};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -36,7 +38,9 @@ use crate::sync::plan::{End, Findings, LaterCause, Pass};
 use crate::sync::policy::Policy;
 use crate::sync::step::{self, StepDone, Stepped, Task};
 use crate::sync::{Settings, backoff};
+use crate::target::layers::breaker::BreakerSnapshot;
 use crate::target::{Stack, Target};
+use crate::telemetry::chain;
 use crate::telemetry::metrics::{LaneLabels, Metrics, TargetLabels};
 
 /// First and last wait between two probes of a suspended target.
@@ -46,6 +50,9 @@ const PROBE_LAST: Duration = Duration::from_mins(5);
 const STORE_PAUSE: Duration = Duration::from_millis(500);
 /// How long a group waits before it is looked at again for members who are about to be linked.
 const GATHER_PAUSE: Duration = Duration::from_secs(1);
+/// What is kept of a target over a restart, by name.
+const BREAKER: &str = "breaker";
+const MEMBERS_PER_REQUEST: &str = "members_per_request";
 /// Most outcomes in one commit.
 const COMMIT_MAX: usize = 256;
 
@@ -62,6 +69,8 @@ pub(super) struct Shared {
     in_flight: AtomicU64,
     /// Smaller than the configured number once the vendor has refused it.
     members_per_request: AtomicUsize,
+    /// What is kept of the target over a restart, as stored.
+    memory: Mutex<Map<String, Value>>,
 }
 
 /// Reaches a running dispatcher from outside.
@@ -81,6 +90,18 @@ impl Shared {
 
     fn state(&self) -> TargetState {
         self.state.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Keeps something of the target over a restart.
+    async fn remember(&self, what: &str, value: Value) {
+        let memory = {
+            let mut memory = self.memory.lock().unwrap_or_else(PoisonError::into_inner);
+            memory.insert(what.to_owned(), value);
+            Value::Object(memory.clone())
+        };
+        if let Err(error) = self.store.set_target_memory(&self.settings.target, &memory).await {
+            tracing::error!(target_name = self.settings.target, what, error = %chain(&error), "failed to keep what was learned");
+        }
     }
 
     async fn set_state(&self, state: TargetState) -> Result<(), StoreError> {
@@ -103,9 +124,12 @@ impl Handle {
     ) -> Result<Self, StoreError> {
         let tenure = store.take(&settings.target, holder).await?;
         let record = store.target(&settings.target).await?;
-        let learned = record
-            .as_ref()
-            .and_then(|record| record.memory.get("members_per_request")?.get("value")?.as_u64());
+        let memory =
+            record.as_ref().and_then(|record| record.memory.as_object()).cloned().unwrap_or_default();
+        if let Some(known) = memory.get(BREAKER).and_then(|known| BreakerSnapshot::deserialize(known).ok()) {
+            target.health().breaker.restore(known);
+        }
+        let learned = memory.get(MEMBERS_PER_REQUEST).and_then(|learned| learned.get("value")?.as_u64());
         let members_max = settings.policy.members_per_request.max(1);
         let learned = learned
             .and_then(|learned| usize::try_from(learned).ok())
@@ -113,6 +137,7 @@ impl Handle {
         Ok(Self(Arc::new(Shared {
             state: Mutex::new(record.map_or(TargetState::Running, |record| record.state)),
             members_per_request: AtomicUsize::new(learned.max(1)),
+            memory: Mutex::new(memory),
             settings,
             store,
             target,
@@ -189,10 +214,14 @@ struct Dispatcher {
     worked_at: Option<Timestamp>,
     /// Of a suspended target: when to probe it, and how long to wait after that.
     probe: Option<(Instant, Duration)>,
+    /// Whether a probe is under way. Calls that were sent before the suspension are none.
+    probing: bool,
+    breaker: watch::Receiver<BreakerSnapshot>,
     chance: StdRng,
 }
 
 enum Event {
+    BreakerChanged,
     Stepped(Box<StepDone>),
     Committed(Vec<ResourceKey>, Result<Committed, StoreError>),
     Ready(Result<Stack, String>),
@@ -204,6 +233,7 @@ impl Dispatcher {
     fn new(shared: Arc<Shared>) -> Self {
         Self {
             stack: shared.target.stack(),
+            breaker: shared.target.health().breaker.watch(),
             shared,
             lanes: Lanes::new(),
             steps: JoinSet::new(),
@@ -213,6 +243,7 @@ impl Dispatcher {
             look_at: Instant::now(),
             worked_at: None,
             probe: None,
+            probing: false,
             chance: StdRng::from_rng(&mut rand::rng()),
         }
     }
@@ -234,6 +265,7 @@ impl Dispatcher {
                     self.stack = self.shared.target.stack();
                     self.suspend(format!("the connection to the vendor failed: {reason}")).await;
                 }
+                Event::BreakerChanged => self.keep_breaker().await,
                 Event::Look => self.lanes.expect_more(),
                 Event::Stop => break,
             }
@@ -262,6 +294,7 @@ impl Dispatcher {
                 Event::Committed(keys, result)
             }
             () = self.shared.wake.notified() => Event::Look,
+            Ok(()) = self.breaker.changed() => Event::BreakerChanged,
             ready = std::future::poll_fn(|context| stack.poll_ready(context)), if wants_permit => match ready {
                 // The ready service goes out with its permit; its clone has none.
                 Ok(()) => {
@@ -295,7 +328,7 @@ impl Dispatcher {
             match self.shared.store.due(self.name(), lane, now, limit).await {
                 Ok(items) => self.lanes.fill(lane, limit, items),
                 Err(error) => {
-                    tracing::error!(target_name = self.name(), error = %crate::telemetry::chain(&error), "failed to read due work");
+                    tracing::error!(target_name = self.name(), error = %chain(&error), "failed to read due work");
                     self.lanes.fill(lane, limit, Vec::new());
                     self.look_at = Instant::now() + STORE_PAUSE;
                     return;
@@ -330,6 +363,7 @@ impl Dispatcher {
         };
         if let Some((at, wait)) = &mut self.probe {
             *at = Instant::now() + *wait;
+            self.probing = true;
         }
         let shared = Arc::clone(&self.shared);
         self.steps.spawn(async move { step::run(&shared, task, stack).await });
@@ -356,7 +390,7 @@ impl Dispatcher {
                 });
             }
             Stepped::Store(error) => {
-                tracing::error!(target_name = self.name(), error = %crate::telemetry::chain(&error), "failed to read or record work");
+                tracing::error!(target_name = self.name(), error = %chain(&error), "failed to read or record work");
                 self.let_go(&task);
                 self.look_at = Instant::now() + STORE_PAUSE;
             }
@@ -430,17 +464,24 @@ impl Dispatcher {
 
     async fn vendor_works(&mut self) {
         self.worked_at = Some(self.shared.clock.now());
+        self.probe = None;
+        self.probing = false;
         if matches!(self.shared.state(), TargetState::Suspended { .. }) {
             tracing::info!(target_name = self.name(), "the target works again");
-            self.probe = None;
             if let Err(error) = self.shared.set_state(TargetState::Running).await {
-                tracing::error!(target_name = self.name(), error = %crate::telemetry::chain(&error), "failed to record the target's state");
+                tracing::error!(target_name = self.name(), error = %chain(&error), "failed to record the target's state");
             }
         }
     }
 
     async fn suspend(&mut self, reason: String) {
-        let wait = self.probe.map_or(PROBE_FIRST, |(_, wait)| (wait * 2).min(PROBE_LAST));
+        let probing = std::mem::take(&mut self.probing);
+        let wait = match self.probe {
+            None => PROBE_FIRST,
+            Some((_, wait)) if probing => (wait * 2).min(PROBE_LAST),
+            // One of the calls that were under way when the first of them failed.
+            Some(_) => return,
+        };
         self.probe = Some((Instant::now() + wait, wait));
         let since = match self.shared.state() {
             TargetState::Suspended { since, .. } => since,
@@ -450,7 +491,7 @@ impl Dispatcher {
         };
         tracing::warn!(target_name = self.name(), reason, probe_in = ?wait, "the target is suspended");
         if let Err(error) = self.shared.set_state(TargetState::Suspended { reason, since }).await {
-            tracing::error!(target_name = self.name(), error = %crate::telemetry::chain(&error), "failed to record the target's state");
+            tracing::error!(target_name = self.name(), error = %chain(&error), "failed to record the target's state");
         }
     }
 
@@ -458,16 +499,26 @@ impl Dispatcher {
         if learned >= self.shared.members_per_request.fetch_min(learned, Ordering::Relaxed) {
             return;
         }
-        let memory = serde_json::json!({ "members_per_request": {
-            "value": learned, "at": self.shared.clock.now().to_string(), "why": "the vendor refused more as too large",
-        }});
         tracing::info!(
             target_name = self.name(),
             members_per_request = learned,
             "learned a limit of the vendor"
         );
-        if let Err(error) = self.shared.store.set_target_memory(self.name(), &memory).await {
-            tracing::error!(target_name = self.name(), error = %crate::telemetry::chain(&error), "failed to record a learned limit");
+        let learned = json!({
+            "value": learned,
+            "at": self.shared.clock.now().to_string(),
+            "why": "the vendor refused more as too large",
+        });
+        self.shared.remember(MEMBERS_PER_REQUEST, learned).await;
+    }
+
+    async fn keep_breaker(&mut self) {
+        let known = self.breaker.borrow_and_update().clone();
+        match serde_json::to_value(known) {
+            Ok(known) => self.shared.remember(BREAKER, known).await,
+            Err(error) => {
+                tracing::error!(target_name = self.name(), %error, "failed to keep the breaker's state");
+            }
         }
     }
 
@@ -512,7 +563,7 @@ impl Dispatcher {
             }
             Err(error) => {
                 // Rows stay pending: what was sent is found by looking, and planned anew.
-                tracing::error!(target_name = self.name(), error = %crate::telemetry::chain(&error), "failed to record outcomes");
+                tracing::error!(target_name = self.name(), error = %chain(&error), "failed to record outcomes");
                 tokio::time::sleep(STORE_PAUSE).await;
                 self.lanes.expect_more();
                 Ok(())
@@ -566,10 +617,10 @@ async fn commit(
 
 fn outcome(now: Timestamp, task: Task, work: WorkChange) -> Outcome {
     let Task { item, pass, mut ledger } = task;
-    let calls = ledger.len();
     let generation = pass.as_ref().map_or(item.generation, Pass::generation);
     let findings = pass.map_or_else(no_findings, |mut pass| pass.findings(now));
-    if let Some(entry) = closing_entry(now, calls, &work) {
+    let told = ledger.iter().any(|entry| entry.result == "applied") || !findings.parked().is_empty();
+    if let Some(entry) = closing_entry(now, told, &work) {
         ledger.push(entry);
     }
     for parked in findings.parked() {
@@ -599,12 +650,11 @@ fn no_findings() -> Findings {
     }
 }
 
-/// The end of a pass that no call's entry tells.
-fn closing_entry(now: Timestamp, calls: usize, work: &WorkChange) -> Option<LedgerEntry> {
+/// The end of a pass that no other entry tells. A pass that came to its end without a write that
+/// was applied has found everything in place, however many calls it took to see that.
+fn closing_entry(now: Timestamp, told: bool, work: &WorkChange) -> Option<LedgerEntry> {
     match work {
-        WorkChange::Finish if calls == 0 => {
-            Some(LedgerEntry::without_call(now, "none", "already_in_place", None))
-        }
+        WorkChange::Finish if !told => Some(LedgerEntry::without_call(now, "none", "already_in_place", None)),
         WorkChange::Wait { reason, .. } => {
             Some(LedgerEntry::without_call(now, "none", "waiting", Some(reason.clone())))
         }

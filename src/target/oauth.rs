@@ -101,10 +101,8 @@ impl ClientCredentials {
         let said = serde_json::from_slice::<Map<String, Value>>(body).unwrap_or_default();
         let words = ["error", "error_description"].into_iter().filter_map(|key| said.get(key)?.as_str());
         let words = self.without_secrets(&words.collect::<Vec<_>>().join(": "));
-        let reason = match words.is_empty() {
-            true => format!("the token endpoint answered {}", status.as_u16()),
-            false => format!("the token endpoint answered {}: {words}", status.as_u16()),
-        };
+        let words = if words.is_empty() { words } else { format!(": {words}") };
+        let reason = format!("the token endpoint answered {}{words}", status.as_u16());
         TokenError::Refused { reason }
     }
 
@@ -164,6 +162,8 @@ fn lifetime(expires_in: Option<&Value>) -> Duration {
 mod tests {
     use serde_json::json;
 
+    use crate::target::transport::{Base, client as client_of};
+
     use super::*;
 
     #[test]
@@ -186,16 +186,17 @@ mod tests {
     }
 
     fn client(id: &str, secret: &str) -> ClientCredentials {
-        crate::target::transport::install_crypto();
+        let token_url: Url = "https://login.example.com/oauth/token".parse().unwrap();
+        let http = client_of(&Base::new(&token_url).unwrap(), "test", TIME_MAX).unwrap();
         let oauth = OAuth2 {
-            token_url: "https://login.example.com/oauth/token".parse().unwrap(),
+            token_url,
             client_id: id.to_owned(),
             client_secret: secret.into(),
             scopes: Vec::new(),
             style: CredentialStyle::Basic,
             expiry_margin: Duration::from_mins(1),
         };
-        ClientCredentials::new(oauth, reqwest::Client::new())
+        ClientCredentials::new(oauth, http)
     }
 
     #[test]

@@ -3,6 +3,7 @@
 //! A profile says how the vendor departs from RFC 7644; what it leaves out is the RFC's way. A value
 //! belongs here once a vendor's document or a measurement shows it, and `sources` says which.
 
+mod defaults;
 mod limits;
 mod validate;
 
@@ -384,95 +385,6 @@ impl Profile {
         allowed.is_empty() || allowed.iter().any(|known| known.eq_ignore_ascii_case(attribute))
     }
 }
-
-impl Default for Http {
-    fn default() -> Self {
-        Self {
-            users_path: "Users".to_owned(),
-            groups_path: "Groups".to_owned(),
-            probe_path: "ServiceProviderConfig".to_owned(),
-            content_type: "application/scim+json".to_owned(),
-            accept: "application/scim+json, application/json".to_owned(),
-            user_agent: None,
-            timeout: Duration::from_secs(30),
-            body_bytes_max: 16 * 1024 * 1024,
-        }
-    }
-}
-
-impl Default for AuthHints {
-    fn default() -> Self {
-        Self {
-            token_url: None,
-            style: CredentialStyle::Basic,
-            scopes: Vec::new(),
-            expiry_margin: Duration::from_mins(1),
-        }
-    }
-}
-
-impl Default for Etags {
-    fn default() -> Self {
-        Self { trust: EtagTrust::Enforced, stale: Vec::new() }
-    }
-}
-
-impl Default for Patch {
-    fn default() -> Self {
-        Self { supported: true, path_filters: PathFilters::Full }
-    }
-}
-
-impl Default for Members {
-    fn default() -> Self {
-        Self {
-            add_form: AddForm::Array,
-            remove_form: RemoveForm::PathFilter,
-            max_per_request: HUNDRED,
-            max_per_create: 100,
-            send_ref: false,
-            send_type: false,
-            read: MembersRead::Get,
-            remove_absent: RemoveAbsent::Ok,
-        }
-    }
-}
-
-impl Default for Groups {
-    fn default() -> Self {
-        Self {
-            create: true,
-            delete: true,
-            create_with_members: true,
-            match_attribute: "displayName".to_owned(),
-        }
-    }
-}
-
-impl Default for Users {
-    fn default() -> Self {
-        Self {
-            create: true,
-            strip: Vec::new(),
-            match_attribute: "userName".to_owned(),
-            username_is_email: false,
-        }
-    }
-}
-
-impl Default for Filters {
-    fn default() -> Self {
-        Self { or: true, attributes: Vec::new() }
-    }
-}
-
-impl Default for Lists {
-    fn default() -> Self {
-        Self { max_count: HUNDRED, default_count: HUNDRED, includes_inactive: true }
-    }
-}
-
-const HUNDRED: NonZeroU32 = NonZeroU32::new(100).expect("100 is over zero");
 
 #[cfg(test)]
 mod tests;

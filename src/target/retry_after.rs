@@ -61,7 +61,7 @@ mod tests {
         let date = "Sun, 06 Nov 1994 08:49:37 GMT";
         for (text, wait) in [
             ("0", Some(Duration::ZERO)),
-            (" 120 ", Some(Duration::from_secs(120))),
+            (" 121 ", Some(Duration::from_secs(121))),
             ("1.5", Some(Duration::from_millis(1_500))),
             ("99999999999999999999999", Some(Duration::from_secs(u64::MAX))),
             (date, Some(Duration::from_secs(7))),

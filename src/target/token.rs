@@ -153,7 +153,7 @@ impl Tokens {
         let authorization = header(&grant.token).ok_or_else(|| TokenError::Refused {
             reason: "the token endpoint issued a token that cannot stand in a header".to_owned(),
         })?;
-        let life = grant.lifetime - margin.min(grant.lifetime / 2);
+        let life = grant.lifetime.saturating_sub(margin.min(grant.lifetime / 2));
         let scopes = grant.scopes.as_deref().map(Arc::from);
         let pass = Pass { authorization, scopes, renew_at: Some(Instant::now() + life), number };
         *self.current.lock().expect("nothing panics while it holds the token") = Some(pass.clone());

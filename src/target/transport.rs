@@ -105,12 +105,11 @@ impl Transport {
         let status = response.status();
         let limit = if status.is_success() { self.body_bytes_max } else { ERROR_BYTES_MAX };
         let body = match read_capped(&mut response, limit).await {
-            Ok(Received::Whole(body)) => body,
             Ok(Received::Cut(_)) if status.is_success() && reads => {
                 return Err(CallError::TooLarge { status, limit });
             }
             Ok(Received::Cut(_)) if status.is_success() => Vec::new(),
-            Ok(Received::Cut(body)) => body,
+            Ok(Received::Whole(body) | Received::Cut(body)) => body,
             Err(error) => return Err(CallError::Unknown { source: Box::new(error.without_url()) }),
         };
         let headers = std::mem::take(response.headers_mut());

@@ -107,7 +107,7 @@ pub fn judge(profile: &Profile, call: &CallFacts, outcome: Result<&Answer, &Call
         Ok(answer) if answer.status.is_success() => success(profile, call, answer),
         Ok(answer) => {
             let said = ErrorBody::parse(&answer.body).unwrap_or_default();
-            by_status(profile, call, answer, answer.status, said)
+            by_status(profile, call, answer, answer.status, &said)
         }
         Err(CallError::NotSent { .. }) => Verdict::NotSent,
         Err(CallError::Unknown { .. }) => Verdict::Unknown,
@@ -143,7 +143,7 @@ fn success(profile: &Profile, call: &CallFacts, answer: &Answer) -> Verdict {
     if let Some(said) = body.as_ref().and_then(|body| error_in_success(body, &answer.body)) {
         let claimed = said.status.and_then(|status| StatusCode::from_u16(status).ok());
         let claimed = claimed.filter(|status| status.as_u16() >= 400).unwrap_or(StatusCode::BAD_REQUEST);
-        return by_status(profile, call, answer, claimed, said);
+        return by_status(profile, call, answer, claimed, &said);
     }
     let resource = body.map(Value::Object);
     let id = resource.as_ref().and_then(resource::id).or_else(|| {
@@ -166,7 +166,7 @@ fn by_status(
     call: &CallFacts,
     answer: &Answer,
     status: StatusCode,
-    said: ErrorBody,
+    said: &ErrorBody,
 ) -> Verdict {
     let number = status.as_u16();
     let scim_type = said.scim_type.as_ref();
@@ -182,12 +182,12 @@ fn by_status(
     }
     let refused = || Verdict::Refused { status, scim_type: scim_type.cloned(), detail: detail() };
     match number {
-        300..=399 => fault(call, format!("{number}, a redirect{}", host_of(answer))),
-        401 => fault(call, "401: the credentials were refused".to_owned()),
-        403 => fault(call, format!("403{}", scopes(profile, answer))),
+        300..=399 => fault(call, &format!("{number}, a redirect{}", host_of(answer))),
+        401 => fault(call, "401: the credentials were refused"),
+        403 => fault(call, &format!("403{}", scopes(profile, answer))),
         404 | 410 if call.endpoint.contains("{id}") || call.class == CallClass::Probe => Verdict::Missing,
-        404 | 410 => fault(call, format!("{number}; is the base URL right?")),
-        402 | 406 | 407 | 415 | 421 | 426 => fault(call, number.to_string()),
+        404 | 410 => fault(call, &format!("{number}; is the base URL right?")),
+        402 | 406 | 407 | 415 | 421 | 426 => fault(call, &number.to_string()),
         413 => Verdict::TooLarge { detail: detail() },
         412 | 428 => Verdict::Stale,
         429 => Verdict::Throttled { retry_after: retry_after(&answer.headers, None) },
@@ -224,7 +224,7 @@ fn conflict(
     }
 }
 
-fn fault(call: &CallFacts, what: String) -> Verdict {
+fn fault(call: &CallFacts, what: &str) -> Verdict {
     Verdict::TargetFault { reason: format!("{} {} answered {what}", call.method, call.endpoint) }
 }
 
@@ -234,19 +234,16 @@ fn writes(call: &CallFacts) -> bool {
 
 /// What was granted against what is wanted, as far as either is known.
 fn scopes(profile: &Profile, answer: &Answer) -> String {
-    let mut text = String::new();
-    match (&answer.granted_scopes, wanted_scopes(answer)) {
-        (Some(granted), _) => text.push_str(&format!(": the token was granted the scopes `{granted}`")),
-        (None, Some(_)) => text.push_str(": the token endpoint did not name what it granted"),
-        (None, None) if profile.auth.scopes.is_empty() => return text,
-        (None, None) => text.push_str(": the token endpoint did not name what it granted"),
+    let wanted = match wanted_scopes(answer) {
+        Some(scopes) => format!(", the vendor wants `{scopes}`"),
+        None if profile.auth.scopes.is_empty() => String::new(),
+        None => format!(", the profile wants `{}`", profile.auth.scopes.join(" ")),
+    };
+    match &answer.granted_scopes {
+        Some(granted) => format!(": the token was granted the scopes `{granted}`{wanted}"),
+        None if wanted.is_empty() => wanted,
+        None => format!(": the token endpoint did not name what it granted{wanted}"),
     }
-    if let Some(wanted) = wanted_scopes(answer) {
-        text.push_str(&format!(", the vendor wants `{wanted}`"));
-    } else if !profile.auth.scopes.is_empty() {
-        text.push_str(&format!(", the profile wants `{}`", profile.auth.scopes.join(" ")));
-    }
-    text
 }
 
 /// The `scope` of `WWW-Authenticate`, RFC 6750 section 3.

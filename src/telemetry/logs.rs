@@ -2,7 +2,7 @@
 //!
 //! Standard output stays free for what a command answers.
 
-use std::io;
+use std::io::{self, IsTerminal};
 
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::ParseError;
@@ -34,7 +34,8 @@ pub enum LogError {
 /// `info,scim_relay::sync=debug`.
 pub fn install(format: Format, filter: &str) -> Result<(), LogError> {
     let filter = EnvFilter::builder().parse(filter)?;
-    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
+    let colours = io::stderr().is_terminal();
+    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).with_ansi(colours);
     let installed = match format {
         Format::Human => lines.with_target(false).try_init(),
         Format::Json => {

@@ -9,8 +9,8 @@ use secrecy::SecretString;
 use serde::Deserialize;
 use url::Url;
 
-use super::signature::sign;
 use crate::clock::{Clock, SystemClock};
+use crate::source::signature::standard_webhooks::{ID_HEADER, SIGNATURE_HEADER, TIMESTAMP_HEADER, sign};
 
 /// Posts of one event before it counts as refused.
 const ATTEMPTS_MAX: u32 = 20;
@@ -114,14 +114,14 @@ impl Sender {
 
     /// Signed at each attempt, since a signature grows old while it waits.
     async fn post(&self, id: &str, body: &str) -> Result<Response, DeliveryError> {
-        let timestamp = SystemClock.now().as_seconds();
+        let now = SystemClock.now();
         let request = self
             .client
             .post(self.endpoint.clone())
             .header(CONTENT_TYPE, "application/json")
-            .header("webhook-id", id)
-            .header("webhook-timestamp", timestamp)
-            .header("webhook-signature", sign(&self.secret, id, timestamp, body.as_bytes()));
+            .header(ID_HEADER, id)
+            .header(TIMESTAMP_HEADER, now.as_seconds())
+            .header(SIGNATURE_HEADER, sign(&self.secret, id, now, body.as_bytes()));
         let sent = request.body(body.to_owned()).send().await;
         sent.map_err(|source| DeliveryError::Unreachable {
             endpoint: self.endpoint.clone(),

@@ -2,48 +2,13 @@
 
 use std::time::Duration;
 
-use secrecy::SecretString;
-use url::Url;
-
 use super::warn_of_plain_http;
 use crate::config::reader::Section;
+use crate::target::profile::{AuthHints, CredentialStyle};
+use crate::target::{Auth, OAuth2};
 
-/// How long before its end a token is replaced, where nothing is configured.
-const REFRESH_MARGIN: Duration = Duration::from_mins(1);
-
-/// Credentials of a vendor's API.
-#[derive(Clone, Debug)]
-pub enum Auth {
-    /// One token, sent as it is.
-    Bearer {
-        /// The token.
-        token: SecretString,
-    },
-    /// OAuth 2.0 client credentials (RFC 6749, section 4.4).
-    OAuth2 {
-        /// Where tokens are issued.
-        token_url: Url,
-        /// The client's id.
-        client_id: String,
-        /// The client's secret.
-        client_secret: SecretString,
-        /// What the token is to allow; empty: whatever the client may do.
-        scopes: Vec<String>,
-        /// Where the id and the secret are put.
-        client_auth: ClientAuth,
-        /// How long before its end a token is replaced.
-        refresh_margin: Duration,
-    },
-}
-
-/// Where a client puts its credentials (RFC 6749, section 2.3.1).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ClientAuth {
-    /// The `Authorization` header.
-    Basic,
-    /// The form.
-    Body,
-}
+/// Longest time before its end at which a token may be replaced.
+const MARGIN_MAX: Duration = Duration::from_hours(1);
 
 #[derive(Clone, Copy)]
 enum Kind {
@@ -51,15 +16,16 @@ enum Kind {
     OAuth2,
 }
 
-/// Reads `auth` of a target.
-pub fn read(target: &mut Section<'_>) -> Option<Auth> {
+/// Reads `auth` of a target. `hints` are the profile's, where there is a profile: they hold for what is
+/// not configured.
+pub fn read(target: &mut Section<'_>, hints: Option<&AuthHints>) -> Option<Auth> {
     let remedy = "write auth = { type = \"bearer\", token = \"env:NAME\" } or type = \"oauth2\"";
     let section = target.section("auth");
     let mut section = target.require("auth", section, remedy)?;
     let kind = section.choice("type", &[("bearer", Kind::Bearer), ("oauth2", Kind::OAuth2)]);
     match section.require("type", kind, "write type = \"bearer\" or type = \"oauth2\"")? {
         Kind::Bearer => bearer(section),
-        Kind::OAuth2 => oauth2(section),
+        Kind::OAuth2 => oauth2(section, hints),
     }
 }
 
@@ -70,7 +36,7 @@ fn bearer(mut section: Section<'_>) -> Option<Auth> {
     Some(Auth::Bearer { token: token? })
 }
 
-fn oauth2(mut section: Section<'_>) -> Option<Auth> {
+fn oauth2(mut section: Section<'_>, hints: Option<&AuthHints>) -> Option<Auth> {
     let token_url = section.url("token_url");
     let token_url = section.require("token_url", token_url, "write the address that issues tokens");
     if let Some(url) = &token_url {
@@ -82,15 +48,16 @@ fn oauth2(mut section: Section<'_>) -> Option<Auth> {
     let client_secret = section.require("client_secret", client_secret, "write client_secret = \"env:NAME\"");
     let scopes = section.texts("scopes").unwrap_or_default();
     let client_auth =
-        section.choice("client_auth", &[("basic", ClientAuth::Basic), ("body", ClientAuth::Body)]);
-    let refresh_margin = section.duration("refresh_margin", Duration::ZERO..=Duration::from_hours(1));
+        section.choice("client_auth", &[("basic", CredentialStyle::Basic), ("body", CredentialStyle::Body)]);
+    let refresh_margin = section.duration("refresh_margin", Duration::ZERO..=MARGIN_MAX);
     section.finish();
-    Some(Auth::OAuth2 {
+    let hints = hints.cloned().unwrap_or_default();
+    Some(Auth::OAuth2(OAuth2 {
         token_url: token_url?,
         client_id: client_id?,
         client_secret: client_secret?,
         scopes,
-        client_auth: client_auth.unwrap_or(ClientAuth::Basic),
-        refresh_margin: refresh_margin.unwrap_or(REFRESH_MARGIN),
-    })
+        style: client_auth.unwrap_or(hints.style),
+        expiry_margin: refresh_margin.unwrap_or(hints.expiry_margin),
+    }))
 }

@@ -1,6 +1,7 @@
-use std::time::SystemTime;
+use std::time::UNIX_EPOCH;
 
 use super::*;
+use crate::clock::{Clock, SystemClock};
 use crate::sandbox::settings::{RateLimit, RetryAfter};
 
 /// Two requests pass, and the bucket does not fill while the test runs.
@@ -25,7 +26,11 @@ async fn over_the_limit_is_a_429_that_says_when_to_come_back() {
         let wait = refused.header("retry-after");
         match form {
             RetryAfter::Seconds => assert!((90..=100).contains(&wait.parse::<u64>().unwrap()), "{wait}"),
-            RetryAfter::HttpDate => assert!(httpdate::parse_http_date(wait).unwrap() > SystemTime::now()),
+            RetryAfter::HttpDate => {
+                let date = httpdate::parse_http_date(wait).unwrap().duration_since(UNIX_EPOCH).unwrap();
+                let now = u64::try_from(SystemClock.now().as_seconds()).unwrap();
+                assert!((now + 90..=now + 102).contains(&date.as_secs()), "{wait}");
+            }
             RetryAfter::Absent => assert_eq!(wait, ""),
         }
         let state = vendor.get("/_sandbox/state").await.json();

@@ -163,6 +163,32 @@ pub async fn a_user_whom_nobody_looked_for_gets_work_when_waited_for(home: &dyn 
     assert_eq!(scene.counts().await.waiting_members, 2);
 }
 
+pub async fn a_user_whom_the_vendor_has_forgotten_is_a_member_to_send_again(home: &dyn Home) {
+    let scene = Scene::new(home).await;
+    let absent = LinkChange::Set(Link::Absent { checked_at: NOW });
+    for (name, forgotten) in [("a", Some(LinkChange::Forget)), ("b", Some(absent)), ("c", None)] {
+        scene.feed([titled(name, "A"), members(G, &[name], &[]), members("other", &[], &[name])]).await;
+        scene.finish(&user_key(name), "v-old").await;
+        scene.finish(&g(), "v-g").await;
+        scene.finish(&group_key("other"), "v-other").await;
+        scene.feed([titled(name, "B")]).await;
+        if let Some(link) = forgotten {
+            let lost = Outcome { link, ..outcome(&user_key(name), 2) };
+            scene.commit(lost.ending(WorkChange::Continue)).await;
+            assert_eq!(scene.due_names().await, [format!("change user {name}")]);
+        }
+        let committed = scene.finish(&user_key(name), "v-new").await;
+        assert!(committed.woken);
+        assert_eq!(scene.due_names().await, ["membership group g"], "not the group that it has left");
+        let sent = scene.deltas(&g()).await;
+        assert_eq!(sent.len(), 1);
+        assert_eq!(sent[0].standing, MemberStanding::Linked("v-new".to_owned()));
+        let generation = scene.dossier(&g()).await.item.generation;
+        scene.commit(outcome(&g(), generation).settling(&[id(name)])).await;
+        assert_eq!(scene.due_names().await, Vec::<String>::new());
+    }
+}
+
 pub async fn only_a_linked_user_ends_a_wait(home: &dyn Home) {
     let scene = waiting_group(home, WorkChange::Finish).await;
     let absent = LinkChange::Set(Link::Absent { checked_at: NOW });
@@ -255,6 +281,23 @@ pub async fn a_parked_member_is_left_out_until_it_is_retried(home: &dyn Home) {
     scene.commit(outcome(&g(), 2).settling(&[id("bad")])).await;
     assert_eq!(scene.due_names().await, [""; 0]);
     assert_eq!(scene.counts().await.waiting_members, 0);
+}
+
+pub async fn an_event_says_that_its_member_waits_or_is_parked(home: &dyn Home) {
+    let scene = Scene::new(home).await;
+    let mine = scene.feed([members(G, &["u"], &[])]).await;
+    let other = scene.feed([members(G, &["w"], &[])]).await;
+    let fate = async |event: &crate::store::NewEvent| {
+        let record = must(scene.store.event(&event.event_id).await).expect("the event is known");
+        record.changes[0].targets[TARGET].0.clone()
+    };
+    scene.commit(outcome(&g(), 2).linked("v-g", 2, 2).waiting_for(&[id("u")])).await;
+    assert_eq!((fate(&mine).await.as_str(), fate(&other).await.as_str()), ("waiting", "applied"));
+    scene.finish(&user_key("u"), "v-u").await;
+    scene.commit(outcome(&g(), 2).parking(&id("u"), "refused")).await;
+    assert_eq!((fate(&mine).await.as_str(), fate(&other).await.as_str()), ("parked", "applied"));
+    must(scene.store.discard_parked(TARGET, &parked_member("u"), "ops", NOW).await);
+    assert_eq!(fate(&mine).await, "applied", "a person has settled it");
 }
 
 pub async fn a_parked_member_that_changes_is_sent_again(home: &dyn Home) {

@@ -78,10 +78,12 @@ macro_rules! store_conformance {
                 a_wait_for_a_user_who_is_linked_already_is_due_at_once,
                 a_user_who_is_linked_during_a_call_wakes_the_group_after_it,
                 a_user_whom_nobody_looked_for_gets_work_when_waited_for,
+                a_user_whom_the_vendor_has_forgotten_is_a_member_to_send_again,
                 only_a_linked_user_ends_a_wait,
                 a_membership_that_changed_meanwhile_ends_its_wait,
                 a_user_waits_for_its_manager,
                 a_parked_member_is_left_out_until_it_is_retried,
+                an_event_says_that_its_member_waits_or_is_parked,
                 a_parked_member_that_changes_is_sent_again,
                 a_discarded_member_stays_out,
             }

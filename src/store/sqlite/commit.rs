@@ -31,6 +31,9 @@ fn record(waiter: &Waiter<'_>, outcome: &Outcome, committed: &mut Committed) -> 
     let before = links::standing(conn, target, key)?;
     links::change(conn, target, key, &outcome.link)?;
     let after = links::standing(conn, target, key)?;
+    if key.kind == Kind::User && before.vendor_id.is_some() && before.vendor_id != after.vendor_id {
+        waiter.lose_memberships(after.vendor_id.is_some())?;
+    }
 
     waiter.end(&outcome.members, before.synced_members, after.synced_members)?;
     let noted = waiter.wait_for(&outcome.waits_for)?;

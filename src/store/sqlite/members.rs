@@ -69,6 +69,20 @@ impl Waiter<'_> {
         Ok(())
     }
 
+    /// Notes that the vendor has forgotten the user, and its memberships with it: its groups wait for
+    /// it as for anybody whom the vendor does not know. `ready`: it has another account already.
+    pub(super) fn lose_memberships(&self, ready: bool) -> Result<(), StoreError> {
+        self.conn
+            .prepare_cached(
+                "INSERT INTO waits (target, kind, id, user_id, ready)
+                 SELECT ?1, 1, group_id, user_id, ?4 FROM members
+                 WHERE directory = ?2 AND user_id = ?3 AND present = 1
+                 ON CONFLICT DO UPDATE SET ready = excluded.ready",
+            )?
+            .execute(params![self.target, self.directory, self.key.id, ready])?;
+        Ok(())
+    }
+
     /// Notes that the resource waits for users.
     pub(super) fn wait_for(&self, users: &BTreeSet<ExternalId>) -> Result<Noted, StoreError> {
         let mut noted = Noted::default();

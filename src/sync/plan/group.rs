@@ -78,7 +78,7 @@ impl Pass {
             });
         }
         let mut resource = whole(BTreeSet::from([schema::GROUP.to_owned()]), &units);
-        if policy.groups_create_with_members {
+        if policy.groups_create_with_members && !self.create_bare {
             self.members.settle_removals();
             if let Some((adds, _)) = self.members.next_chunk(policy.members_per_request, None) {
                 resource["members"] = adds.into_iter().map(|id| json!({ "value": id })).collect();

@@ -105,6 +105,10 @@ impl Vendor {
                 if taken("userName") || taken("displayName") {
                     return Verdict::Taken { detail: None };
                 }
+                let members = resource["members"].as_array().map_or(&[][..], Vec::as_slice);
+                if members.iter().any(|member| self.poison.contains(member["value"].as_str().unwrap())) {
+                    return bad_member();
+                }
                 let id = self.insert(resource);
                 let made = &self.resources[&id];
                 done(Some(Value::Object(made.clone())), version(made))
@@ -115,11 +119,7 @@ impl Vendor {
                     return Verdict::TooLarge { detail: None };
                 }
                 if adds.iter().any(|add| self.poison.contains(add)) {
-                    return Verdict::Refused {
-                        status: StatusCode::BAD_REQUEST,
-                        scim_type: None,
-                        detail: Some("bad member".into()),
-                    };
+                    return bad_member();
                 }
                 let added: Vec<Value> = adds.iter().map(|id| json!({ "value": id })).collect();
                 let mut ops = Vec::new();
@@ -190,6 +190,10 @@ fn matches(resource: &Map<String, Value>, matchers: &[(String, String)]) -> bool
 
 fn version(resource: &Map<String, Value>) -> Option<ETag> {
     ETag::parse(resource["meta"]["version"].as_str()?)
+}
+
+fn bad_member() -> Verdict {
+    Verdict::Refused { status: StatusCode::BAD_REQUEST, scim_type: None, detail: Some("bad member".into()) }
 }
 
 fn done(resource: Option<Value>, etag: Option<ETag>) -> Verdict {

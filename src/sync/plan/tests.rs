@@ -11,6 +11,7 @@ use crate::directory::{
 };
 use crate::store::{MemberDelta, MemberStanding};
 use crate::sync::policy::OnDelete;
+use crate::target::verdict::Verdict;
 
 fn id(text: &str) -> ExternalId {
     ExternalId::parse(text).unwrap()
@@ -88,8 +89,8 @@ fn calm() -> impl FnMut() -> Mishap {
 }
 
 /// The mishaps in order, and none after them.
-fn then_calm(mishaps: &[Mishap]) -> impl FnMut() -> Mishap + use<> {
-    let mut mishaps = mishaps.to_vec().into_iter();
+fn then_calm(mishaps: &[Mishap]) -> impl FnMut() -> Mishap {
+    let mut mishaps = mishaps.iter().copied();
     move || mishaps.next().unwrap_or(Mishap::None)
 }
 
@@ -328,6 +329,19 @@ fn the_bad_member_is_found_by_halving_and_parked_alone() {
     assert_eq!(parked, [ParkedMember { user: id("u-37"), reason: "400: bad member".into() }]);
     assert_eq!(vendor.resources.values().next().unwrap()["members"].as_array().unwrap().len(), 99);
     assert!(vendor.calls.len() <= 20, "{} calls", vendor.calls.len());
+}
+
+#[test]
+fn a_member_that_the_vendor_will_not_take_does_not_keep_a_new_group_from_being_made() {
+    let mut vendor = Vendor::strict();
+    vendor.poison.insert("m3".into());
+    let mut memory = group((1..=4).map(|n| linked(n, true)).collect());
+    let (end, mut pass) = memory.pass(&Policy::default(), &mut vendor, calm()).unwrap();
+    assert_eq!(end, End::Done);
+    assert_eq!(words(&vendor)[..4], ["lookup", "create", "create", "members"]);
+    let parked = pass.findings(Timestamp::default()).members.parked;
+    assert_eq!(parked, [ParkedMember { user: id("u-3"), reason: "400: bad member".into() }]);
+    assert_eq!(vendor.resources.values().next().unwrap()["members"].as_array().unwrap().len(), 3);
 }
 
 #[test]

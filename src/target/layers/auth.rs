@@ -83,13 +83,13 @@ where
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), CallError>> {
         loop {
             self.state = match &mut self.state {
-                State::Idle => match self.auth.tokens.at_hand() {
-                    Some(pass) => State::Ready(pass),
-                    None => {
+                State::Idle => self.auth.tokens.at_hand().map_or_else(
+                    || {
                         let tokens = Arc::clone(&self.auth.tokens);
                         State::Fetching(ReusableBoxFuture::new(async move { tokens.fresh().await }))
-                    }
-                },
+                    },
+                    State::Ready,
+                ),
                 State::Fetching(fetch) => match ready!(fetch.poll(cx)) {
                     Ok(pass) => State::Ready(pass),
                     Err(error) => State::Failed(error),
@@ -144,3 +144,6 @@ impl From<TokenError> for CallError {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

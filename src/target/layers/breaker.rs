@@ -95,6 +95,8 @@ struct Core {
     failures: u32,
     /// When an open breaker lets one call through; the wall clock's `until` on Tokio's clock.
     opens_at: Instant,
+    /// Until when a trial may be held without a call; `None` once it is under way.
+    trial_lapses_at: Option<Instant>,
     /// Grows with each opening and closing, so that calls of an earlier spell are told apart.
     spell: u64,
     snapshot: BreakerSnapshot,
@@ -115,6 +117,7 @@ impl Breaker {
         let core = Core {
             failures: 0,
             opens_at: Instant::now(),
+            trial_lapses_at: None,
             spell: 0,
             snapshot: snapshot.clone(),
             chance: StdRng::seed_from_u64(settings.seed),
@@ -170,12 +173,12 @@ impl Breaker {
                 Ok(pass) => return pass,
                 Err(until) => until,
             };
-            let changed = async { changes.changed().await.expect("the breaker itself holds the sender") };
+            let turned = async { changes.changed().await.expect("the breaker itself holds the sender") };
             match until {
                 Some(until) => {
-                    tokio::select! { () = tokio::time::sleep_until(until) => {}, () = changed => {} }
+                    tokio::select! { () = tokio::time::sleep_until(until) => {}, () = turned => {} }
                 }
-                None => changed.await,
+                None => turned.await,
             }
         }
     }
@@ -186,13 +189,24 @@ impl Breaker {
         match core.snapshot.state.clone() {
             BreakerState::Closed => Ok(Pass { breaker: self.clone(), spell: core.spell, trial: false }),
             BreakerState::Open { .. } if core.opens_at > Instant::now() => Err(Some(core.opens_at)),
-            BreakerState::Open { since, last_error, .. } => {
+            BreakerState::HalfOpen { .. } if core.trial_lapses_at.is_none_or(|at| at > Instant::now()) => {
+                Err(core.trial_lapses_at)
+            }
+            BreakerState::Open { since, last_error, .. } | BreakerState::HalfOpen { since, last_error } => {
                 core.spell += 1;
+                core.trial_lapses_at = Some(Instant::now() + TRIAL_HOLD_MAX);
                 core.snapshot.state = BreakerState::HalfOpen { since, last_error };
                 self.publish(&core);
                 Ok(Pass { breaker: self.clone(), spell: core.spell, trial: true })
             }
-            BreakerState::HalfOpen { .. } => Err(None),
+        }
+    }
+
+    /// The call of a pass is under way.
+    fn begin(&self, pass: &Pass) {
+        let mut core = self.core();
+        if core.spell == pass.spell {
+            core.trial_lapses_at = None;
         }
     }
 
@@ -268,6 +282,8 @@ impl Breaker {
     }
 }
 
+/// How long the right to try may be held without a call while others wait.
+const TRIAL_HOLD_MAX: Duration = Duration::from_secs(1);
 /// The most that chance adds to an opening, as a share of it.
 const JITTER: f64 = 0.2;
 
@@ -370,6 +386,7 @@ where
         let State::Granted(pass) = std::mem::replace(&mut self.state, State::Idle) else {
             panic!("call without poll_ready");
         };
+        self.breaker.begin(&pass);
         let answer = self.inner.call(call);
         async move {
             let outcome = answer.await;
@@ -379,3 +396,6 @@ where
         .boxed()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -294,3 +294,6 @@ where
         .boxed()
     }
 }
+
+#[cfg(test)]
+mod tests;

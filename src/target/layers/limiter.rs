@@ -1,9 +1,9 @@
 //! The rate limiter that all calls to one target share.
 //!
-//! Callers wait in line, one line per class of call, and the first of each line waits for the moment
-//! at which every window that applies has room. It then holds the floor for a short while: nobody
-//! else is let in until it calls, gives up, or has held it for too long. What a call costs is
-//! accounted when it goes out, never earlier, so that a caller which dawdles cannot bunch calls up.
+//! Callers wait in line, one line per class of call, and the first of each line waits until every
+//! window that applies will have room in a moment, those that hold a permit already counted in. A
+//! permit that is held for too long no longer counts. What a call costs is accounted when it is made,
+//! and its exact moment is set then, so that callers which dawdle cannot bunch their calls up.
 //!
 //! The rate falls by a factor at each 429, at most once a second, and grows back by small steps
 //! with each success, never over what is configured.
@@ -34,7 +34,9 @@ pub struct LimiterSnapshot {
     pub rate_per_second: Option<f64>,
 }
 
-/// How long the floor may be held without a call while others wait.
+/// How long before its moment a call is let in: enough to load what it is to say.
+const LEAD: Duration = Duration::from_millis(20);
+/// How long a permit counts that is held without a call.
 const HOLD_MAX: Duration = Duration::from_millis(100);
 /// What a 429 leaves of the rate.
 const DECREASE: f64 = 0.7;
@@ -54,8 +56,8 @@ pub struct Limiter {
 struct Shared {
     anchor: Instant,
     core: Mutex<Core>,
-    /// The heads of the lines wait here for the floor.
-    floor: Notify,
+    /// Tells the heads of the lines that a permit was given back, or the rate has risen.
+    freed: Notify,
     /// One line per class, and one for callers that do not know yet what they will call.
     lines: [Arc<Semaphore>; CallClass::ALL.len() + 1],
 }
@@ -64,8 +66,8 @@ struct Core {
     meters: Vec<(Option<CallClass>, Meter)>,
     factor: f64,
     cut_at: Option<Instant>,
-    hold: Option<Hold>,
-    holds: u64,
+    holds: Vec<Hold>,
+    last_id: u64,
 }
 
 struct Hold {
@@ -85,12 +87,12 @@ impl Limiter {
     pub fn new(paces: &Paces) -> Self {
         let meters =
             paces.paces.iter().map(|(class, pace)| (*class, Meter::new(*pace, Duration::ZERO))).collect();
-        let core = Core { meters, factor: 1.0, cut_at: None, hold: None, holds: 0 };
+        let core = Core { meters, factor: 1.0, cut_at: None, holds: Vec::new(), last_id: 0 };
         Self {
             shared: Arc::new(Shared {
                 anchor: Instant::now(),
                 core: Mutex::new(core),
-                floor: Notify::new(),
+                freed: Notify::new(),
                 lines: std::array::from_fn(|_| Arc::new(Semaphore::new(1))),
             }),
         }
@@ -101,7 +103,7 @@ impl Limiter {
         let line = &self.shared.lines[line(class)];
         let _first = line.acquire().await.expect("no line is ever closed");
         loop {
-            let mut freed = std::pin::pin!(self.shared.floor.notified());
+            let mut freed = std::pin::pin!(self.shared.freed.notified());
             freed.as_mut().enable();
             let until = match self.try_hold(class) {
                 Ok(id) => return Permit { limiter: self.clone(), class, id },
@@ -111,8 +113,8 @@ impl Limiter {
         }
     }
 
-    /// Accounts a call of `class` that is about to go out, and tells when it may. A permit makes that
-    /// moment the present one, unless it has lapsed.
+    /// Accounts a call of `class`, and tells when it is to go out. With a permit that is now or in a
+    /// moment.
     pub fn account(&self, class: CallClass) -> Instant {
         self.account_for(Some(class), Some(class))
     }
@@ -141,7 +143,7 @@ impl Limiter {
         core.retune(factor, self.elapsed(Instant::now()));
         drop(core);
         // Whoever sleeps until a moment reckoned at the lower rate may go earlier.
-        self.shared.floor.notify_waiters();
+        self.shared.freed.notify_waiters();
     }
 
     /// What it is doing now.
@@ -150,28 +152,28 @@ impl Limiter {
         LimiterSnapshot { factor: core.factor, rate_per_second: core.rate() }
     }
 
-    /// Takes the floor, or tells when to ask again.
+    /// Takes a permit, or tells when to ask again.
     fn try_hold(&self, class: Option<CallClass>) -> Result<u64, Instant> {
         let now = Instant::now();
         let mut core = self.core();
-        let earliest = self.shared.anchor + core.earliest(class, class, self.elapsed(now));
-        match &core.hold {
-            Some(hold) if hold.lapses_at > now => Err(earliest.max(hold.lapses_at)),
-            Some(_) | None if earliest > now => Err(earliest),
-            Some(_) | None => {
-                core.holds += 1;
-                let id = core.holds;
-                core.hold = Some(Hold { id, lapses_at: now + HOLD_MAX });
-                Ok(id)
-            }
+        core.holds.retain(|hold| now < hold.lapses_at);
+        let earliest = self.shared.anchor + core.earliest_after_holds(class, self.elapsed(now));
+        if earliest > now + LEAD {
+            // A hold that lapses may make room before that.
+            let lapse = core.holds.iter().map(|hold| hold.lapses_at).min();
+            return Err(lapse.map_or(earliest - LEAD, |lapse| lapse.min(earliest - LEAD)));
         }
+        core.last_id += 1;
+        let id = core.last_id;
+        core.holds.push(Hold { id, lapses_at: now + HOLD_MAX });
+        Ok(id)
     }
 
     fn account_for(&self, class: Option<CallClass>, also: Option<CallClass>) -> Instant {
         let now = Instant::now();
-        let mut core = self.core();
+        let core = self.core();
         let at = core.earliest(class, also, self.elapsed(now));
-        for (_, meter) in core.meters.iter_mut().filter(|(of, _)| applies(*of, class, also)) {
+        for (_, meter) in core.meters.iter().filter(|(of, _)| applies(*of, class, also)) {
             meter.spend(at);
         }
         self.shared.anchor + at
@@ -179,10 +181,11 @@ impl Limiter {
 
     fn release(&self, id: u64) {
         let mut core = self.core();
-        if core.hold.as_ref().is_some_and(|hold| hold.id == id) {
-            core.hold = None;
+        let held = core.holds.len();
+        core.holds.retain(|hold| hold.id != id);
+        if core.holds.len() < held {
             drop(core);
-            self.shared.floor.notify_waiters();
+            self.shared.freed.notify_waiters();
         }
     }
 
@@ -198,11 +201,10 @@ impl Limiter {
 impl Permit {
     /// Whether it still gives leave to call now.
     pub fn is_valid(&self) -> bool {
-        let now = Instant::now();
+        let now = self.limiter.elapsed(Instant::now());
         let core = self.limiter.core();
-        core.hold.as_ref().is_some_and(|hold| hold.id == self.id)
-            && self.limiter.shared.anchor + core.earliest(self.class, self.class, self.limiter.elapsed(now))
-                <= now
+        core.holds.iter().any(|hold| hold.id == self.id)
+            && core.earliest(self.class, self.class, now) <= now + LEAD
     }
 
     /// Accounts the call, and tells when it may go out: now, unless the permit has lapsed or was not
@@ -223,6 +225,12 @@ impl Core {
     fn earliest(&self, class: Option<CallClass>, also: Option<CallClass>, now: Duration) -> Duration {
         let applying = self.meters.iter().filter(|(of, _)| applies(*of, class, also));
         applying.map(|(_, meter)| meter.earliest(now)).max().unwrap_or(now)
+    }
+
+    /// The earliest moment after those that hold permits have called.
+    fn earliest_after_holds(&self, class: Option<CallClass>, now: Duration) -> Duration {
+        let applying = self.meters.iter().filter(|(of, _)| applies(*of, class, class));
+        applying.map(|(_, meter)| meter.earliest_after(self.holds.len(), now)).max().unwrap_or(now)
     }
 
     fn retune(&mut self, factor: f64, now: Duration) {

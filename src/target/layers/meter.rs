@@ -75,8 +75,19 @@ impl Meter {
         verdict.err().map_or(now, |refusal| now + refusal.wait_time_from(Nanos::from(now)))
     }
 
+    /// The same after `others` more calls, each as early as may be.
+    pub fn earliest_after(&self, others: usize, now: Duration) -> Duration {
+        let spent_until = self.memory.cells.spent_until.load(Ordering::Relaxed);
+        for _ in 0..others {
+            self.spend(self.earliest(now));
+        }
+        let earliest = self.earliest(now);
+        self.memory.cells.spent_until.store(spent_until, Ordering::Relaxed);
+        earliest
+    }
+
     /// Accounts one call that goes out at `at`, no earlier than [`earliest`](Self::earliest).
-    pub fn spend(&mut self, at: Duration) {
+    pub fn spend(&self, at: Duration) {
         self.memory.at(at);
         let within = self.governor.check().is_ok();
         debug_assert!(within, "spent before the earliest moment");
@@ -158,3 +169,6 @@ impl StateStore for Memory {
 fn nanos(time: Duration) -> u64 {
     u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
+
+#[cfg(test)]
+pub(super) mod tests;

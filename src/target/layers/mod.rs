@@ -7,4 +7,6 @@ pub mod limiter;
 pub mod meter;
 pub mod observe;
 pub mod rate;
+#[cfg(test)]
+mod testing;
 pub mod timeout;

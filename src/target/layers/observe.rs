@@ -106,3 +106,31 @@ impl ObserveLayer {
         self.metrics.requests.get_or_create(&RequestLabels { target, method, endpoint, status }).inc();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::target::call::TimedOut;
+    use crate::target::layers::testing::{Scripted, answer, go, reset};
+
+    #[tokio::test(start_paused = true)]
+    async fn calls_are_counted_by_endpoint_and_outcome_and_never_by_id() {
+        let metrics = Metrics::new();
+        let timed_out = CallError::Unknown { source: Box::new(TimedOut(Duration::from_secs(1))) };
+        let script = Scripted::new([Ok(answer(204)), Ok(answer(429)), Err(reset()), Err(timed_out)]);
+        let mut service = ObserveLayer::new("genesys".to_owned(), metrics.clone()).layer(script);
+        for _ in 0..4 {
+            let _ = go(&mut service).await.1;
+        }
+        let text = metrics.exposition();
+        for status in ["204", "429", "transport", "timeout"] {
+            let line = format!(
+                "scim_relay_requests_total{{target=\"genesys\",method=\"GET\",endpoint=\"Users/{{id}}\",status=\"{status}\"}} 1"
+            );
+            assert!(text.contains(&line), "{line} is missing in:\n{text}");
+        }
+        assert!(text.contains("scim_relay_request_seconds_count{target=\"genesys\"} 4"), "{text}");
+    }
+}

@@ -126,9 +126,10 @@ where
         async move {
             if at > Instant::now() {
                 sleep_until(at).await;
-                if !admission.gate.is_open() {
-                    admission.again(class).await;
-                }
+            }
+            // It may have closed since `poll_ready`.
+            if !admission.gate.is_open() {
+                admission.again(class).await;
             }
             let sent = Instant::now();
             let answer = inner.call(call).await?;
@@ -142,3 +143,6 @@ where
         .boxed()
     }
 }
+
+#[cfg(test)]
+mod tests;

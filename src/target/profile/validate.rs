@@ -1,5 +1,6 @@
 //! The rules that a profile's values keep.
 
+use std::fmt::Display;
 use std::time::Duration;
 
 use http::{HeaderName, HeaderValue, StatusCode};
@@ -25,7 +26,7 @@ pub(super) fn validate(profile: &Profile) -> Result<(), ProfileError> {
     dialects(&profile.conflict.taken, "conflict.taken")?;
     attributes(profile)?;
     let (default, max) = (profile.list.default_count, profile.list.max_count);
-    rule(default <= max, "list.default_count", default, "at most `list.max_count`")
+    rule(default <= max, "list.default_count", &default, "at most `list.max_count`")
 }
 
 fn http(profile: &Profile) -> Result<(), ProfileError> {
@@ -53,9 +54,9 @@ fn http(profile: &Profile) -> Result<(), ProfileError> {
     }
     let timeout = !http.timeout.is_zero() && http.timeout <= TIMEOUT_MAX;
     let shown = humantime::format_duration(http.timeout);
-    rule(timeout, "http.timeout", shown, "over 0s and at most 10m")?;
+    rule(timeout, "http.timeout", &shown, "over 0s and at most 10m")?;
     let large = http.body_bytes_max >= BODY_BYTES_MIN;
-    rule(large, "http.body_bytes_max", http.body_bytes_max, "at least 4096")
+    rule(large, "http.body_bytes_max", &http.body_bytes_max, "at least 4096")
 }
 
 impl Limits {
@@ -70,11 +71,11 @@ impl Limits {
             pace(rate, windows, class.rate_per_second, &class.windows)?;
         }
         let concurrency = self.concurrency.get() <= 1_000;
-        rule(concurrency, "limits.concurrency", self.concurrency, "from 1 to 1000")?;
+        rule(concurrency, "limits.concurrency", &self.concurrency, "from 1 to 1000")?;
         let cap = humantime::format_duration(self.retry_after_cap);
-        rule(!self.retry_after_cap.is_zero(), "limits.retry_after_cap", cap, "over 0s")?;
+        rule(!self.retry_after_cap.is_zero(), "limits.retry_after_cap", &cap, "over 0s")?;
         let wait = humantime::format_duration(self.default_wait);
-        rule(!self.default_wait.is_zero(), "limits.default_wait", wait, "over 0s")?;
+        rule(!self.default_wait.is_zero(), "limits.default_wait", &wait, "over 0s")?;
         self.headers.as_ref().map_or(Ok(()), quota)
     }
 }
@@ -87,11 +88,11 @@ fn pace(
 ) -> Result<(), ProfileError> {
     if let Some(rate) = rate {
         let fits = (0.000_1..=10_000.0).contains(&rate);
-        rule(fits, rate_key, rate, "from 0.0001 to 10000 calls a second")?;
+        rule(fits, rate_key, &rate, "from 0.0001 to 10000 calls a second")?;
     }
     for Window { per, .. } in windows {
         let fits = !per.is_zero() && *per <= WINDOW_MAX;
-        rule(fits, windows_key, humantime::format_duration(*per), "a window lasts over 0s and at most 24h")?;
+        rule(fits, windows_key, &humantime::format_duration(*per), "a window lasts over 0s and at most 24h")?;
     }
     Ok(())
 }
@@ -103,13 +104,13 @@ fn quota(quota: &QuotaHeaders) -> Result<(), ProfileError> {
         rule(fits, "limits.headers", name, "write the name of a header")?;
     }
     let told = quota.remaining.is_some() || (quota.allowed.is_some() && quota.used.is_some());
-    rule(told, "limits.headers", "", "name `remaining`, or `allowed` and `used`")
+    rule(told, "limits.headers", &"", "name `remaining`, or `allowed` and `used`")
 }
 
 fn dialects(dialects: &[Dialect], key: &'static str) -> Result<(), ProfileError> {
     dialects.iter().try_for_each(|dialect| {
         let fits = StatusCode::from_u16(dialect.status).is_ok_and(|status| status.is_client_error());
-        rule(fits, key, dialect.status, "a status from 400 to 499")
+        rule(fits, key, &dialect.status, "a status from 400 to 499")
     })
 }
 
@@ -130,7 +131,7 @@ fn attributes(profile: &Profile) -> Result<(), ProfileError> {
 fn rule(
     holds: bool,
     key: &'static str,
-    value: impl ToString,
+    value: &dyn Display,
     remedy: &'static str,
 ) -> Result<(), ProfileError> {
     if holds { Ok(()) } else { Err(ProfileError::Value { key, value: value.to_string(), remedy }) }

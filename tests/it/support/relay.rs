@@ -1,5 +1,6 @@
 //! The relay as its users run it: the built program, a configuration file, HTTP.
 
+use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
@@ -24,7 +25,8 @@ pub const ADMIN_KEY: &str = "an-admin-key-that-only-the-tests-know";
 pub struct TargetSetup {
     pub name: String,
     pub base_url: String,
-    pub token: String,
+    /// The value of its `auth`.
+    pub auth: String,
     pub profile: String,
     /// Further lines of its section.
     pub extra: String,
@@ -35,7 +37,7 @@ impl TargetSetup {
         Self {
             name: name.to_owned(),
             base_url: base_url.into(),
-            token: token.to_owned(),
+            auth: format!("{{ type = \"bearer\", token = \"{token}\" }}"),
             profile: "rfc7644".to_owned(),
             extra: "limits = { rate_per_second = 2000, burst = 50, concurrency = 8 }\n".to_owned(),
         }
@@ -43,6 +45,16 @@ impl TargetSetup {
 
     pub fn with(mut self, extra: &str) -> Self {
         extra.clone_into(&mut self.extra);
+        self
+    }
+
+    pub fn with_auth(mut self, auth: &str) -> Self {
+        auth.clone_into(&mut self.auth);
+        self
+    }
+
+    pub fn with_profile(mut self, profile: &str) -> Self {
+        profile.clone_into(&mut self.profile);
         self
     }
 }
@@ -55,7 +67,10 @@ pub struct Home {
 /// A running relay.
 pub struct Relay {
     child: Child,
+    /// Where webhooks are taken.
     pub url: String,
+    /// Where the admin API is; the same unless it has a listener of its own.
+    pub admin_url: String,
     client: reqwest::Client,
 }
 
@@ -75,9 +90,10 @@ impl Home {
             database.display()
         );
         for target in targets {
-            text += &format!(
-                "\n[targets.{}]\nprofile = \"{}\"\nbase_url = \"{}\"\nauth = {{ type = \"bearer\", token = \"{}\" }}\n{}",
-                target.name, target.profile, target.base_url, target.token, target.extra
+            let _ = write!(
+                text,
+                "\n[targets.{}]\nprofile = \"{}\"\nbase_url = \"{}\"\nauth = {}\n{}",
+                target.name, target.profile, target.base_url, target.auth, target.extra
             );
         }
         std::fs::write(folder.path().join("relay.toml"), text).expect("a writable folder");
@@ -94,8 +110,15 @@ impl Home {
 
     /// Starts the relay and waits until it says where it listens.
     pub async fn start(&self) -> Relay {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_scim-relay"))
-            .args(["serve", "--config"])
+        self.start_by(&[]).await
+    }
+
+    /// Starts the relay by way of another program, such as `prlimit`, whose arguments come first.
+    pub async fn start_by(&self, before: &[&str]) -> Relay {
+        let program = env!("CARGO_BIN_EXE_scim-relay");
+        let mut line = before.iter().copied().chain([program, "serve", "--config"]);
+        let mut child = Command::new(line.next().expect("the program at least"))
+            .args(line)
             .arg(self.config())
             .env("SCIM_RELAY_LOG", std::env::var("SCIM_RELAY_LOG").unwrap_or_else(|_| "warn".to_owned()))
             .stdout(Stdio::piped())
@@ -103,16 +126,37 @@ impl Home {
             .spawn()
             .expect("the built program");
         let mut lines = BufReader::new(child.stdout.take().expect("piped")).lines();
-        let url = loop {
-            let line =
-                lines.next_line().await.expect("readable").expect("the relay ended before it listened");
-            if let Some(url) = line.strip_prefix("listening on ") {
-                break url.trim().to_owned();
+        let mut next_address = async || {
+            loop {
+                let line =
+                    lines.next_line().await.expect("readable").expect("the relay ended before it listened");
+                if let Some(url) = line.strip_prefix("listening on ") {
+                    break url.trim().to_owned();
+                }
             }
         };
+        let url = next_address().await;
+        let two = std::fs::read_to_string(self.config()).expect("written above").contains("admin_listen");
+        let admin_url = if two { next_address().await } else { url.clone() };
         // The pipe is read to its end, so that the relay never blocks on it.
         tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
-        Relay { child, url, client: http_client() }
+        Relay { child, url, admin_url, client: http_client() }
+    }
+}
+
+/// Prometheus text.
+pub struct Metrics(pub String);
+
+impl Metrics {
+    /// The sum of a metric over every set of labels that holds these.
+    pub fn value(&self, name: &str, labels: &[(&str, &str)]) -> f64 {
+        let has = |line: &str| labels.iter().all(|(key, value)| line.contains(&format!("{key}=\"{value}\"")));
+        let of_name = |line: &&str| {
+            line.strip_prefix(name).is_some_and(|rest| rest.starts_with(['{', ' '])) && has(line)
+        };
+        let lines: Vec<&str> = self.0.lines().filter(of_name).collect();
+        assert!(!lines.is_empty(), "no {name} with {labels:?} in:\n{}", self.0);
+        lines.iter().map(|line| line.rsplit(' ').next().unwrap().parse::<f64>().expect("a number")).sum()
     }
 }
 
@@ -138,12 +182,26 @@ pub fn now_seconds() -> i64 {
 impl Relay {
     /// Posts a signed event.
     pub async fn post(&self, id: &str, body: &str) -> reqwest::Result<reqwest::Response> {
+        self.post_as(&signed_headers(SECRET, id, now_seconds(), body.as_bytes()), body.into()).await
+    }
+
+    /// Posts a body under these headers.
+    pub async fn post_as(
+        &self,
+        headers: &[(&'static str, String)],
+        body: Vec<u8>,
+    ) -> reqwest::Result<reqwest::Response> {
         let mut request =
             self.client.post(format!("{}/webhooks/hr", self.url)).header("content-type", "application/json");
-        for (name, value) in signed_headers(SECRET, id, now_seconds(), body.as_bytes()) {
-            request = request.header(name, value);
+        for (name, value) in headers {
+            request = request.header(*name, value);
         }
-        request.body(body.to_owned()).send().await
+        request.body(body).send().await
+    }
+
+    /// Posts one event of these changes and expects it to be accepted.
+    pub async fn changes(&self, id: &str, changes: &Value) {
+        self.accept(id, &serde_json::json!({ "changes": changes }).to_string()).await;
     }
 
     /// Posts a signed event and expects it to be accepted, or known.
@@ -163,8 +221,53 @@ impl Relay {
     /// Any admin call, its status unchecked.
     pub async fn admin_request(&self, method: reqwest::Method, path: &str) -> reqwest::Response {
         let request =
-            self.client.request(method, format!("{}/admin/v1{path}", self.url)).bearer_auth(ADMIN_KEY);
+            self.client.request(method, format!("{}/admin/v1{path}", self.admin_url)).bearer_auth(ADMIN_KEY);
         request.send().await.expect("an answer")
+    }
+
+    /// POST below `/admin/v1`, which must work.
+    pub async fn act(&self, path: &str) {
+        let answer = self.admin_request(reqwest::Method::POST, path).await;
+        let status = answer.status();
+        assert!(status.is_success(), "{path}: {status}: {}", answer.text().await.unwrap_or_default());
+    }
+
+    /// The items of a list below `/admin/v1`, which must fit one page.
+    pub async fn items(&self, path: &str) -> Vec<Value> {
+        let page = self.admin(path).await;
+        assert_eq!(page["next_cursor"], Value::Null, "{path} has more than one page");
+        page["items"].as_array().expect("a list").clone()
+    }
+
+    /// The ledger of one user or group, oldest first, as `operation outcome`.
+    pub async fn story(&self, resource: &str) -> Vec<String> {
+        let entries = self.items(&format!("/ledger?resource={resource}&limit=1000")).await;
+        let text = |entry: &Value, key: &str| entry[key].as_str().expect("a text").to_owned();
+        let line = |entry: &Value| format!("{} {}", text(entry, "operation"), text(entry, "outcome"));
+        entries.iter().rev().map(line).collect()
+    }
+
+    /// What `/metrics` says.
+    pub async fn metrics(&self) -> Metrics {
+        let answer = self.client.get(format!("{}/metrics", self.admin_url)).send().await.expect("an answer");
+        assert_eq!(answer.status(), 200);
+        Metrics(answer.text().await.expect("a body"))
+    }
+
+    /// Waits until a target's part of the status is as wanted, and answers it.
+    pub async fn until(
+        &self,
+        target: &str,
+        what: &str,
+        limit: Duration,
+        wanted: impl Fn(&Value) -> bool,
+    ) -> Value {
+        let mut last = Value::Null;
+        eventually(what, limit, async || {
+            last = self.admin("/status").await["targets"][target].clone();
+            wanted(&last).then(|| last.clone())
+        })
+        .await
     }
 
     /// Waits until everything accepted is applied or accounted for.
@@ -191,10 +294,6 @@ impl Relay {
         assert!(sent.success());
         let status = tokio::time::timeout(Duration::from_secs(30), self.child.wait()).await;
         status.expect("ends within its grace").expect("waited for").code()
-    }
-
-    pub fn pid(&self) -> u32 {
-        self.child.id().expect("running")
     }
 }
 

@@ -1,5 +1,7 @@
 //! A sandbox vendor in this process, seen over HTTP alone.
 
+use std::net::SocketAddr;
+
 use scim_relay::sandbox::settings::Auth;
 use scim_relay::sandbox::{self, Behaviour, Fault, Running, Settings};
 use serde_json::Value;
@@ -9,6 +11,65 @@ use super::relay::JsonValue as _;
 
 /// The token that the sandboxes of the tests want.
 pub const TOKEN: &str = "a-token-of-the-sandbox";
+
+/// One call in the sandbox's log.
+#[derive(Clone, Debug)]
+pub struct Call {
+    /// When it came.
+    pub time_us: u64,
+    /// How long it took.
+    pub elapsed_us: u64,
+    pub method: String,
+    /// Below the base path, with the query.
+    pub path: String,
+    /// As text; `lost` where nothing was answered.
+    pub status: String,
+    /// Length of what was sent.
+    pub body_bytes: u64,
+}
+
+impl Call {
+    fn read(entry: &Value) -> Self {
+        let text = |key: &str| entry[key].as_str().expect("a text").to_owned();
+        let number = |key: &str| entry[key].as_u64().expect("a number");
+        let path = text("path");
+        Self {
+            time_us: number("time_us"),
+            elapsed_us: number("elapsed_us"),
+            body_bytes: number("body_bytes"),
+            method: text("method"),
+            path: path.strip_prefix("/scim/v2/").unwrap_or(&path).to_owned(),
+            status: entry["status"].as_str().map_or_else(|| entry["status"].to_string(), str::to_owned),
+        }
+    }
+
+    fn is_within_a_second_of(&self, first: &Self) -> bool {
+        (first.time_us..first.time_us + 1_000_000).contains(&self.time_us)
+    }
+
+    /// When its answer was sent.
+    pub fn ended_us(&self) -> u64 {
+        self.time_us + self.elapsed_us
+    }
+
+    /// `METHOD kind status`: what it was, without ids.
+    pub fn shape(&self) -> String {
+        let kind = self.path.split(['/', '?']).next().unwrap_or_default();
+        let kind = if self.path.contains('?') { format!("{kind}?") } else { kind.to_owned() };
+        format!("{} {kind} {}", self.method, self.status)
+    }
+}
+
+/// The shapes of calls.
+pub fn shapes(calls: &[Call]) -> Vec<String> {
+    calls.iter().map(Call::shape).collect()
+}
+
+/// The most calls that came in any stretch of one second.
+pub fn busiest_second(calls: &[Call]) -> usize {
+    let within = |first: &Call| calls.iter().filter(|call| call.is_within_a_second_of(first)).count();
+    calls.iter().map(within).max().unwrap_or(0)
+}
 
 /// A running sandbox.
 pub struct Sandbox {
@@ -32,6 +93,24 @@ impl Sandbox {
         self.running.base_url()
     }
 
+    /// Where the vendor gives tokens.
+    pub fn token_url(&self) -> String {
+        format!("http://{}/oauth/token", self.running.addr())
+    }
+
+    /// Stops; answers where it listened.
+    pub async fn stop(self) -> SocketAddr {
+        let addr = self.running.addr();
+        self.running.shutdown().await;
+        addr
+    }
+
+    /// Tokens that were given stop working.
+    pub async fn revoke_tokens(&self) {
+        let url = format!("http://{}/_sandbox/tokens/revoke", self.running.addr());
+        assert_eq!(self.client.post(url).send().await.expect("an answer").status(), 200);
+    }
+
     /// `GET /_sandbox/{what}`.
     pub async fn look(&self, what: &str) -> Value {
         let url = format!("http://{}/_sandbox/{what}", self.running.addr());
@@ -50,6 +129,81 @@ impl Sandbox {
             }
             requests.extend(entries.iter().cloned());
         }
+    }
+
+    /// The relay's own calls so far, tokens left out, in the order in which they came.
+    pub async fn calls(&self) -> Vec<Call> {
+        let requests = self.requests().await;
+        let relays = requests.iter().filter(|request| {
+            request["user_agent"].as_str().is_some_and(|agent| agent.starts_with("scim-relay/"))
+                && request["endpoint"] != "token"
+        });
+        let mut calls: Vec<Call> = relays.map(Call::read).collect();
+        calls.sort_by_key(|call| call.time_us);
+        calls
+    }
+
+    /// A call of somebody who is not the relay, such as an administrator at the vendor's console.
+    pub async fn console(&self, method: reqwest::Method, path: &str, body: &Value) -> Value {
+        let request = self.client.request(method, format!("{}/{path}", self.base_url())).bearer_auth(TOKEN);
+        let request = request.header("content-type", "application/scim+json").body(body.to_string());
+        let answer = request.send().await.expect("an answer");
+        assert!(answer.status().is_success(), "{path}: {}", answer.status());
+        let text = answer.text().await.expect("a body");
+        serde_json::from_str(&text).unwrap_or(Value::Null)
+    }
+
+    /// Makes a user or group of which the relay knows nothing; answers the vendor's id.
+    pub async fn make(&self, collection: &str, attributes: &Value) -> String {
+        let kind = if collection.eq_ignore_ascii_case("users") { "User" } else { "Group" };
+        let mut resource = attributes.clone();
+        resource["schemas"] = serde_json::json!([format!("urn:ietf:params:scim:schemas:core:2.0:{kind}")]);
+        let made = self.console(reqwest::Method::POST, collection, &resource).await;
+        made["id"].as_str().expect("an id").to_owned()
+    }
+
+    /// When a call that is made now comes, on the clock of the log.
+    pub async fn moment(&self) -> u64 {
+        self.console(reqwest::Method::GET, "ServiceProviderConfig", &Value::Null).await;
+        let own = |request: &&Value| request["user_agent"].is_null();
+        let requests = self.requests().await;
+        let last = requests.iter().rev().find(own).expect("the call above");
+        last["time_us"].as_u64().expect("a number")
+    }
+
+    /// Everybody at the vendor, none of them twice.
+    pub async fn users(&self) -> Vec<Value> {
+        let state = self.look("state").await;
+        let users = state["users"].as_array().expect("a list").clone();
+        for name in ["userName", "externalId"] {
+            let mut values: Vec<_> = users.iter().filter_map(|user| user[name].as_str()).collect();
+            values.sort_unstable();
+            let all = values.len();
+            values.dedup();
+            assert_eq!(values.len(), all, "somebody is there twice: {values:?}");
+        }
+        users
+    }
+
+    /// The one user of that `externalId`.
+    pub async fn user(&self, external_id: &str) -> Value {
+        let users = self.users().await;
+        let found = users.into_iter().find(|user| user["externalId"] == external_id);
+        found.unwrap_or_else(|| panic!("{external_id} is not at the vendor"))
+    }
+
+    /// The members of the one group of that `displayName`, as vendor ids, sorted.
+    pub async fn members(&self, display_name: &str) -> Vec<String> {
+        let state = self.look("state").await;
+        let groups = state["groups"].as_array().expect("a list");
+        let mut named = groups.iter().filter(|group| group["displayName"] == display_name);
+        let group = named.next().unwrap_or_else(|| panic!("{display_name} is not at the vendor"));
+        assert!(named.next().is_none(), "{display_name} is there twice");
+        let members = group["members"].as_array().map_or(&[][..], Vec::as_slice);
+        let mut ids: Vec<_> =
+            members.iter().map(|member| member["value"].as_str().expect("an id").to_owned()).collect();
+        ids.sort_unstable();
+        ids
     }
 
     /// Replaces the faults.

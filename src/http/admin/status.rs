@@ -1,0 +1,127 @@
+//! `GET /status`: whether everything that was accepted is applied or accounted for.
+
+use std::collections::BTreeMap;
+
+use axum::Json;
+use axum::extract::State;
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::CommonProblems;
+use crate::clock::Timestamp;
+use crate::http::targets::TargetControl;
+use crate::http::{Problem, Relay};
+use crate::store::{StoreError, TargetCounts, TargetState};
+
+/// The backlog. All zeros mean quiet: everything accepted so far is applied or accounted for.
+#[derive(Serialize, ToSchema)]
+pub struct StatusReport {
+    /// What came in.
+    pub inbox: InboxReport,
+    /// What is still to do, per target.
+    #[schema(example = json!({"genesys": {
+        "state": "running", "reason": null, "since": null, "by": null,
+        "pending": 0, "in_flight": 0, "parked": 0, "held": 0, "waiting": 0, "waiting_members": 0,
+        "oldest_pending_seconds": null,
+        "lanes": {"deprovision": 0, "revoke": 0, "change": 0, "membership": 0, "backfill": 0}
+    }}))]
+    pub targets: BTreeMap<String, TargetReport>,
+}
+
+/// What came in and is not merged.
+#[derive(Serialize, ToSchema)]
+pub struct InboxReport {
+    /// Events that are accepted and not merged yet.
+    pub unprojected: u64,
+    /// Events that cannot be read any more and were not merged.
+    pub unreadable: u64,
+}
+
+/// One target's state and backlog.
+#[derive(Serialize, ToSchema)]
+pub struct TargetReport {
+    /// `running`, `paused` or `suspended`.
+    #[schema(example = "running")]
+    pub state: &'static str,
+    /// Why it is suspended.
+    pub reason: Option<String>,
+    /// Since when it is paused or suspended (RFC 3339).
+    pub since: Option<String>,
+    /// The name of the key that paused it.
+    pub by: Option<String>,
+    /// Users and groups to be sent; those in flight are not counted.
+    pub pending: u64,
+    /// Users and groups that are being sent.
+    pub in_flight: u64,
+    /// Users, groups and members that wait for a person.
+    pub parked: u64,
+    /// Changes that wait for approval. Nothing is held in this version.
+    pub held: u64,
+    /// Users and groups that wait for something the vendor does not know yet.
+    pub waiting: u64,
+    /// Members that wait for their user.
+    pub waiting_members: u64,
+    /// Age of the oldest change that is still to be sent.
+    pub oldest_pending_seconds: Option<f64>,
+    /// Users and groups to be sent, per lane; those in flight are counted.
+    #[schema(value_type = BTreeMap<String, u64>)]
+    pub lanes: BTreeMap<&'static str, u64>,
+}
+
+/// What is still to do.
+#[utoipa::path(
+    get, path = "/status", tag = "admin", operation_id = "read_status",
+    responses((status = 200, description = "The backlog", body = StatusReport), CommonProblems),
+)]
+pub async fn read(State(relay): State<Relay>) -> Result<Json<StatusReport>, Problem> {
+    Ok(Json(report(&relay).await?))
+}
+
+/// Reads the backlog.
+///
+/// The store's counts are one picture in which each row that is still to be sent is pending, in
+/// flight or not. Whatever the number in flight is a moment later, pending and in flight are not both
+/// zero unless that picture has no such row.
+pub async fn report(relay: &Relay) -> Result<StatusReport, StoreError> {
+    let mut status = relay.store.status().await?;
+    let now = relay.clock.now();
+    let mut targets = BTreeMap::new();
+    for (name, control) in relay.targets.iter() {
+        let counts = status.targets.remove(name).unwrap_or_default();
+        targets.insert(name.clone(), target_report(&counts, Some(control.as_ref()), now));
+    }
+    // Targets that the store still marks work for, though nothing here sends it.
+    for (name, counts) in status.targets {
+        targets.insert(name, target_report(&counts, None, now));
+    }
+    Ok(StatusReport {
+        inbox: InboxReport { unprojected: status.unprojected, unreadable: status.unreadable },
+        targets,
+    })
+}
+
+fn target_report(counts: &TargetCounts, control: Option<&dyn TargetControl>, now: Timestamp) -> TargetReport {
+    let snapshot = control.map(TargetControl::snapshot);
+    let in_flight = snapshot.as_ref().map_or(0, |snapshot| snapshot.in_flight);
+    let state = snapshot.map(|snapshot| snapshot.state).or_else(|| counts.state.clone());
+    let (state, reason, since, by) = match state.unwrap_or(TargetState::Running) {
+        TargetState::Running => ("running", None, None, None),
+        TargetState::Paused { by, since } => ("paused", None, Some(since), Some(by)),
+        TargetState::Suspended { reason, since } => ("suspended", Some(reason), Some(since), None),
+    };
+    let rows: u64 = counts.pending.iter().map(|count| count.rows).sum();
+    TargetReport {
+        state,
+        reason,
+        since: since.map(|since| since.to_string()),
+        by,
+        pending: rows.saturating_sub(in_flight),
+        in_flight,
+        parked: counts.parked,
+        held: 0,
+        waiting: counts.waiting,
+        waiting_members: counts.waiting_members,
+        oldest_pending_seconds: counts.oldest_pending_since.map(|since| now.since(since).as_secs_f64()),
+        lanes: counts.pending.iter().map(|count| (count.lane.as_str(), count.rows)).collect(),
+    }
+}

@@ -1,0 +1,150 @@
+//! `/targets`: how each target is, and stopping and resuming it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use axum::extract::{Path, State};
+use axum::{Extension, Json};
+use serde::Serialize;
+use serde_json::Value;
+use utoipa::ToSchema;
+
+use super::auth::Actor;
+use super::status::{TargetReport, report};
+use super::{CommonProblems, Listing, PageQuery, Params};
+use crate::http::targets::TargetControl;
+use crate::http::{Problem, Relay};
+
+/// One target.
+#[derive(Serialize, ToSchema)]
+pub struct TargetView {
+    /// Its name in the configuration.
+    #[schema(example = "genesys")]
+    pub name: String,
+    /// Its state and backlog.
+    #[serde(flatten)]
+    pub report: TargetReport,
+    /// The limits in force.
+    pub limits: Value,
+    /// The circuit breaker.
+    pub breaker: Value,
+    /// What the vendor's server says that it can do.
+    pub capabilities: Value,
+}
+
+/// Every target.
+#[utoipa::path(
+    get, path = "/targets", tag = "admin", operation_id = "list_targets", params(PageQuery),
+    responses((status = 200, description = "One page of targets, by name", body = Listing<TargetView>), CommonProblems),
+)]
+pub async fn list(
+    State(relay): State<Relay>,
+    Params(page): Params<PageQuery>,
+) -> Result<Json<Listing<TargetView>>, Problem> {
+    let mut reports = report(&relay).await?.targets;
+    let after = page.cursor.as_deref().unwrap_or("");
+    let limit = page.limit.get();
+    let mut items: Vec<_> = relay
+        .targets
+        .iter()
+        .filter(|(name, _)| name.as_str() > after)
+        .take(limit + 1)
+        .filter_map(|(name, control)| Some(view(name, control.as_ref(), reports.remove(name)?)))
+        .collect();
+    let more = items.len() > limit;
+    items.truncate(limit);
+    let next_cursor = items.last().filter(|_| more).map(|last| last.name.clone());
+    Ok(Json(Listing { items, next_cursor }))
+}
+
+/// One target.
+#[utoipa::path(
+    get, path = "/targets/{target}", tag = "admin", operation_id = "read_target",
+    params(("target" = String, Path, description = "Name of the target in the configuration")),
+    responses(
+        (status = 200, description = "The target", body = TargetView),
+        (status = 404, description = "No such target", body = Problem,
+         content_type = "application/problem+json"),
+        CommonProblems,
+    ),
+)]
+pub async fn read(
+    State(relay): State<Relay>,
+    Path(target): Path<String>,
+) -> Result<Json<TargetView>, Problem> {
+    let control = control(&relay, &target)?;
+    present(&relay, &target, control.as_ref()).await
+}
+
+/// Stops sending to a target until it is resumed.
+///
+/// What is in flight ends as it does; work gathers, and survives restarts.
+#[utoipa::path(
+    post, path = "/targets/{target}/pause", tag = "admin", operation_id = "pause_target",
+    params(("target" = String, Path, description = "Name of the target in the configuration")),
+    responses(
+        (status = 200, description = "It is paused", body = TargetView),
+        (status = 404, description = "No such target", body = Problem,
+         content_type = "application/problem+json"),
+        CommonProblems,
+    ),
+)]
+pub async fn pause(
+    State(relay): State<Relay>,
+    Path(target): Path<String>,
+    Extension(actor): Extension<Actor>,
+) -> Result<Json<TargetView>, Problem> {
+    let control = control(&relay, &target)?;
+    control.pause(&actor.name).await?;
+    tracing::info!(target_name = target, by = actor.name, "paused a target");
+    present(&relay, &target, control.as_ref()).await
+}
+
+/// Sends to a target again, after a pause or a suspension.
+#[utoipa::path(
+    post, path = "/targets/{target}/resume", tag = "admin", operation_id = "resume_target",
+    params(("target" = String, Path, description = "Name of the target in the configuration")),
+    responses(
+        (status = 200, description = "It runs", body = TargetView),
+        (status = 404, description = "No such target", body = Problem,
+         content_type = "application/problem+json"),
+        CommonProblems,
+    ),
+)]
+pub async fn resume(
+    State(relay): State<Relay>,
+    Path(target): Path<String>,
+    Extension(actor): Extension<Actor>,
+) -> Result<Json<TargetView>, Problem> {
+    let control = control(&relay, &target)?;
+    control.resume(&actor.name).await?;
+    tracing::info!(target_name = target, by = actor.name, "resumed a target");
+    present(&relay, &target, control.as_ref()).await
+}
+
+/// The running target of that name.
+pub fn control(relay: &Relay, target: &str) -> Result<Arc<dyn TargetControl>, Problem> {
+    let found = relay.targets.get(target).cloned();
+    found.ok_or_else(|| Problem::not_found("there is no target of this name"))
+}
+
+async fn present(
+    relay: &Relay,
+    target: &str,
+    control: &dyn TargetControl,
+) -> Result<Json<TargetView>, Problem> {
+    let mut reports: BTreeMap<_, _> = report(relay).await?.targets;
+    let report = reports.remove(target).expect("every running target is in the report");
+    Ok(Json(view(target, control, report)))
+}
+
+fn view(name: &str, control: &dyn TargetControl, report: TargetReport) -> TargetView {
+    let snapshot = control.snapshot();
+    TargetView {
+        name: name.to_owned(),
+        report,
+        limits: snapshot.limits,
+        breaker: snapshot.breaker,
+        capabilities: snapshot.capabilities,
+    }
+}

@@ -1,0 +1,55 @@
+//! `GET /metrics`: what is counted, and the backlog as it is now.
+
+use axum::extract::State;
+use axum::http::header;
+use axum::response::IntoResponse;
+
+use super::Relay;
+use super::admin::status::{StatusReport, report};
+use crate::telemetry::metrics::{LaneLabels, Metrics, TargetLabels, TargetStateLabels};
+
+/// Prometheus metrics.
+///
+/// The backlog's gauges are read from the store for each answer; where the store does not answer,
+/// they stay as they were.
+#[utoipa::path(
+    get, path = "/metrics", tag = "health", security(()),
+    responses((status = 200, description = "Prometheus text", body = String,
+               content_type = "application/openmetrics-text")),
+)]
+pub async fn metrics(State(relay): State<Relay>) -> impl IntoResponse {
+    match report(&relay).await {
+        Ok(report) => refresh(&relay.metrics, &report),
+        Err(error) => {
+            tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                "failed to read the backlog for metrics"
+            );
+        }
+    }
+    let media_type = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+    ([(header::CONTENT_TYPE, media_type)], relay.metrics.exposition())
+}
+
+fn refresh(metrics: &Metrics, report: &StatusReport) {
+    metrics.unprojected.set(gauge(report.inbox.unprojected));
+    for (name, target) in &report.targets {
+        for (lane, rows) in &target.lanes {
+            metrics.pending.get_or_create(&LaneLabels { target: name.clone(), lane }).set(gauge(*rows));
+        }
+        let labels = TargetLabels { target: name.clone() };
+        metrics.parked.get_or_create(&labels).set(gauge(target.parked));
+        metrics
+            .oldest_pending_seconds
+            .get_or_create(&labels)
+            .set(target.oldest_pending_seconds.unwrap_or(0.0));
+        for state in ["running", "paused", "suspended"] {
+            let labels = TargetStateLabels { target: name.clone(), state };
+            metrics.target_state.get_or_create(&labels).set(i64::from(target.state == state));
+        }
+    }
+}
+
+fn gauge(count: u64) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
+}

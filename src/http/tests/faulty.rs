@@ -1,0 +1,144 @@
+//! The real store behind a switch.
+
+use std::sync::Mutex;
+
+use async_trait::async_trait;
+use serde_json::Value;
+
+use crate::clock::Timestamp;
+use crate::directory::{DirectoryName, ExternalId, Kind, ResourceKey};
+use crate::store::sqlite::SqliteStore;
+use crate::store::{
+    Appended, Committed, Dossier, EventReader, EventRecord, EventSummary, Intent, Lane, LedgerFilter,
+    LedgerRecord, NewEvent, Outcome, Page, ParkedId, ParkedItem, Projection, Status, Store, StoreError,
+    TargetRecord, TargetState, Tenure, WorkItem,
+};
+
+/// What the store does with what the server asks of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mood {
+    Well,
+    Busy,
+    Down,
+    Silent,
+}
+
+pub struct FaultyStore {
+    pub inner: SqliteStore,
+    pub mood: Mutex<Mood>,
+}
+
+impl FaultyStore {
+    async fn check(&self) -> Result<(), StoreError> {
+        let mood = *self.mood.lock().unwrap();
+        match mood {
+            Mood::Well => Ok(()),
+            Mood::Busy => Err(StoreError::Busy),
+            Mood::Down => Err(StoreError::Unavailable { source: "disk on fire at /secret/path".into() }),
+            Mood::Silent => std::future::pending().await,
+        }
+    }
+}
+
+#[async_trait]
+impl Store for FaultyStore {
+    async fn append(&self, event: NewEvent) -> Result<Appended, StoreError> {
+        self.check().await?;
+        self.inner.append(event).await
+    }
+    async fn status(&self) -> Result<Status, StoreError> {
+        self.check().await?;
+        self.inner.status().await
+    }
+    async fn parked(
+        &self,
+        t: &str,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Page<ParkedItem>, StoreError> {
+        self.check().await?;
+        self.inner.parked(t, after, limit).await
+    }
+    async fn retry_parked(&self, target: &str, id: &ParkedId, now: Timestamp) -> Result<bool, StoreError> {
+        self.check().await?;
+        self.inner.retry_parked(target, id, now).await
+    }
+    async fn discard_parked(
+        &self,
+        target: &str,
+        id: &ParkedId,
+        actor: &str,
+        now: Timestamp,
+    ) -> Result<bool, StoreError> {
+        self.check().await?;
+        self.inner.discard_parked(target, id, actor, now).await
+    }
+    async fn events(&self, after: Option<&str>, limit: usize) -> Result<Page<EventSummary>, StoreError> {
+        self.check().await?;
+        self.inner.events(after, limit).await
+    }
+    async fn event(&self, id: &str) -> Result<Option<EventRecord>, StoreError> {
+        self.check().await?;
+        self.inner.event(id).await
+    }
+    async fn ledger(
+        &self,
+        filter: &LedgerFilter,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Page<LedgerRecord>, StoreError> {
+        self.check().await?;
+        self.inner.ledger(filter, after, limit).await
+    }
+    async fn ping(&self) -> Result<(), StoreError> {
+        self.check().await?;
+        self.inner.ping().await
+    }
+
+    // What the server never asks.
+
+    async fn project(&self, reader: &dyn EventReader, limit: usize) -> Result<Projection, StoreError> {
+        self.inner.project(reader, limit).await
+    }
+    async fn enrol(&self, t: &str, directory: &DirectoryName, now: Timestamp) -> Result<(), StoreError> {
+        self.inner.enrol(t, directory, now).await
+    }
+    async fn retire_all_but(&self, targets: &[String]) -> Result<(), StoreError> {
+        self.inner.retire_all_but(targets).await
+    }
+    async fn take(&self, target: &str, holder: &str) -> Result<Tenure, StoreError> {
+        self.inner.take(target, holder).await
+    }
+    async fn holder_of(&self, t: &str, kind: Kind, id: &str) -> Result<Option<ExternalId>, StoreError> {
+        self.inner.holder_of(t, kind, id).await
+    }
+    async fn target(&self, target: &str) -> Result<Option<TargetRecord>, StoreError> {
+        self.inner.target(target).await
+    }
+    async fn set_target_state(&self, target: &str, state: &TargetState) -> Result<(), StoreError> {
+        self.inner.set_target_state(target, state).await
+    }
+    async fn set_target_memory(&self, target: &str, memory: &Value) -> Result<(), StoreError> {
+        self.inner.set_target_memory(target, memory).await
+    }
+    async fn due(&self, t: &str, lane: Lane, now: Timestamp, n: usize) -> Result<Vec<WorkItem>, StoreError> {
+        self.inner.due(t, lane, now, n).await
+    }
+    async fn next_due(&self, target: &str, now: Timestamp) -> Result<Option<Timestamp>, StoreError> {
+        self.inner.next_due(target, now).await
+    }
+    async fn load(&self, t: &str, key: &ResourceKey, members: usize) -> Result<Option<Dossier>, StoreError> {
+        self.inner.load(t, key, members).await
+    }
+    async fn intend(&self, tenure: &Tenure, key: &ResourceKey, intent: &Intent) -> Result<(), StoreError> {
+        self.inner.intend(tenure, key, intent).await
+    }
+    async fn commit(
+        &self,
+        tenure: &Tenure,
+        outcomes: Vec<Outcome>,
+        now: Timestamp,
+    ) -> Result<Committed, StoreError> {
+        self.inner.commit(tenure, outcomes, now).await
+    }
+}

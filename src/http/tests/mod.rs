@@ -1,0 +1,10 @@
+//! The server over real ports, on the real store.
+
+mod admin;
+mod client;
+mod connections;
+mod faulty;
+mod fixture;
+mod health;
+mod ledger;
+mod webhooks;

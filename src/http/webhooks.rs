@@ -1,0 +1,345 @@
+//! `/webhooks/{source}`: takes what a source sends, and answers once it is durable.
+
+use std::time::Duration;
+
+use axum::Json;
+use axum::extract::{Path, Request, State};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::body::{self, BodyError};
+use super::{Problem, Relay};
+use crate::clock::Timestamp;
+use crate::directory::Change;
+use crate::source::{Malformed, Manners, Refusal, Registered};
+use crate::store::{Appended, NewEvent, StoreError};
+use crate::telemetry::metrics::EventLabels;
+
+/// Longest body that is verified and read on the runtime's own threads. Longer ones would make other
+/// connections wait for a millisecond and more.
+const INLINE_BYTES_MAX: usize = 64 * 1024;
+
+/// The event is durable.
+#[derive(Serialize, ToSchema)]
+pub struct AcceptedEvent {
+    /// The sender's id of the event.
+    #[schema(example = "msg_01")]
+    event_id: String,
+    /// How many changes it holds.
+    #[schema(example = 3)]
+    changes: usize,
+}
+
+/// The event was here before; nothing changed.
+#[derive(Serialize, ToSchema)]
+pub struct DuplicateEvent {
+    /// The sender's id of the event.
+    #[schema(example = "msg_01")]
+    event_id: String,
+    /// Always true.
+    #[schema(example = true)]
+    duplicate: bool,
+}
+
+/// Takes a signed webhook.
+///
+/// The answer is sent once the event is durable, and never before. The body shown is that of
+/// `kind = "native"`; other kinds take their own sender's format and signature.
+#[utoipa::path(
+    post, path = "/webhooks/{source}", tag = "webhooks", operation_id = "receive_webhook",
+    security(("webhook_signature" = [])),
+    params(
+        ("source" = String, Path, description = "Name of the source in the configuration"),
+        ("webhook-id" = String, Header, description = "The event's id, 1 to 256 visible ASCII characters; \
+          the same each time it is sent"),
+        ("webhook-timestamp" = i64, Header, description = "Time of signing in Unix seconds, within 300 s of now"),
+    ),
+    request_body(
+        description = "1 MiB at most, unless configured otherwise",
+        content((
+            serde_json::Value = "application/json",
+            example = json!({"changes": [
+                {"op": "user.upsert", "id": "u-101", "occurred_at": "2026-11-20T10:00:00Z",
+                 "attributes": {"userName": "jane@example.com", "active": true, "department": "SUPPORT"}},
+                {"op": "group.members", "id": "g-1", "add": ["u-101"], "remove": ["u-102"]}
+            ]}),
+        )),
+    ),
+    responses(
+        (status = 202, description = "Verified, understood, durable", body = AcceptedEvent),
+        (status = 200, description = "Seen before; nothing changes", body = DuplicateEvent),
+        (status = 400, description = "Not of the source's shape; `detail` says where",
+         body = Problem, content_type = "application/problem+json"),
+        (status = 401, description = "The signature is missing, wrong, too old, or in the future",
+         body = Problem, content_type = "application/problem+json"),
+        (status = 404, description = "No such source",
+         body = Problem, content_type = "application/problem+json"),
+        (status = 408, description = "The body took too long",
+         body = Problem, content_type = "application/problem+json"),
+        (status = 413, description = "The body is too large",
+         body = Problem, content_type = "application/problem+json"),
+        (status = 415, description = "The body is not declared as JSON",
+         body = Problem, content_type = "application/problem+json"),
+        (status = 429, description = "The source is over its intake limit", body = Problem,
+         content_type = "application/problem+json",
+         headers(("retry-after" = u64, description = "Seconds to wait"))),
+        (status = 503, description = "The store cannot take it", body = Problem,
+         content_type = "application/problem+json",
+         headers(("retry-after" = u64, description = "Seconds to wait"))),
+    ),
+)]
+pub async fn receive(State(relay): State<Relay>, Path(source): Path<String>, request: Request) -> Response {
+    let (parts, body) = request.into_parts();
+    let request = Request::from_parts(parts, ());
+    let Some(registered) = relay.sources.get(&source) else {
+        body::drain_body(request.headers(), body).await;
+        return no_such_source();
+    };
+    if let Some(answer) = registered.source.handshake(&request) {
+        body::drain_body(request.headers(), body).await;
+        return answer.into_response();
+    }
+    let taken = match admit(&relay, &source, request.headers()) {
+        Ok(()) => take(&relay, registered, request.into_parts().0.headers, body).await,
+        Err(rejection) => {
+            body::drain_body(request.headers(), body).await;
+            Err(rejection)
+        }
+    };
+    let outcome = taken.as_ref().map_or_else(Rejection::outcome, Receipt::outcome);
+    relay.metrics.events.get_or_create(&EventLabels { source, outcome }).inc();
+    match taken {
+        Ok(receipt) => receipt.answer(registered.source.manners()),
+        Err(rejection) => Problem::from(rejection).into_response(),
+    }
+}
+
+/// Answers a sender that asks whether this address is willing to take its webhooks.
+///
+/// Kinds of source whose senders do not ask answer 405.
+#[utoipa::path(
+    get, path = "/webhooks/{source}", tag = "webhooks", operation_id = "greet_sender", security(()),
+    params(("source" = String, Path, description = "Name of the source in the configuration")),
+    responses(
+        (status = 200, description = "What the sender wants to hear", body = String),
+        (status = 404, description = "No such source",
+         body = Problem, content_type = "application/problem+json"),
+        (status = 405, description = "This kind of source is not asked",
+         body = Problem, content_type = "application/problem+json"),
+    ),
+)]
+pub async fn greet(State(relay): State<Relay>, Path(source): Path<String>, request: Request) -> Response {
+    let Some(registered) = relay.sources.get(&source) else { return no_such_source() };
+    match registered.source.handshake(&request.map(|_| ())) {
+        Some(answer) => answer.into_response(),
+        None => Problem::new(StatusCode::METHOD_NOT_ALLOWED)
+            .with_header(header::ALLOW, HeaderValue::from_static("POST"))
+            .into_response(),
+    }
+}
+
+/// What the headers alone decide.
+fn admit(relay: &Relay, source: &str, headers: &HeaderMap) -> Result<(), Rejection> {
+    if !is_json(headers) {
+        return Err(Rejection::MediaType);
+    }
+    relay.limits.take(source).map_err(|wait| Rejection::Limited { wait })
+}
+
+async fn take(
+    relay: &Relay,
+    registered: &Registered,
+    headers: HeaderMap,
+    body: axum::body::Body,
+) -> Result<Receipt, Rejection> {
+    let body = body::read(&headers, body, registered.settings.body_bytes_max).await?;
+    let received_at = relay.clock.now();
+    let body = Bytes::from(body);
+    let understood = understand(relay, registered, headers, body.clone(), received_at).await?;
+    let event = NewEvent {
+        source: registered.settings.name.clone(),
+        directory: registered.settings.directory.clone(),
+        event_id: understood.event_id.clone(),
+        received_at,
+        urgent: understood.urgent,
+        body: body.into(),
+    };
+    let appended = relay.store.append(event).await?;
+    // A duplicate's first answer may have been lost together with the wake.
+    relay.appended.notify_one();
+    Ok(match appended {
+        Appended::New => {
+            Receipt::Accepted(AcceptedEvent { event_id: understood.event_id, changes: understood.changes })
+        }
+        Appended::Duplicate => {
+            Receipt::Duplicate(DuplicateEvent { event_id: understood.event_id, duplicate: true })
+        }
+    })
+}
+
+/// What is known of a body that was verified and read.
+struct Understood {
+    event_id: String,
+    changes: usize,
+    urgent: bool,
+}
+
+/// Verifies and reads a body: a short one here, a long one on a thread that may block.
+async fn understand(
+    relay: &Relay,
+    registered: &Registered,
+    headers: HeaderMap,
+    body: Bytes,
+    now: Timestamp,
+) -> Result<Understood, Rejection> {
+    if body.len() <= INLINE_BYTES_MAX {
+        return understand_now(registered, &headers, &body, now);
+    }
+    let sources = relay.sources.clone();
+    let name = registered.settings.name.clone();
+    let task = tokio::task::spawn_blocking(move || {
+        let registered = sources.get(&name).expect("sources do not change while the relay runs");
+        understand_now(registered, &headers, &body, now)
+    });
+    match task.await {
+        Ok(understood) => understood,
+        Err(failed) => std::panic::resume_unwind(failed.into_panic()),
+    }
+}
+
+fn understand_now(
+    registered: &Registered,
+    headers: &HeaderMap,
+    body: &[u8],
+    now: Timestamp,
+) -> Result<Understood, Rejection> {
+    let verified = registered.source.verify(headers, body, now).inspect_err(|refusal| {
+        tracing::info!(source = registered.settings.name, %refusal, "refused a webhook");
+    })?;
+    let changes: Vec<Change> = registered.source.changes(body)?;
+    Ok(Understood {
+        event_id: verified.into_event_id(),
+        changes: changes.len(),
+        urgent: changes.iter().any(|change| change.operation.ends_access()),
+    })
+}
+
+/// A webhook that was taken.
+enum Receipt {
+    Accepted(AcceptedEvent),
+    Duplicate(DuplicateEvent),
+}
+
+impl Receipt {
+    fn outcome(&self) -> &'static str {
+        match self {
+            Self::Accepted(_) => "accepted",
+            Self::Duplicate(_) => "duplicate",
+        }
+    }
+
+    fn answer(self, manners: Manners) -> Response {
+        match self {
+            Self::Accepted(event) => (manners.accepted, Json(event)).into_response(),
+            Self::Duplicate(event) => (manners.duplicate, Json(event)).into_response(),
+        }
+    }
+}
+
+/// Why a webhook was not taken.
+#[derive(Debug, thiserror::Error)]
+enum Rejection {
+    #[error("Content-Type must be application/json or end in +json, without a Content-Encoding")]
+    MediaType,
+    #[error("the source is over its intake limit")]
+    Limited { wait: Duration },
+    #[error(transparent)]
+    Body(#[from] BodyError),
+    #[error(transparent)]
+    Unauthorized(#[from] Refusal),
+    #[error(transparent)]
+    Malformed(#[from] Malformed),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl Rejection {
+    fn outcome(&self) -> &'static str {
+        match self {
+            Self::MediaType | Self::Body(_) | Self::Malformed(_) => "malformed",
+            Self::Limited { .. } => "limited",
+            Self::Unauthorized(_) => "unauthorized",
+            Self::Store(_) => "unavailable",
+        }
+    }
+}
+
+impl From<Rejection> for Problem {
+    fn from(rejection: Rejection) -> Self {
+        match rejection {
+            Rejection::MediaType => {
+                Self::new(StatusCode::UNSUPPORTED_MEDIA_TYPE).with_detail(rejection.to_string())
+            }
+            Rejection::Limited { wait } => Self::new(StatusCode::TOO_MANY_REQUESTS)
+                .with_detail(rejection.to_string())
+                .with_retry_after(wait),
+            Rejection::Body(error) => error.into(),
+            // Which part was wrong is for the log: it would help who guesses.
+            Rejection::Unauthorized(_) => {
+                Self::new(StatusCode::UNAUTHORIZED).with_detail("the webhook could not be verified")
+            }
+            Rejection::Malformed(error) => Self::bad_request(error.to_string()),
+            Rejection::Store(error) => error.into(),
+        }
+    }
+}
+
+fn no_such_source() -> Response {
+    Problem::not_found("there is no source of this name").into_response()
+}
+
+/// Whether the body is declared as plain JSON (RFC 6839 for the suffix), parameters aside.
+fn is_json(headers: &HeaderMap) -> bool {
+    let text = |name| headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok());
+    let is_plain = !headers.contains_key(header::CONTENT_ENCODING)
+        || text(header::CONTENT_ENCODING).is_some_and(|coding| coding.eq_ignore_ascii_case("identity"));
+    let essence = text(header::CONTENT_TYPE).unwrap_or("").split(';').next().unwrap_or("").trim();
+    let essence = essence.to_ascii_lowercase();
+    let is_json = essence == "application/json"
+        || essence
+            .split_once('/')
+            .is_some_and(|(_, subtype)| subtype.len() > 5 && subtype.ends_with("+json"));
+    is_plain && is_json
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn json_is_recognised_with_parameters_and_suffixes() {
+        for (content_type, expected) in [
+            ("application/json", true),
+            ("Application/JSON; charset=utf-8", true),
+            ("application/scim+json", true),
+            ("application/cloudevents-batch+json ;a=b", true),
+            ("text/plain", false),
+            ("application/jsonl", false),
+            ("application/x-ndjson", false),
+            ("application/+json", false),
+            ("+json", false),
+            ("text/plain; a=application/json", false),
+            ("", false),
+        ] {
+            let headers = HeaderMap::from_iter([(header::CONTENT_TYPE, content_type.parse().unwrap())]);
+            assert_eq!(is_json(&headers), expected, "{content_type}");
+        }
+        assert!(!is_json(&HeaderMap::new()));
+        let mut headers = HeaderMap::from_iter([(header::CONTENT_TYPE, "application/json".parse().unwrap())]);
+        headers.insert(header::CONTENT_ENCODING, "gzip".parse().unwrap());
+        assert!(!is_json(&headers));
+    }
+}
