@@ -11,6 +11,8 @@
     reason = "tests read settings of their own, and call vendors with clients of their own"
 )]
 
+mod admin;
+mod commands;
 mod conflicts;
 mod convergence;
 mod crash;
@@ -19,3 +21,4 @@ mod line;
 mod memberships;
 mod priority;
 mod support;
+mod webhooks;

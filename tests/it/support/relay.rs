@@ -1,6 +1,5 @@
 //! The relay as its users run it: the built program, a configuration file, HTTP.
 
-use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
@@ -57,6 +56,13 @@ impl TargetSetup {
         profile.clone_into(&mut self.profile);
         self
     }
+
+    fn section(&self) -> String {
+        let Self { name, base_url, auth, profile, extra } = self;
+        format!(
+            "\n[targets.{name}]\nprofile = \"{profile}\"\nbase_url = \"{base_url}\"\nauth = {auth}\n{extra}"
+        )
+    }
 }
 
 /// A relay's folder: configuration and database outlive the process.
@@ -90,11 +96,7 @@ impl Home {
             database.display()
         );
         for target in targets {
-            let _ = write!(
-                text,
-                "\n[targets.{}]\nprofile = \"{}\"\nbase_url = \"{}\"\nauth = {}\n{}",
-                target.name, target.profile, target.base_url, target.auth, target.extra
-            );
+            text.push_str(&target.section());
         }
         std::fs::write(folder.path().join("relay.toml"), text).expect("a writable folder");
         Self { folder }
@@ -102,6 +104,12 @@ impl Home {
 
     pub fn path(&self) -> &Path {
         self.folder.path()
+    }
+
+    /// Adds lines to the end of the configuration.
+    pub fn append(&self, lines: &str) {
+        let text = std::fs::read_to_string(self.config()).expect("written above");
+        std::fs::write(self.config(), text + lines).expect("a writable folder");
     }
 
     pub fn config(&self) -> PathBuf {
@@ -157,6 +165,11 @@ impl Metrics {
         let lines: Vec<&str> = self.0.lines().filter(of_name).collect();
         assert!(!lines.is_empty(), "no {name} with {labels:?} in:\n{}", self.0);
         lines.iter().map(|line| line.rsplit(' ').next().unwrap().parse::<f64>().expect("a number")).sum()
+    }
+
+    /// The same of a metric that counts.
+    pub fn count(&self, name: &str, labels: &[(&str, &str)]) -> usize {
+        self.value(name, labels).to_string().parse().expect("a whole number")
     }
 }
 
@@ -294,6 +307,10 @@ impl Relay {
         assert!(sent.success());
         let status = tokio::time::timeout(Duration::from_secs(30), self.child.wait()).await;
         status.expect("ends within its grace").expect("waited for").code()
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.id().expect("running")
     }
 }
 
