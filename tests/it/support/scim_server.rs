@@ -8,7 +8,7 @@ use tokio::process::{Child, Command};
 
 /// A running server.
 pub struct ScimServer {
-    _child: Child,
+    child: Child,
     pub origin: String,
 }
 
@@ -25,6 +25,7 @@ impl ScimServer {
             .arg("scim2_server_app:application")
             .env("SCIM_PEER_TOKEN", Self::TOKEN)
             .stderr(Stdio::piped())
+            .process_group(0)
             .kill_on_drop(true)
             .spawn()
             .expect("run ./scripts/test, which installs gunicorn and scim2-server");
@@ -37,11 +38,21 @@ impl ScimServer {
         };
         // The pipe is read to its end, so that the server never blocks on it.
         tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
-        Self { _child: child, origin }
+        Self { child, origin }
     }
 
     pub fn base_url(&self) -> String {
         format!("{}/v2", self.origin)
+    }
+}
+
+impl Drop for ScimServer {
+    /// gunicorn's worker outlives its master, so the whole group ends.
+    fn drop(&mut self) {
+        if let Some(pid) = self.child.id() {
+            let group = format!("-{pid}");
+            drop(std::process::Command::new("kill").args(["-KILL", "--", &group]).status());
+        }
     }
 }
 
