@@ -62,6 +62,8 @@ struct Drain {
     calls_us: Vec<u64>,
     /// Calls that were answered other than 2xx.
     refused: usize,
+    /// How long it took until everything was accepted.
+    posted_in: Duration,
 }
 
 impl Stage {
@@ -97,6 +99,7 @@ impl Stage {
             events.push(bodies::new_title(user, &title, self.moment(number)));
             titles.insert(bodies::user_id(user), title);
         }
+        let touched = titles.len();
         let drain = self.drain(events, BURST_RATE).await;
 
         let state = self.look("state").await;
@@ -106,7 +109,7 @@ impl Stage {
             assert_eq!(user["title"].as_str(), title.as_deref(), "the vendor has the last title of {id}");
         }
         assert!(titles.is_empty(), "the vendor lacks users");
-        let note = format!("{BURST_EVENTS} updates of {USERS} users (Zipf 1)");
+        let note = format!("{BURST_EVENTS} updates of {touched} users of {USERS} (Zipf 1)");
         drain.figures("burst", &note, BURST_EVENTS, BURST_RATE, 10.0)
     }
 
@@ -133,10 +136,10 @@ impl Stage {
         self.limit_vendor(rate).await;
         let before = self.look("counts").await["total"].as_u64().expect("a number");
         let relay = self.relay(rate, 1).await;
-        post(&relay, events).await;
+        let posted_in = post(&relay, events).await;
         relay.until_quiet(ENOUGH).await;
         relay.stop().await;
-        self.calls_after(before).await
+        Drain { posted_in, ..self.calls_after(before).await }
     }
 
     async fn relay(&self, rate_per_second: f64, burst: u32) -> Program {
@@ -157,7 +160,7 @@ impl Stage {
     }
 
     async fn calls_after(&self, mut number: u64) -> Drain {
-        let mut drain = Drain { calls_us: Vec::new(), refused: 0 };
+        let mut drain = Drain { calls_us: Vec::new(), refused: 0, posted_in: Duration::ZERO };
         loop {
             let page = self.look(&format!("requests?after={number}&limit=10000")).await;
             let calls = page["requests"].as_array().expect("a list");
@@ -191,7 +194,11 @@ impl Drain {
                 format!("{name}, events ÷ calls"),
                 events as f64 / calls as f64,
                 Goal::AtLeast(fewer),
-                format!("{note}: {calls} calls at {rate}/s, {} refused", self.refused),
+                format!(
+                    "{note} in {:.1} s: {calls} calls at {rate}/s, {} refused",
+                    self.posted_in.as_secs_f64(),
+                    self.refused
+                ),
             ),
             Figure::new(
                 format!("{name}, drain ÷ best possible"),
@@ -222,11 +229,13 @@ impl Drain {
     }
 }
 
-async fn post(relay: &Program, events: Vec<Bytes>) {
+/// Posts everything, and tells how long that took.
+async fn post(relay: &Program, events: Vec<Bytes>) -> Duration {
     let hooks: Vec<Hook> = events.into_iter().map(load::hook).collect();
     let sent = hooks.len() as u64;
     let run = load::drive(relay.address, hooks, CONNECTIONS, ENOUGH).await;
     assert_eq!(run.accepted, sent, "every event is posted");
+    run.elapsed
 }
 
 /// Users drawn by Zipf's law with exponent 1: the n-th is drawn 1/n as often as the first.
@@ -240,8 +249,8 @@ fn zipf(draws: usize, users: usize, chance: &mut StdRng) -> Vec<usize> {
         .collect();
     (0..draws)
         .map(|_| {
-            let drawn = chance.random_range(0.0..total);
-            cumulated.partition_point(|sum| *sum <= drawn).min(users - 1)
+            let at = chance.random_range(0.0..total);
+            cumulated.partition_point(|sum| *sum <= at).min(users - 1)
         })
         .collect()
 }
