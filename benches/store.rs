@@ -9,7 +9,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use scim_relay::clock::Timestamp;
-use scim_relay::directory::{Change, ExternalId, Kind, MembersEdit, Operation, ResourceKey, parse_attributes};
+use scim_relay::directory::{
+    Change, ExternalId, Kind, MembersEdit, Operation, ResourceKey, parse_attributes,
+};
 use scim_relay::store::sqlite::{Options, SqliteStore};
 use scim_relay::store::{
     EventReader, Lane, Link, LinkChange, MembersOutcome, NewEvent, Outcome, Row, Store, WorkChange,
@@ -218,7 +220,8 @@ async fn commits(store: &SqliteStore) {
     for (size, batches) in [(1, 500), (32, 200), (256, 100)] {
         let start = Instant::now();
         for batch in 0..batches {
-            let outcomes = (0..size).map(|number| finished(user_key(size * 1_000 + batch * size + number), 1, 0));
+            let outcomes =
+                (0..size).map(|number| finished(user_key(size * 1_000 + batch * size + number), 1, 0));
             store.commit(&tenure, outcomes.collect(), NOW).await.expect("the store works");
         }
         report(&format!("commit outcomes, {size} in each"), start.elapsed(), size * batches);

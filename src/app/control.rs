@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use crate::http::targets::{TargetControl, TargetSnapshot};
 use crate::store::{StoreError, TargetState};
-use crate::sync::dispatcher::Handle;
+use crate::sync::handle::Handle;
 use crate::target::layers::breaker::BreakerState;
 
 #[async_trait]

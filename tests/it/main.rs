@@ -3,10 +3,13 @@
 #![expect(
     clippy::unwrap_used,
     clippy::cast_precision_loss,
-    reason = "tests say what went wrong by panicking"
+    clippy::print_stdout,
+    reason = "tests say what went wrong by panicking, and print what they measured"
 )]
-#![expect(clippy::print_stdout, reason = "what a test measured is shown with its name")]
-#![expect(clippy::disallowed_methods, reason = "whoever runs the tests sets them by the environment")]
+#![expect(
+    clippy::disallowed_methods,
+    reason = "tests read settings of their own, and call vendors with clients of their own"
+)]
 
 mod admin;
 mod commands;

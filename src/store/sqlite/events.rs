@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use rusqlite::{Connection, OptionalExtension, Row as SqlRow, params};
+use rusqlite::{Connection, OptionalExtension, Row as SqlRow, params, params_from_iter};
 
 use crate::clock::Timestamp;
 use crate::directory::{ExternalId, Kind, ResourceKey, Version};
@@ -69,17 +69,13 @@ fn summary(row: &SqlRow<'_>) -> rusqlite::Result<EventSummary> {
 
 /// Scans the narrow table of digests: ids have no index, and people ask seldom.
 fn newest_with_id(conn: &Connection, id: &str) -> Result<Option<u64>, StoreError> {
-    let mut newest = None;
     let mut sources = conn.prepare_cached("SELECT name FROM sources")?;
-    let mut rows = sources.query([])?;
-    while let Some(row) = rows.next()? {
-        let digest = EventDigest::of(&row.get::<_, String>(0)?, id);
-        let seq: Option<u64> = conn
-            .prepare_cached("SELECT max(seq) FROM event_ids WHERE id = ?1")?
-            .query_row([digest.to_bytes()], |row| row.get(0))?;
-        newest = newest.max(seq);
-    }
-    Ok(newest)
+    let digests = sources
+        .query_map([], |row| Ok(EventDigest::of(&row.get::<_, String>(0)?, id).to_bytes()))?
+        .collect::<Result<Vec<_>, _>>()?;
+    let places = vec!["?"; digests.len()].join(", ");
+    let sql = format!("SELECT max(seq) FROM event_ids WHERE id IN ({places})");
+    Ok(conn.prepare(&sql)?.query_row(params_from_iter(digests), |row| row.get(0))?)
 }
 
 fn changes(conn: &Connection, seq: u64, event_id: &str) -> Result<Vec<ChangeRecord>, StoreError> {

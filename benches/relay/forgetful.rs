@@ -1,0 +1,91 @@
+//! A store that takes every event and keeps none: what accepting costs without durability.
+
+use async_trait::async_trait;
+use scim_relay::clock::Timestamp;
+use scim_relay::directory::{DirectoryName, ExternalId, Kind, ResourceKey};
+use scim_relay::store::{
+    Appended, Committed, Dossier, EventReader, EventRecord, EventSummary, Intent, Lane, LedgerFilter,
+    LedgerRecord, NewEvent, Outcome, Page, ParkedId, ParkedItem, Projection, Status, Store, StoreError,
+    TargetRecord, TargetState, Tenure, WorkItem,
+};
+
+const UNASKED: &str = "accepting asks the store for nothing else";
+
+/// Answers every append at once.
+pub struct Forgetful;
+
+#[async_trait]
+impl Store for Forgetful {
+    async fn append(&self, _: NewEvent) -> Result<Appended, StoreError> {
+        Ok(Appended::New)
+    }
+
+    async fn project(&self, _: &dyn EventReader, _: usize) -> Result<Projection, StoreError> {
+        unreachable!("{UNASKED}")
+    }
+    async fn enrol(&self, _: &str, _: &DirectoryName, _: Timestamp) -> Result<(), StoreError> {
+        unreachable!("{UNASKED}")
+    }
+    async fn retire_all_but(&self, _: &[String]) -> Result<(), StoreError> {
+        unreachable!("{UNASKED}")
+    }
+    async fn take(&self, _: &str, _: &str) -> Result<Tenure, StoreError> {
+        unreachable!("{UNASKED}")
+    }
+    async fn target(&self, _: &str) -> Result<Option<TargetRecord>, StoreError> {
+        unreachable!("{UNASKED}")
+    }
+    async fn set_target_state(&self, _: &str, _: &TargetState) -> Result<(), StoreError> {
+        unreachable!("{UNASKED}")
+    }
+    async fn set_target_memory(&self, _: &str, _: &serde_json::Value) -> Result<(), StoreError> {
+        unreachable!("{UNASKED}")
+    }
+    async fn due(&self, _: &str, _: Lane, _: Timestamp, _: usize) -> Result<Vec<WorkItem>, StoreError> {
+        unreachable!("{UNASKED}")
+    }
+    async fn next_due(&self, _: &str, _: Timestamp) -> Result<Option<Timestamp>, StoreError> {
+        unreachable!("{UNASKED}")
+    }
+    async fn load(&self, _: &str, _: &ResourceKey, _: usize) -> Result<Option<Dossier>, StoreError> {
+        unreachable!("{UNASKED}")
+    }
+    async fn holder_of(&self, _: &str, _: Kind, _: &str) -> Result<Option<ExternalId>, StoreError> {
+        unreachable!("{UNASKED}")
+    }
+    async fn intend(&self, _: &Tenure, _: &ResourceKey, _: &Intent) -> Result<(), StoreError> {
+        unreachable!("{UNASKED}")
+    }
+    async fn commit(&self, _: &Tenure, _: Vec<Outcome>, _: Timestamp) -> Result<Committed, StoreError> {
+        unreachable!("{UNASKED}")
+    }
+    async fn status(&self) -> Result<Status, StoreError> {
+        unreachable!("{UNASKED}")
+    }
+    async fn parked(&self, _: &str, _: Option<&str>, _: usize) -> Result<Page<ParkedItem>, StoreError> {
+        unreachable!("{UNASKED}")
+    }
+    async fn retry_parked(&self, _: &str, _: &ParkedId, _: Timestamp) -> Result<bool, StoreError> {
+        unreachable!("{UNASKED}")
+    }
+    async fn discard_parked(&self, _: &str, _: &ParkedId, _: &str, _: Timestamp) -> Result<bool, StoreError> {
+        unreachable!("{UNASKED}")
+    }
+    async fn events(&self, _: Option<&str>, _: usize) -> Result<Page<EventSummary>, StoreError> {
+        unreachable!("{UNASKED}")
+    }
+    async fn event(&self, _: &str) -> Result<Option<EventRecord>, StoreError> {
+        unreachable!("{UNASKED}")
+    }
+    async fn ledger(
+        &self,
+        _: &LedgerFilter,
+        _: Option<&str>,
+        _: usize,
+    ) -> Result<Page<LedgerRecord>, StoreError> {
+        unreachable!("{UNASKED}")
+    }
+    async fn ping(&self) -> Result<(), StoreError> {
+        unreachable!("{UNASKED}")
+    }
+}
