@@ -8,7 +8,8 @@ CREATE TABLE counters (
 ) STRICT, WITHOUT ROWID;
 
 -- projected: every event up to this one is dealt with. batch: how many batches were projected.
-INSERT INTO counters (name, value) VALUES ('projected', 0), ('batch', 0), ('ping', 0);
+-- forgotten: about the last event whose id need not be known any more.
+INSERT INTO counters (name, value) VALUES ('projected', 0), ('batch', 0), ('forgotten', 0), ('ping', 0);
 
 -- What came in ---------------------------------------------------------------------------------
 
@@ -93,7 +94,8 @@ CREATE TABLE members (
     PRIMARY KEY (directory, group_id, user_id)
 ) STRICT, WITHOUT ROWID;
 
-CREATE INDEX members_in_order ON members (directory, group_id, sequence);
+-- Holds all that sending memberships needs, so that no row is read.
+CREATE INDEX members_in_order ON members (directory, group_id, sequence, user_id, present);
 CREATE INDEX members_of_user ON members (directory, user_id) WHERE present = 1;
 
 -- What is to do --------------------------------------------------------------------------------

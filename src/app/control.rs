@@ -4,15 +4,16 @@ use async_trait::async_trait;
 use serde_json::{Value, json};
 
 use crate::http::targets::{TargetControl, TargetSnapshot};
-use crate::store::StoreError;
-use crate::sync::dispatcher::Handle;
+use crate::store::{StoreError, TargetState};
+use crate::sync::handle::Handle;
+use crate::target::layers::breaker::BreakerState;
 
 #[async_trait]
 impl TargetControl for Handle {
     fn snapshot(&self) -> TargetSnapshot {
         let health = self.target().health().snapshot();
         TargetSnapshot {
-            state: self.state(),
+            state: shown(self.state(), &health.breaker.state),
             in_flight: self.in_flight(),
             limits: json!({
                 "rate_per_second": health.limiter.rate_per_second,
@@ -28,10 +29,22 @@ impl TargetControl for Handle {
     }
 
     async fn resume(&self, by: &str) -> Result<(), StoreError> {
+        self.target().health().breaker.reset();
         Self::resume(self, by).await
     }
 
     fn wake(&self) {
         Self::wake(self);
+    }
+}
+
+/// To whom looks, a target that is kept from being called by its own failures is suspended, too.
+fn shown(state: TargetState, breaker: &BreakerState) -> TargetState {
+    match (state, breaker) {
+        (
+            TargetState::Running,
+            BreakerState::Open { since, last_error, .. } | BreakerState::HalfOpen { since, last_error },
+        ) => TargetState::Suspended { reason: format!("the vendor fails: {last_error}"), since: *since },
+        (state, _) => state,
     }
 }

@@ -12,7 +12,7 @@ use crate::config::{Config, StoreConfig};
 use crate::source::{SettingsError, Sources};
 use crate::store::sqlite::{Options, SqliteStore};
 use crate::store::{Store, StoreError};
-use crate::sync::dispatcher::{Handle, Handles};
+use crate::sync::handle::{Handle, Handles};
 use crate::sync::projector::{self, Projector};
 use crate::target::{ConnectError, Target};
 use crate::telemetry::metrics::Metrics;

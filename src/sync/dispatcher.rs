@@ -12,36 +12,32 @@
 //! **Faults.** A failure of one resource goes back to its row with a later due time. A failure of
 //! the target suspends it: one candidate at a time probes it, ever more seldom, until a call works.
 
-use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use rand::SeedableRng;
 use rand::rngs::StdRng;
-use serde::Deserialize as _;
-use serde_json::{Map, Value, json};
-use tokio::sync::{Notify, watch};
+use serde_json::json;
+use tokio::sync::watch;
 use tokio::task::{JoinError, JoinHandle, JoinSet};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tower::Service;
 
-use crate::clock::{SharedClock, Timestamp};
+use crate::clock::Timestamp;
 use crate::directory::ResourceKey;
-use crate::store::{
-    Committed, LedgerEntry, LinkChange, MembersOutcome, Outcome, Store, StoreError, TargetState, Tenure,
-    WorkChange,
-};
+use crate::store::{Committed, Outcome, StoreError, TargetState, WorkChange};
+use crate::sync::backoff;
+use crate::sync::handle::{BREAKER, MEMBERS_PER_REQUEST, Shared};
 use crate::sync::lanes::{Candidate, Lanes};
-use crate::sync::plan::{End, Findings, LaterCause, Pass};
-use crate::sync::policy::Policy;
+use crate::sync::outcome::outcome;
+use crate::sync::plan::{End, LaterCause};
 use crate::sync::step::{self, StepDone, Stepped, Task};
-use crate::sync::{Settings, backoff};
+use crate::target::Stack;
 use crate::target::layers::breaker::BreakerSnapshot;
-use crate::target::{Stack, Target};
 use crate::telemetry::chain;
-use crate::telemetry::metrics::{LaneLabels, Metrics, TargetLabels};
+use crate::telemetry::metrics::LaneLabels;
 
 /// First and last wait between two probes of a suspended target.
 const PROBE_FIRST: Duration = Duration::from_secs(5);
@@ -50,150 +46,12 @@ const PROBE_LAST: Duration = Duration::from_mins(5);
 const STORE_PAUSE: Duration = Duration::from_millis(500);
 /// How long a group waits before it is looked at again for members who are about to be linked.
 const GATHER_PAUSE: Duration = Duration::from_secs(1);
-/// What is kept of a target over a restart, by name.
-const BREAKER: &str = "breaker";
-const MEMBERS_PER_REQUEST: &str = "members_per_request";
 /// Most outcomes in one commit.
 const COMMIT_MAX: usize = 256;
 
-/// What the steps of one target share.
-pub(super) struct Shared {
-    pub(super) settings: Settings,
-    pub(super) store: Arc<dyn Store>,
-    pub(super) target: Target,
-    pub(super) tenure: Tenure,
-    pub(super) clock: SharedClock,
-    metrics: Metrics,
-    wake: Notify,
-    state: Mutex<TargetState>,
-    in_flight: AtomicU64,
-    /// Smaller than the configured number once the vendor has refused it.
-    members_per_request: AtomicUsize,
-    /// What is kept of the target over a restart, as stored.
-    memory: Mutex<Map<String, Value>>,
-}
-
-/// Reaches a running dispatcher from outside.
-#[derive(Clone)]
-pub struct Handle(Arc<Shared>);
-
-impl Shared {
-    /// The configured policy, with what was learned since.
-    pub(super) fn policy(&self) -> Policy {
-        let learned = self.members_per_request.load(Ordering::Relaxed);
-        Policy { members_per_request: learned, ..self.settings.policy.clone() }
-    }
-
-    pub(super) fn count_conflict(&self) {
-        self.metrics.conflicts.get_or_create(&TargetLabels { target: self.settings.target.clone() }).inc();
-    }
-
-    fn state(&self) -> TargetState {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    /// Keeps something of the target over a restart.
-    async fn remember(&self, what: &str, value: Value) {
-        let memory = {
-            let mut memory = self.memory.lock().unwrap_or_else(PoisonError::into_inner);
-            memory.insert(what.to_owned(), value);
-            Value::Object(memory.clone())
-        };
-        if let Err(error) = self.store.set_target_memory(&self.settings.target, &memory).await {
-            tracing::error!(target_name = self.settings.target, what, error = %chain(&error), "failed to keep what was learned");
-        }
-    }
-
-    async fn set_state(&self, state: TargetState) -> Result<(), StoreError> {
-        self.store.set_target_state(&self.settings.target, &state).await?;
-        *self.state.lock().unwrap_or_else(PoisonError::into_inner) = state;
-        self.wake.notify_one();
-        Ok(())
-    }
-}
-
-impl Handle {
-    /// Prepares a target: becomes its one dispatcher and reads what was stored of it.
-    pub async fn prepare(
-        settings: Settings,
-        store: Arc<dyn Store>,
-        target: Target,
-        holder: &str,
-        clock: SharedClock,
-        metrics: Metrics,
-    ) -> Result<Self, StoreError> {
-        let tenure = store.take(&settings.target, holder).await?;
-        let record = store.target(&settings.target).await?;
-        let memory =
-            record.as_ref().and_then(|record| record.memory.as_object()).cloned().unwrap_or_default();
-        if let Some(known) = memory.get(BREAKER).and_then(|known| BreakerSnapshot::deserialize(known).ok()) {
-            target.health().breaker.restore(known);
-        }
-        let learned = memory.get(MEMBERS_PER_REQUEST).and_then(|learned| learned.get("value")?.as_u64());
-        let members_max = settings.policy.members_per_request.max(1);
-        let learned = learned
-            .and_then(|learned| usize::try_from(learned).ok())
-            .map_or(members_max, |l| l.min(members_max));
-        Ok(Self(Arc::new(Shared {
-            state: Mutex::new(record.map_or(TargetState::Running, |record| record.state)),
-            members_per_request: AtomicUsize::new(learned.max(1)),
-            memory: Mutex::new(memory),
-            settings,
-            store,
-            target,
-            tenure,
-            clock,
-            metrics,
-            wake: Notify::new(),
-            in_flight: AtomicU64::new(0),
-        })))
-    }
-
-    /// Name of the target.
-    pub fn name(&self) -> &str {
-        &self.0.settings.target
-    }
-
-    /// Says that there may be work.
-    pub fn wake(&self) {
-        self.0.wake.notify_one();
-    }
-
-    /// Whether the target is worked on, and why not.
-    pub fn state(&self) -> TargetState {
-        self.0.state()
-    }
-
-    /// Resources being worked on, from the first step until their outcome is recorded. Their rows
-    /// still count as pending in the store.
-    pub fn in_flight(&self) -> u64 {
-        self.0.in_flight.load(Ordering::SeqCst)
-    }
-
-    /// The vendor's API, for its health and limits.
-    pub fn target(&self) -> &Target {
-        &self.0.target
-    }
-
-    /// Most members in one PATCH, as configured or learned.
-    pub fn members_per_request(&self) -> usize {
-        self.0.members_per_request.load(Ordering::Relaxed)
-    }
-
-    /// Stops sending until [`resume`](Self::resume); what is in flight ends.
-    pub async fn pause(&self, by: &str) -> Result<(), StoreError> {
-        self.0.set_state(TargetState::Paused { by: by.to_owned(), since: self.0.clock.now() }).await
-    }
-
-    /// Ends a pause or a suspension.
-    pub async fn resume(&self, _by: &str) -> Result<(), StoreError> {
-        self.0.set_state(TargetState::Running).await
-    }
-
-    /// Dispatches until `stop`, then ends what is in flight and records it.
-    pub async fn run(self, stop: CancellationToken) {
-        Dispatcher::new(self.0).run(stop).await;
-    }
+/// Dispatches until `stop`, then ends what is in flight and records it.
+pub(super) async fn run(shared: Arc<Shared>, stop: CancellationToken) {
+    Dispatcher::new(shared).run(stop).await;
 }
 
 type Commit = JoinHandle<(Vec<ResourceKey>, Result<Committed, StoreError>)>;
@@ -216,6 +74,8 @@ struct Dispatcher {
     worked_at: Option<Timestamp>,
     /// Of a suspended target: when to probe it, and how long to wait after that.
     probe: Option<(Instant, Duration)>,
+    /// Whether a probe is under way. Calls that were sent before the suspension are none.
+    probing: bool,
     breaker: watch::Receiver<BreakerSnapshot>,
     chance: StdRng,
 }
@@ -244,6 +104,7 @@ impl Dispatcher {
             look_at: Instant::now(),
             worked_at: None,
             probe: None,
+            probing: false,
             chance: StdRng::from_rng(&mut rand::rng()),
         }
     }
@@ -379,6 +240,7 @@ impl Dispatcher {
         };
         if let Some((at, wait)) = &mut self.probe {
             *at = Instant::now() + *wait;
+            self.probing = true;
         }
         let shared = Arc::clone(&self.shared);
         self.steps.spawn(async move { step::run(&shared, task, stack).await });
@@ -479,9 +341,10 @@ impl Dispatcher {
 
     async fn vendor_works(&mut self) {
         self.worked_at = Some(self.shared.clock.now());
+        self.probe = None;
+        self.probing = false;
         if matches!(self.shared.state(), TargetState::Suspended { .. }) {
             tracing::info!(target_name = self.name(), "the target works again");
-            self.probe = None;
             if let Err(error) = self.shared.set_state(TargetState::Running).await {
                 tracing::error!(target_name = self.name(), error = %chain(&error), "failed to record the target's state");
             }
@@ -489,7 +352,13 @@ impl Dispatcher {
     }
 
     async fn suspend(&mut self, reason: String) {
-        let wait = self.probe.map_or(PROBE_FIRST, |(_, wait)| (wait * 2).min(PROBE_LAST));
+        let probing = std::mem::take(&mut self.probing);
+        let wait = match self.probe {
+            None => PROBE_FIRST,
+            Some((_, wait)) if probing => (wait * 2).min(PROBE_LAST),
+            // One of the calls that were under way when the first of them failed.
+            Some(_) => return,
+        };
         self.probe = Some((Instant::now() + wait, wait));
         let since = match self.shared.state() {
             TargetState::Suspended { since, .. } => since,
@@ -624,56 +493,3 @@ async fn commit(
     let result = shared.store.commit(&shared.tenure, outcomes, shared.clock.now()).await;
     (keys, result)
 }
-
-fn outcome(now: Timestamp, task: Task, work: WorkChange) -> Outcome {
-    let Task { item, pass, mut ledger } = task;
-    let generation = pass.as_ref().map_or(item.generation, Pass::generation);
-    let findings = pass.map_or_else(no_findings, |mut pass| pass.findings(now));
-    let told = ledger.iter().any(|entry| entry.result == "applied") || !findings.parked().is_empty();
-    if let Some(entry) = closing_entry(now, told, &work) {
-        ledger.push(entry);
-    }
-    for parked in findings.parked() {
-        ledger.push(LedgerEntry::without_call(
-            now,
-            "members",
-            "parked",
-            Some(format!("{}: {}", parked.user, parked.reason)),
-        ));
-    }
-    Outcome {
-        key: item.key,
-        generation,
-        link: findings.link,
-        members: findings.members,
-        waits_for: findings.waits_for,
-        work,
-        ledger,
-    }
-}
-
-fn no_findings() -> Findings {
-    Findings {
-        link: LinkChange::Keep,
-        members: MembersOutcome::default(),
-        waits_for: std::collections::BTreeSet::new(),
-    }
-}
-
-/// The end of a pass that no other entry tells. A pass that came to its end without a write that
-/// was applied has found everything in place, however many calls it took to see that.
-fn closing_entry(now: Timestamp, told: bool, work: &WorkChange) -> Option<LedgerEntry> {
-    match work {
-        WorkChange::Finish if !told => Some(LedgerEntry::without_call(now, "none", "already_in_place", None)),
-        WorkChange::Wait { reason, .. } => {
-            Some(LedgerEntry::without_call(now, "none", "waiting", Some(reason.clone())))
-        }
-        WorkChange::Park { reason } => {
-            Some(LedgerEntry::without_call(now, "none", "parked", Some(reason.clone())))
-        }
-        WorkChange::Finish | WorkChange::Continue | WorkChange::Retry { .. } => None,
-    }
-}
-
-/// Dispatchers by target.
-pub type Handles = BTreeMap<String, Handle>;

@@ -1,13 +1,15 @@
 //! Making it so: plans what to send, in which order, and records what became of it.
 //!
-//! One [`dispatcher`] per target waits until the target's stack is ready, and only then chooses the
+//! One `dispatcher` per target waits until the target's stack is ready, and only then chooses the
 //! most urgent resource, loads what is desired and known, plans with [`plan`] and sends. What is
 //! sent is thereby as late as it can be: a hundred changes that came while the vendor was busy are
 //! one call.
 
 pub mod backoff;
-pub mod dispatcher;
+mod dispatcher;
+pub mod handle;
 mod lanes;
+mod outcome;
 pub mod plan;
 pub mod policy;
 pub mod projector;

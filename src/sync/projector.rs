@@ -8,7 +8,7 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use crate::store::{EventReader, Store};
-use crate::sync::dispatcher::Handle;
+use crate::sync::handle::Handle;
 
 /// Most events merged in one transaction: large enough that a burst's changes to one user meet in
 /// memory, small enough that accepting goes on meanwhile.

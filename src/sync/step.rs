@@ -7,7 +7,7 @@ use http::StatusCode;
 use tower::{Service, ServiceExt};
 
 use crate::store::{Intent, LedgerEntry, StoreError, WorkItem};
-use crate::sync::dispatcher::Shared;
+use crate::sync::handle::Shared;
 use crate::sync::plan::{LaterCause, Next, Pass, Reaction, Request};
 use crate::sync::record;
 use crate::target::Stack;

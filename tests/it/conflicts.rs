@@ -12,7 +12,7 @@ use crate::support::eventually;
 use crate::support::relay::{Home, Relay, TargetSetup};
 use crate::support::sandbox::{Call, Sandbox, TOKEN, shapes};
 
-const LIMIT: Duration = Duration::from_secs(60);
+const LIMIT: Duration = Duration::from_mins(1);
 
 fn upsert(id: &str, attributes: &Value) -> Value {
     let mut change = json!({"op": "user.upsert", "id": id, "attributes": attributes});

@@ -24,7 +24,7 @@ async fn deliver(relay: &Relay, events: &[Event]) {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_strict_server_ends_equal_to_the_directory_through_faults() {
     let server = ScimServer::start().await;
-    let faults = Faults { before: 0.02, after: 0.02, lost: 0.02, throttled: 0.002, edited: 0.05 };
+    let faults = Faults { before: 0.02, after: 0.02, lost: 0.02, throttled: 0.002, edited: 0.1 };
     let proxy = FaultProxy::start(server.origin.clone(), faults, 42).await;
     let home =
         Home::new(&[TargetSetup::new("strict", format!("http://{}/v2", proxy.addr), ScimServer::TOKEN)]);
@@ -32,7 +32,11 @@ async fn a_strict_server_ends_equal_to_the_directory_through_faults() {
 
     let events = company::generate(Shape { users: 500, groups: 30, changes: 3_000 }, 7);
     let changes: usize = events.iter().map(|event| event.changes.len()).sum();
-    deliver(&relay, &events).await;
+    // Users are linked after the first half, so that the second meets accounts which others edit.
+    let (first, second) = events.split_at(events.len() / 2);
+    deliver(&relay, first).await;
+    relay.quiet("strict", LIMIT).await;
+    deliver(&relay, second).await;
     let status = relay.quiet("strict", LIMIT).await;
 
     assert_eq!(status["targets"]["strict"]["parked"], 0, "{}", relay.admin("/targets/strict/parked").await);

@@ -3,12 +3,22 @@
 #![expect(
     clippy::unwrap_used,
     clippy::cast_precision_loss,
-    reason = "tests say what went wrong by panicking"
+    clippy::print_stdout,
+    reason = "tests say what went wrong by panicking, and print what they measured"
+)]
+#![expect(
+    clippy::disallowed_methods,
+    reason = "tests read settings of their own, and call vendors with clients of their own"
 )]
 
+mod admin;
+mod commands;
 mod conflicts;
 mod convergence;
 mod crash;
+mod faults;
 mod line;
+mod memberships;
 mod priority;
 mod support;
+mod webhooks;

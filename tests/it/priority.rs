@@ -12,7 +12,7 @@ use crate::support::eventually;
 use crate::support::relay::{Home, Relay, TargetSetup};
 use crate::support::sandbox::{Sandbox, TOKEN, shapes};
 
-const LIMIT: Duration = Duration::from_secs(60);
+const LIMIT: Duration = Duration::from_mins(1);
 const BACKLOG: usize = 10_000;
 /// How long merging one event may take beside all else.
 const MERGE_MAX: Duration = Duration::from_secs(10);

@@ -283,6 +283,23 @@ pub async fn a_parked_member_is_left_out_until_it_is_retried(home: &dyn Home) {
     assert_eq!(scene.counts().await.waiting_members, 0);
 }
 
+pub async fn an_event_says_that_its_member_waits_or_is_parked(home: &dyn Home) {
+    let scene = Scene::new(home).await;
+    let mine = scene.feed([members(G, &["u"], &[])]).await;
+    let other = scene.feed([members(G, &["w"], &[])]).await;
+    let fate = async |event: &crate::store::NewEvent| {
+        let record = must(scene.store.event(&event.event_id).await).expect("the event is known");
+        record.changes[0].targets[TARGET].0.clone()
+    };
+    scene.commit(outcome(&g(), 2).linked("v-g", 2, 2).waiting_for(&[id("u")])).await;
+    assert_eq!((fate(&mine).await.as_str(), fate(&other).await.as_str()), ("waiting", "applied"));
+    scene.finish(&user_key("u"), "v-u").await;
+    scene.commit(outcome(&g(), 2).parking(&id("u"), "refused")).await;
+    assert_eq!((fate(&mine).await.as_str(), fate(&other).await.as_str()), ("parked", "applied"));
+    must(scene.store.discard_parked(TARGET, &parked_member("u"), "ops", NOW).await);
+    assert_eq!(fate(&mine).await, "applied", "a person has settled it");
+}
+
 pub async fn a_parked_member_that_changes_is_sent_again(home: &dyn Home) {
     let scene = group_with_parked_member(home).await;
     scene.feed([members(G, &[], &["bad"])]).await;

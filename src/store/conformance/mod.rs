@@ -83,6 +83,7 @@ macro_rules! store_conformance {
                 a_membership_that_changed_meanwhile_ends_its_wait,
                 a_user_waits_for_its_manager,
                 a_parked_member_is_left_out_until_it_is_retried,
+                an_event_says_that_its_member_waits_or_is_parked,
                 a_parked_member_that_changes_is_sent_again,
                 a_discarded_member_stays_out,
             }

@@ -89,7 +89,9 @@ pub(super) fn group(
 
 const MEMBERS_OF_GROUP: &str = "SELECT group_id, user_id, present, version, sequence FROM members
      WHERE directory = ?1 AND group_id = ?2 AND present = 1";
-const MEMBERSHIPS_OF_USER: &str = "SELECT group_id, user_id, present, version, sequence FROM members
+/// The index is named because SQLite would read the whole directory's memberships instead.
+const MEMBERSHIPS_OF_USER: &str = "SELECT group_id, user_id, present, version, sequence
+     FROM members INDEXED BY members_of_user
      WHERE directory = ?1 AND user_id = ?2 AND present = 1";
 
 /// Loads the memberships that `query` finds, and says of which groups.

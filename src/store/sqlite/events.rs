@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use rusqlite::{Connection, OptionalExtension, Row as SqlRow, params};
+use rusqlite::{Connection, OptionalExtension, Row as SqlRow, params, params_from_iter};
 
-use crate::directory::ResourceKey;
+use crate::clock::Timestamp;
+use crate::directory::{ExternalId, Kind, ResourceKey, Version};
 use crate::store::sqlite::rows::{PARKED, PENDING, key_at};
 use crate::store::sqlite::seen::EventDigest;
 use crate::store::{ChangeRecord, EventRecord, EventSummary, Page, StoreError};
@@ -39,7 +40,7 @@ pub(super) fn event(conn: &Connection, id: &str) -> Result<Option<EventRecord>, 
         },
     };
     let Some(summary) = summary else { return Ok(None) };
-    let changes = changes(conn, summary.sequence)?;
+    let changes = changes(conn, summary.sequence, &summary.event_id)?;
     Ok(Some(EventRecord { summary, changes }))
 }
 
@@ -68,20 +69,16 @@ fn summary(row: &SqlRow<'_>) -> rusqlite::Result<EventSummary> {
 
 /// Scans the narrow table of digests: ids have no index, and people ask seldom.
 fn newest_with_id(conn: &Connection, id: &str) -> Result<Option<u64>, StoreError> {
-    let mut newest = None;
     let mut sources = conn.prepare_cached("SELECT name FROM sources")?;
-    let mut rows = sources.query([])?;
-    while let Some(row) = rows.next()? {
-        let digest = EventDigest::of(&row.get::<_, String>(0)?, id);
-        let seq: Option<u64> = conn
-            .prepare_cached("SELECT max(seq) FROM event_ids WHERE id = ?1")?
-            .query_row([digest.to_bytes()], |row| row.get(0))?;
-        newest = newest.max(seq);
-    }
-    Ok(newest)
+    let digests = sources
+        .query_map([], |row| Ok(EventDigest::of(&row.get::<_, String>(0)?, id).to_bytes()))?
+        .collect::<Result<Vec<_>, _>>()?;
+    let places = vec!["?"; digests.len()].join(", ");
+    let sql = format!("SELECT max(seq) FROM event_ids WHERE id IN ({places})");
+    Ok(conn.prepare(&sql)?.query_row(params_from_iter(digests), |row| row.get(0))?)
 }
 
-fn changes(conn: &Connection, seq: u64) -> Result<Vec<ChangeRecord>, StoreError> {
+fn changes(conn: &Connection, seq: u64, event_id: &str) -> Result<Vec<ChangeRecord>, StoreError> {
     let mut statement = conn.prepare_cached(
         "SELECT position, kind, id, operation, outcome, generation, directory FROM event_changes
          WHERE seq = ?1 ORDER BY position",
@@ -89,10 +86,19 @@ fn changes(conn: &Connection, seq: u64) -> Result<Vec<ChangeRecord>, StoreError>
     let mut rows = statement.query([seq])?;
     let mut changes = Vec::new();
     while let Some(row) = rows.next()? {
-        let (key, generation) = (key_at(row, 1)?, row.get(5)?);
-        let targets = fates(conn, &row.get::<_, String>(6)?, &key, generation)?;
+        let (index, key, generation) = (row.get(0)?, key_at(row, 1)?, row.get(5)?);
+        let directory: String = row.get(6)?;
+        let mut targets = fates(conn, &directory, &key, generation)?;
+        if key.kind == Kind::Group {
+            let written = written_by(event_id, index);
+            for (target, fate) in targets.iter_mut().filter(|(_, (word, _))| word == "applied") {
+                if let Some(open) = fate_of_members(conn, target, &directory, &key.id, &written)? {
+                    *fate = open;
+                }
+            }
+        }
         changes.push(ChangeRecord {
-            index: row.get(0)?,
+            index,
             operation: row.get(3)?,
             key,
             outcome: row.get(4)?,
@@ -132,4 +138,37 @@ fn fates(
         fates.insert(row.get(0)?, (word.to_owned(), reason));
     }
     Ok(fates)
+}
+
+/// What a membership's version ends with when this change wrote it, whatever its time.
+fn written_by(event_id: &str, index: u32) -> Vec<u8> {
+    let version = Version { occurred_at: Timestamp::default(), event: event_id.to_owned(), index };
+    version.to_sort_key().split_off(TIME_BYTES)
+}
+
+/// Bytes of the time at the start of a version.
+const TIME_BYTES: usize = 8;
+
+/// What keeps a change's members from being applied although their group is; `None` when nothing does.
+fn fate_of_members(
+    conn: &Connection,
+    target: &str,
+    directory: &str,
+    group: &ExternalId,
+    written: &[u8],
+) -> Result<Option<(String, Option<String>)>, StoreError> {
+    let fate = conn
+        .prepare_cached(
+            "SELECT 'parked', p.reason FROM parked_members AS p
+             JOIN members AS m ON m.directory = ?2 AND m.group_id = ?3 AND m.user_id = p.user_id
+             WHERE p.target = ?1 AND p.group_id = ?3 AND substr(m.version, 9) = ?4
+             UNION ALL
+             SELECT 'waiting', 'for members whom the vendor does not know yet' FROM waits AS w
+             JOIN members AS m ON m.directory = ?2 AND m.group_id = ?3 AND m.user_id = w.user_id
+             WHERE w.target = ?1 AND w.kind = 1 AND w.id = ?3 AND substr(m.version, 9) = ?4
+             LIMIT 1",
+        )?
+        .query_row(params![target, directory, group, written], |row| Ok((row.get(0)?, row.get(1)?)))
+        .optional()?;
+    Ok(fate)
 }

@@ -12,6 +12,8 @@ use crate::store::{Appended, NewEvent, StoreError};
 
 /// Ids that one append may forget, so that forgetting keeps up and never stalls.
 const FORGOTTEN_PER_APPEND: usize = 2;
+/// Forgotten ids after which that is noted, so that a start does not read them all.
+const FORGOTTEN_PER_NOTE: u64 = 10_000;
 
 /// What the writer knows of the log without reading it.
 pub(super) struct Inbox {
@@ -22,6 +24,8 @@ pub(super) struct Inbox {
     last: u64,
     /// The number of the last event whose id was forgotten.
     forgotten: u64,
+    /// What the database says of that.
+    noted: u64,
     /// When the newest event was received.
     newest: Timestamp,
     /// Sources that have a row.
@@ -44,21 +48,26 @@ impl Inbox {
             seen: Seen::default(),
             last: 0,
             forgotten: 0,
+            noted: 0,
             newest: Timestamp::default(),
             sources: BTreeSet::new(),
             fresh: Fresh::default(),
         };
-        let newest: Option<i64> =
-            conn.query_row("SELECT max(received_at) FROM event_ids", [], |r| r.get(0))?;
-        inbox.newest = Timestamp::from_micros(newest.unwrap_or_default());
+        inbox.noted =
+            conn.query_row("SELECT value FROM counters WHERE name = 'forgotten'", [], |row| row.get(0))?;
+        inbox.newest = conn.query_row(
+            "SELECT coalesce(max(received_at), 0) FROM event_ids WHERE seq > ?1",
+            [inbox.noted],
+            |row| row.get(0),
+        )?;
         inbox.forgotten = conn
             .query_row(
-                "SELECT seq - 1 FROM event_ids WHERE received_at >= ?1 ORDER BY seq LIMIT 1",
-                [inbox.horizon()],
+                "SELECT seq - 1 FROM event_ids WHERE seq > ?1 AND received_at >= ?2 ORDER BY seq LIMIT 1",
+                params![inbox.noted, inbox.horizon()],
                 |row| row.get(0),
             )
             .optional()?
-            .unwrap_or(0);
+            .unwrap_or(inbox.noted);
         inbox.last = inbox.forgotten;
         inbox.catch_up(conn)?;
         Ok(inbox)
@@ -67,9 +76,9 @@ impl Inbox {
     /// Learns what the table holds past the last known event. After a commit of unknown outcome this
     /// finds what did become durable.
     pub(super) fn catch_up(&mut self, conn: &Connection) -> Result<(), StoreError> {
-        let rows: u64 =
+        let last: u64 =
             conn.query_row("SELECT coalesce(max(seq), 0) FROM event_ids", [], |row| row.get(0))?;
-        self.seen.reserve(usize::try_from(rows.saturating_sub(self.last)).unwrap_or(0));
+        self.seen.reserve(usize::try_from(last.saturating_sub(self.last)).unwrap_or(0));
         let mut statement =
             conn.prepare("SELECT seq, id, received_at FROM event_ids WHERE seq > ?1 ORDER BY seq")?;
         let mut rows = statement.query([self.last])?;
@@ -106,10 +115,22 @@ impl Inbox {
         Ok(Appended::New)
     }
 
+    /// Adds to the open transaction how far ids are forgotten, now and then.
+    pub(super) fn note_forgotten(&self, conn: &Connection) -> Result<(), StoreError> {
+        if self.note_is_due() {
+            conn.prepare_cached("UPDATE counters SET value = ?1 WHERE name = 'forgotten'")?
+                .execute([self.forgotten])?;
+        }
+        Ok(())
+    }
+
     /// The transaction is durable. Ids that have left the window are forgotten.
     pub(super) fn committed(&mut self, conn: &Connection) {
         let appended = std::mem::take(&mut self.fresh).digests.len();
         self.last += u64::try_from(appended).unwrap_or(u64::MAX);
+        if self.note_is_due() {
+            self.noted = self.forgotten;
+        }
         // What cannot be read now is forgotten later: only memory is at stake.
         if let Err(error) = self.forget(conn, appended * FORGOTTEN_PER_APPEND) {
             tracing::warn!(%error, "failed to read the ids that may be forgotten");
@@ -146,6 +167,10 @@ impl Inbox {
         Ok(())
     }
 
+    const fn note_is_due(&self) -> bool {
+        self.forgotten >= self.noted + FORGOTTEN_PER_NOTE
+    }
+
     /// Events received before this are out of the window.
     fn horizon(&self) -> Timestamp {
         let window = i64::try_from(self.window.as_micros()).unwrap_or(i64::MAX);
@@ -172,4 +197,48 @@ fn insert(conn: &Connection, seq: u64, event: &NewEvent, digest: EventDigest) ->
         conn.prepare_cached("INSERT INTO events_ahead (rank, seq) VALUES (0, ?1)")?.execute([seq])?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::sqlite::migrate::migrate;
+
+    const WINDOW: Duration = Duration::from_secs(1_000);
+
+    fn append(inbox: &mut Inbox, conn: &Connection, number: u32) -> Appended {
+        let event = NewEvent {
+            source: "hr".to_owned(),
+            directory: "corp".to_owned(),
+            event_id: format!("evt-{number}"),
+            received_at: Timestamp::from_seconds(number.into()),
+            urgent: false,
+            body: Vec::new(),
+        };
+        let appended = inbox.append(conn, &event, EventDigest::of("hr", &event.event_id)).unwrap();
+        inbox.note_forgotten(conn).unwrap();
+        inbox.committed(conn);
+        appended
+    }
+
+    #[test]
+    fn a_start_reads_about_as_many_ids_as_are_remembered() {
+        let conn = Connection::open_in_memory().unwrap();
+        migrate(&conn).unwrap();
+        let mut inbox = Inbox::load(&conn, WINDOW).unwrap();
+        for number in 0..12_000 {
+            assert_eq!(append(&mut inbox, &conn, number), Appended::New);
+        }
+        let noted: u64 = conn
+            .query_row("SELECT value FROM counters WHERE name = 'forgotten'", [], |row| row.get(0))
+            .unwrap();
+        assert!((10_000..11_000).contains(&noted), "{noted}");
+        // What lies before the note is not even looked at.
+        conn.execute("UPDATE event_ids SET received_at = 20000 * 1000000 WHERE seq = 1", []).unwrap();
+        let mut inbox = Inbox::load(&conn, WINDOW).unwrap();
+        assert_eq!((inbox.last, inbox.forgotten), (12_000, 10_999));
+        assert_eq!(append(&mut inbox, &conn, 11_500), Appended::Duplicate);
+        assert_eq!(append(&mut inbox, &conn, 10_500), Appended::New);
+        assert_eq!(append(&mut inbox, &conn, 12_000), Appended::New);
+    }
 }

@@ -95,11 +95,12 @@ fn desired_group(
     Ok(Desired::Group { group, deltas, more })
 }
 
-/// Rows before the watermark that waited for their user, who is linked now.
+/// Rows before the watermark that waited for their user, who is linked now. Index and order of the
+/// tables are fixed, because SQLite would begin with all members of the group.
 const WAITED: &str =
     "SELECT m.user_id, m.present, m.sequence, l.id IS NOT NULL, l.vendor_id, u.id IS NOT NULL
-     FROM waits AS w
-     JOIN members AS m ON m.directory = ?2 AND m.group_id = w.id AND m.user_id = w.user_id
+     FROM waits AS w INDEXED BY waits_ready
+     CROSS JOIN members AS m ON m.directory = ?2 AND m.group_id = w.id AND m.user_id = w.user_id
      LEFT JOIN links AS l ON l.target = ?1 AND l.kind = 0 AND l.id = w.user_id
      LEFT JOIN work AS u ON u.target = ?1 AND u.kind = 0 AND u.id = w.user_id AND u.state = 0
      WHERE w.target = ?1 AND w.kind = 1 AND w.id = ?3 AND w.ready = 1 AND m.sequence <= ?4

@@ -161,7 +161,7 @@ impl Waiter<'_> {
         let any = self
             .conn
             .prepare_cached(
-                "SELECT EXISTS (SELECT 1 FROM waits
+                "SELECT EXISTS (SELECT 1 FROM waits INDEXED BY waits_ready
                                 WHERE target = ?1 AND kind = 1 AND id = ?2 AND ready = 1)",
             )?
             .query_row(params![self.target, self.key.id], |row| row.get(0))?;

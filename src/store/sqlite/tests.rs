@@ -103,6 +103,21 @@ async fn a_place_that_cannot_hold_a_file_is_refused() {
 }
 
 #[tokio::test]
+async fn a_commit_waits_for_the_disk() {
+    let store = SqliteStore::open_temporary().unwrap();
+    let (mode, synchronous) = store
+        .writer
+        .write(|conn| {
+            let mode: String = conn.pragma_query_value(None, "journal_mode", |row| row.get(0))?;
+            let synchronous: u32 = conn.pragma_query_value(None, "synchronous", |row| row.get(0))?;
+            Ok((mode, synchronous))
+        })
+        .await
+        .unwrap();
+    assert_eq!((mode.as_str(), synchronous), ("wal", 2), "anything less loses what was answered");
+}
+
+#[tokio::test]
 async fn after_a_failed_commit_nothing_of_it_is_known() {
     let place = Place::new();
     let faults = Faults::default();
@@ -165,10 +180,10 @@ async fn one_failing_write_does_not_take_back_the_others() {
     let store = SqliteStore::open_temporary().unwrap();
     store.enrol("acme", &"corp".to_owned(), NOW).await.unwrap();
     let half = store.writer.write(|conn| -> Result<(), StoreError> {
-        conn.execute("UPDATE targets SET holder = 'half'", [])?;
+        conn.execute("UPDATE targets SET memory = '\"half\"'", [])?;
         Err(StoreError::Busy)
     });
-    let whole = store.take("acme", "whole");
+    let whole = store.take("acme", "replica-1");
     let broken = store.writer.write(|conn| {
         conn.execute("INSERT INTO counters (name, value) VALUES ('ping', 0)", [])?;
         Ok(())
@@ -178,10 +193,8 @@ async fn one_failing_write_does_not_take_back_the_others() {
     assert_eq!(whole.unwrap().epoch, 1);
     assert!(unavailable(broken).contains("UNIQUE"));
     assert_eq!(appended.unwrap(), Appended::New);
-    let holder = store
-        .readers
-        .read(|conn| Ok(conn.query_row("SELECT holder FROM targets", [], |row| row.get::<_, String>(0))?));
-    assert_eq!(holder.await.unwrap(), "whole");
+    let record = store.target("acme").await.unwrap().unwrap();
+    assert_eq!(record.memory, serde_json::Value::Null, "the failed write is taken back");
 }
 
 #[tokio::test]

@@ -226,6 +226,7 @@ impl WriterThread {
         for job in batch {
             job.run(&transaction, &mut self.inbox)?;
         }
+        self.inbox.note_forgotten(&transaction)?;
         #[cfg(test)]
         self.options.faults.strike()?;
         transaction.commit()?;

@@ -7,7 +7,8 @@ use serde_json::{Map, Value};
 use crate::directory::{AttributePath, ExternalId, Kind};
 use crate::scim::etag::ETag;
 use crate::store::{Link, Row};
-use crate::sync::plan::{End, LaterCause, Next, Pass, Reaction, Request, diff, version_of};
+use crate::sync::plan::absorb::version_of;
+use crate::sync::plan::{End, LaterCause, Next, Pass, Reaction, Request, diff};
 use crate::sync::policy::Policy;
 
 /// How far the search has come.

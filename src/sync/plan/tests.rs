@@ -11,6 +11,7 @@ use crate::directory::{
 };
 use crate::store::{MemberDelta, MemberStanding};
 use crate::sync::policy::OnDelete;
+use crate::target::verdict::Verdict;
 
 fn id(text: &str) -> ExternalId {
     ExternalId::parse(text).unwrap()

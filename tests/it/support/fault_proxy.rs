@@ -49,7 +49,7 @@ impl FaultProxy {
     pub async fn start(upstream: String, faults: Faults, seed: u64) -> Self {
         let shared = Arc::new(Shared {
             upstream,
-            client: reqwest::Client::new(),
+            client: super::http_client(),
             faults: Mutex::new(faults),
             chance: Mutex::new(StdRng::seed_from_u64(seed)),
             calls: AtomicU64::new(0),

@@ -56,6 +56,13 @@ impl TargetSetup {
         profile.clone_into(&mut self.profile);
         self
     }
+
+    fn section(&self) -> String {
+        let Self { name, base_url, auth, profile, extra } = self;
+        format!(
+            "\n[targets.{name}]\nprofile = \"{profile}\"\nbase_url = \"{base_url}\"\nauth = {auth}\n{extra}"
+        )
+    }
 }
 
 /// A relay's folder: configuration and database outlive the process.
@@ -89,10 +96,7 @@ impl Home {
             database.display()
         );
         for target in targets {
-            text += &format!(
-                "\n[targets.{}]\nprofile = \"{}\"\nbase_url = \"{}\"\nauth = {}\n{}",
-                target.name, target.profile, target.base_url, target.auth, target.extra
-            );
+            text.push_str(&target.section());
         }
         std::fs::write(folder.path().join("relay.toml"), text).expect("a writable folder");
         Self { folder }
@@ -100,6 +104,12 @@ impl Home {
 
     pub fn path(&self) -> &Path {
         self.folder.path()
+    }
+
+    /// Adds lines to the end of the configuration.
+    pub fn append(&self, lines: &str) {
+        let text = std::fs::read_to_string(self.config()).expect("written above");
+        std::fs::write(self.config(), text + lines).expect("a writable folder");
     }
 
     pub fn config(&self) -> PathBuf {
@@ -139,6 +149,27 @@ impl Home {
         // The pipe is read to its end, so that the relay never blocks on it.
         tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
         Relay { child, url, admin_url, client: http_client() }
+    }
+}
+
+/// Prometheus text.
+pub struct Metrics(pub String);
+
+impl Metrics {
+    /// The sum of a metric over every set of labels that holds these.
+    pub fn value(&self, name: &str, labels: &[(&str, &str)]) -> f64 {
+        let has = |line: &str| labels.iter().all(|(key, value)| line.contains(&format!("{key}=\"{value}\"")));
+        let of_name = |line: &&str| {
+            line.strip_prefix(name).is_some_and(|rest| rest.starts_with(['{', ' '])) && has(line)
+        };
+        let lines: Vec<&str> = self.0.lines().filter(of_name).collect();
+        assert!(!lines.is_empty(), "no {name} with {labels:?} in:\n{}", self.0);
+        lines.iter().map(|line| line.rsplit(' ').next().unwrap().parse::<f64>().expect("a number")).sum()
+    }
+
+    /// The same of a metric that counts.
+    pub fn count(&self, name: &str, labels: &[(&str, &str)]) -> usize {
+        self.value(name, labels).to_string().parse().expect("a whole number")
     }
 }
 
@@ -227,6 +258,13 @@ impl Relay {
         let text = |entry: &Value, key: &str| entry[key].as_str().expect("a text").to_owned();
         let line = |entry: &Value| format!("{} {}", text(entry, "operation"), text(entry, "outcome"));
         entries.iter().rev().map(line).collect()
+    }
+
+    /// What `/metrics` says.
+    pub async fn metrics(&self) -> Metrics {
+        let answer = self.client.get(format!("{}/metrics", self.admin_url)).send().await.expect("an answer");
+        assert_eq!(answer.status(), 200);
+        Metrics(answer.text().await.expect("a body"))
     }
 
     /// Waits until a target's part of the status is as wanted, and answers it.

@@ -1,5 +1,7 @@
 //! A sandbox vendor in this process, seen over HTTP alone.
 
+use std::net::SocketAddr;
+
 use scim_relay::sandbox::settings::Auth;
 use scim_relay::sandbox::{self, Behaviour, Fault, Running, Settings};
 use serde_json::Value;
@@ -41,6 +43,15 @@ impl Call {
         }
     }
 
+    fn is_within_a_second_of(&self, first: &Self) -> bool {
+        (first.time_us..first.time_us + 1_000_000).contains(&self.time_us)
+    }
+
+    /// When its answer was sent.
+    pub fn ended_us(&self) -> u64 {
+        self.time_us + self.elapsed_us
+    }
+
     /// `METHOD kind status`: what it was, without ids.
     pub fn shape(&self) -> String {
         let kind = self.path.split(['/', '?']).next().unwrap_or_default();
@@ -52,6 +63,12 @@ impl Call {
 /// The shapes of calls.
 pub fn shapes(calls: &[Call]) -> Vec<String> {
     calls.iter().map(Call::shape).collect()
+}
+
+/// The most calls that came in any stretch of one second.
+pub fn busiest_second(calls: &[Call]) -> usize {
+    let within = |first: &Call| calls.iter().filter(|call| call.is_within_a_second_of(first)).count();
+    calls.iter().map(within).max().unwrap_or(0)
 }
 
 /// A running sandbox.
@@ -74,6 +91,24 @@ impl Sandbox {
 
     pub fn base_url(&self) -> &str {
         self.running.base_url()
+    }
+
+    /// Where the vendor gives tokens.
+    pub fn token_url(&self) -> String {
+        format!("http://{}/oauth/token", self.running.addr())
+    }
+
+    /// Stops; answers where it listened.
+    pub async fn stop(self) -> SocketAddr {
+        let addr = self.running.addr();
+        self.running.shutdown().await;
+        addr
+    }
+
+    /// Tokens that were given stop working.
+    pub async fn revoke_tokens(&self) {
+        let url = format!("http://{}/_sandbox/tokens/revoke", self.running.addr());
+        assert_eq!(self.client.post(url).send().await.expect("an answer").status(), 200);
     }
 
     /// `GET /_sandbox/{what}`.

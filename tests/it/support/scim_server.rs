@@ -1,16 +1,14 @@
-//! `scim2-server` from PyPI: a strict SCIM service that we did not write.
+//! `scim2-server`: a strict SCIM service that we did not write, served by gunicorn.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
-use std::time::Duration;
 
+use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
-
-use super::{eventually, http_client};
 
 /// A running server.
 pub struct ScimServer {
-    _child: Child,
+    child: Child,
     pub origin: String,
 }
 
@@ -19,27 +17,28 @@ impl ScimServer {
     pub const TOKEN: &str = "a-token-of-the-strict-server";
 
     pub async fn start() -> Self {
-        let port = free_port();
-        let origin = format!("http://127.0.0.1:{port}");
-        let child = Command::new(venv().join("bin/python"))
-            .arg(PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/it/support/scim_server.py"))
-            .args([port.to_string().as_str(), Self::TOKEN])
-            .stdout(Stdio::null())
-            .stderr(Stdio::inherit())
+        let peers = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/peers");
+        let mut child = Command::new(venv().join("bin/gunicorn"))
+            .args(["--workers", "1", "--threads", "32", "--keep-alive", "30", "--no-control-socket"])
+            .args(["--bind", "127.0.0.1:0", "--chdir"])
+            .arg(peers)
+            .arg("scim2_server_app:application")
+            .env("SCIM_PEER_TOKEN", Self::TOKEN)
+            .stderr(Stdio::piped())
+            .process_group(0)
             .kill_on_drop(true)
             .spawn()
-            .expect("run ./scripts/test, which installs scim2-server");
-        let client = http_client();
-        eventually("scim2-server answers", Duration::from_secs(60), async || {
-            let answer = client
-                .get(format!("{origin}/v2/ServiceProviderConfig"))
-                .bearer_auth(Self::TOKEN)
-                .send()
-                .await;
-            answer.ok().filter(|answer| answer.status() == 200)
-        })
-        .await;
-        Self { _child: child, origin }
+            .expect("run ./scripts/test, which installs gunicorn and scim2-server");
+        let mut lines = BufReader::new(child.stderr.take().expect("piped")).lines();
+        let origin = loop {
+            let line = lines.next_line().await.expect("readable").expect("gunicorn ended before it listened");
+            if let Some((_, rest)) = line.split_once("Listening at: ") {
+                break rest.split_whitespace().next().expect("an address").to_owned();
+            }
+        };
+        // The pipe is read to its end, so that the server never blocks on it.
+        tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
+        Self { child, origin }
     }
 
     pub fn base_url(&self) -> String {
@@ -47,15 +46,20 @@ impl ScimServer {
     }
 }
 
-/// The virtual environment that `./scripts/test` makes.
-pub fn venv() -> PathBuf {
-    let path = std::env::var_os("SCIM_RELAY_TEST_VENV")
-        .map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("target/test-venv"), PathBuf::from);
-    assert!(path.join("bin/python").exists(), "{} is missing: run ./scripts/test once", path.display());
-    path
+impl Drop for ScimServer {
+    /// gunicorn's worker outlives its master, so the whole group ends.
+    fn drop(&mut self) {
+        if let Some(pid) = self.child.id() {
+            let group = format!("-{pid}");
+            drop(std::process::Command::new("kill").args(["-KILL", "--", &group]).status());
+        }
+    }
 }
 
-fn free_port() -> u16 {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
-    listener.local_addr().expect("bound").port()
+/// The virtual environment that `./scripts/test` makes.
+fn venv() -> PathBuf {
+    let path = std::env::var_os("SCIM_RELAY_TEST_VENV")
+        .map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("target/test-venv"), PathBuf::from);
+    assert!(path.join("bin/gunicorn").exists(), "{} lacks gunicorn: run ./scripts/test once", path.display());
+    path
 }

@@ -1,0 +1,55 @@
+//! What a worked-on resource leaves behind for the store.
+
+use std::collections::BTreeSet;
+
+use crate::clock::Timestamp;
+use crate::store::{LedgerEntry, LinkChange, MembersOutcome, Outcome, WorkChange};
+use crate::sync::plan::{Findings, Pass};
+use crate::sync::step::Task;
+
+/// What is to be recorded of `task`, whose row becomes `work`.
+pub(super) fn outcome(now: Timestamp, task: Task, work: WorkChange) -> Outcome {
+    let Task { item, pass, mut ledger } = task;
+    let generation = pass.as_ref().map_or(item.generation, Pass::generation);
+    let findings = pass.map_or_else(no_findings, |mut pass| pass.findings(now));
+    let told = ledger.iter().any(|entry| entry.result == "applied") || !findings.parked().is_empty();
+    if let Some(entry) = closing_entry(now, told, &work) {
+        ledger.push(entry);
+    }
+    for parked in findings.parked() {
+        ledger.push(LedgerEntry::without_call(
+            now,
+            "members",
+            "parked",
+            Some(format!("{}: {}", parked.user, parked.reason)),
+        ));
+    }
+    Outcome {
+        key: item.key,
+        generation,
+        link: findings.link,
+        members: findings.members,
+        waits_for: findings.waits_for,
+        work,
+        ledger,
+    }
+}
+
+fn no_findings() -> Findings {
+    Findings { link: LinkChange::Keep, members: MembersOutcome::default(), waits_for: BTreeSet::new() }
+}
+
+/// The end of a pass that no other entry tells. A pass that came to its end without a write that
+/// was applied has found everything in place, however many calls it took to see that.
+fn closing_entry(now: Timestamp, told: bool, work: &WorkChange) -> Option<LedgerEntry> {
+    match work {
+        WorkChange::Finish if !told => Some(LedgerEntry::without_call(now, "none", "already_in_place", None)),
+        WorkChange::Wait { reason, .. } => {
+            Some(LedgerEntry::without_call(now, "none", "waiting", Some(reason.clone())))
+        }
+        WorkChange::Park { reason } => {
+            Some(LedgerEntry::without_call(now, "none", "parked", Some(reason.clone())))
+        }
+        WorkChange::Finish | WorkChange::Continue | WorkChange::Retry { .. } => None,
+    }
+}

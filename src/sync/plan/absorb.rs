@@ -1,0 +1,280 @@
+//! What a pass learns from each answer. Which step follows is planned anew from what is known then.
+
+use serde_json::{Map, Value};
+
+use crate::clock::Timestamp;
+use crate::directory::{AttributePath, Kind};
+use crate::scim::etag::ETag;
+use crate::store::{Link, Row};
+use crate::sync::plan::lookup::Lookup;
+use crate::sync::plan::members::Members;
+use crate::sync::plan::{End, LaterCause, Pass, Reaction, Request, diff};
+use crate::sync::policy::Policy;
+use crate::target::verdict::Verdict;
+
+/// Most stale answers in one pass, before the resource is left alone for a while.
+const STALE_ROUNDS_MAX: u32 = 5;
+/// Most times that a link may turn out wrong in one pass.
+const RELINKS_MAX: u32 = 2;
+
+impl Pass {
+    /// Takes in what the vendor answered to `request`.
+    pub fn absorb(&mut self, policy: &Policy, request: &Request, verdict: Verdict) -> Reaction {
+        self.calls += 1;
+        match verdict {
+            Verdict::Done { resource, etag, id, .. } => self.absorb_done(policy, request, resource, etag, id),
+            Verdict::Stale => self.absorb_stale(),
+            Verdict::Taken { detail } => self.absorb_taken(request, detail.as_deref()),
+            Verdict::Missing => self.absorb_missing(request),
+            Verdict::TooLarge { detail } => self.absorb_too_large(request, detail.as_deref()),
+            Verdict::Refused { status, detail, .. } => {
+                self.absorb_refused(policy, request, &refusal(status.as_u16(), detail.as_deref()))
+            }
+            Verdict::Throttled { .. } => Reaction::Throttled,
+            Verdict::Transient { status, .. } => Reaction::Later {
+                reason: format!("the vendor answered {status}"),
+                cause: LaterCause::Transient,
+            },
+            Verdict::Unknown => Reaction::Later {
+                reason: "no answer from the vendor; the call may have been done".to_owned(),
+                cause: LaterCause::Transient,
+            },
+            Verdict::NotSent => Reaction::Later {
+                reason: "the vendor was not reached".to_owned(),
+                cause: LaterCause::Transient,
+            },
+            Verdict::TargetFault { reason } => Reaction::TargetFault { reason },
+        }
+    }
+
+    fn absorb_done(
+        &mut self,
+        policy: &Policy,
+        request: &Request,
+        resource: Option<Value>,
+        etag: Option<ETag>,
+        id: Option<String>,
+    ) -> Reaction {
+        match request {
+            Request::Lookup { matchers } => self.absorb_hits(policy, matchers, resource.as_ref()),
+            Request::Fetch { .. } => self.absorb_read(resource, etag),
+            Request::Create { resource: sent } => return self.absorb_created(policy, sent, etag, id),
+            Request::Update { .. } | Request::Put { .. } => {
+                let units = self.units(policy, false);
+                self.written(etag);
+                self.say_applied(&units);
+            }
+            Request::Members { .. } => {
+                self.members.chunk_done();
+                self.written(etag);
+            }
+            Request::Delete { .. } => {
+                self.set_link(Some(Link::Absent { checked_at: Timestamp::default() }));
+                self.members.settle_all();
+                self.end = Some(End::Done);
+            }
+        }
+        Reaction::Continue
+    }
+
+    fn absorb_read(&mut self, resource: Option<Value>, etag: Option<ETag>) {
+        let Some(Value::Object(resource)) = resource else {
+            self.end = Some(End::Park { reason: "the vendor answered a read without a resource".to_owned() });
+            return;
+        };
+        self.must_read = false;
+        if let Some(Link::Known(row)) = &mut self.link {
+            row.etag = etag.or_else(|| version_of(&resource));
+            self.link_touched = true;
+        }
+        self.remote = Some(resource);
+        if std::mem::take(&mut self.missing_chunk) && !self.members.split() {
+            self.members.park_chunk(&refusal(404, Some("the vendor does not know the member")));
+        }
+    }
+
+    fn absorb_created(
+        &mut self,
+        policy: &Policy,
+        sent: &Value,
+        etag: Option<ETag>,
+        id: Option<String>,
+    ) -> Reaction {
+        let Some(vendor_id) = id.filter(|id| !id.is_empty()) else {
+            // Created, but under which id? The next pass looks it up.
+            return Reaction::Later {
+                reason: "the vendor created the resource without telling its id".to_owned(),
+                cause: LaterCause::Transient,
+            };
+        };
+        let applied = self.units(policy, true);
+        self.set_link(Some(Link::Known(Row { vendor_id, etag, applied, ..Row::default() })));
+        self.lookup = Lookup::default();
+        if sent.get("members").is_some() {
+            self.members.chunk_done();
+        }
+        self.members.settle_removals();
+        Reaction::Continue
+    }
+
+    fn absorb_stale(&mut self) -> Reaction {
+        self.stale_rounds += 1;
+        if self.stale_rounds > STALE_ROUNDS_MAX {
+            return Reaction::Later {
+                reason: "the resource kept changing at the vendor".to_owned(),
+                cause: LaterCause::Transient,
+            };
+        }
+        self.must_read = true;
+        Reaction::Continue
+    }
+
+    fn absorb_taken(&mut self, request: &Request, detail: Option<&str>) -> Reaction {
+        let reason = refusal(409, detail);
+        match request {
+            Request::Create { .. } if !self.lookup.was_refuted() => {
+                self.lookup = Lookup::refuted();
+                Reaction::Continue
+            }
+            Request::Create { .. } => {
+                self.end = Some(End::Park {
+                    reason: format!(
+                        "the vendor holds the same unique value, but no lookup finds it; {reason}"
+                    ),
+                });
+                Reaction::Continue
+            }
+            // Another resource may be about to give the value up.
+            Request::Update { .. } | Request::Put { .. } => {
+                Reaction::Later { reason, cause: LaterCause::Conflict }
+            }
+            Request::Lookup { .. }
+            | Request::Fetch { .. }
+            | Request::Members { .. }
+            | Request::Delete { .. } => {
+                self.end = Some(End::Park { reason });
+                Reaction::Continue
+            }
+        }
+    }
+
+    fn absorb_missing(&mut self, request: &Request) -> Reaction {
+        match request {
+            Request::Delete { .. } => {
+                self.set_link(Some(Link::Absent { checked_at: Timestamp::default() }));
+                self.members.settle_all();
+                self.end = Some(End::Done);
+                Reaction::Continue
+            }
+            // Some vendors say 404 of a member; only a read tells that from a missing group.
+            Request::Members { .. } => {
+                self.missing_chunk = true;
+                self.must_read = true;
+                Reaction::Continue
+            }
+            Request::Fetch { .. } | Request::Update { .. } | Request::Put { .. } => {
+                self.forget_link();
+                self.relinks += 1;
+                if self.relinks > RELINKS_MAX {
+                    return Reaction::Later {
+                        reason: "the vendor lists the resource and then does not know it".to_owned(),
+                        cause: LaterCause::Transient,
+                    };
+                }
+                Reaction::Continue
+            }
+            Request::Lookup { .. } | Request::Create { .. } => Reaction::TargetFault {
+                reason: "the vendor answered 404 for a whole collection; is the base URL right?".to_owned(),
+            },
+        }
+    }
+
+    fn absorb_too_large(&mut self, request: &Request, detail: Option<&str>) -> Reaction {
+        let split = matches!(request, Request::Members { .. }) && self.members.split_too_large();
+        if !split && !self.retreats_to_bare(request) {
+            self.park_or_member(request, refusal(413, detail));
+        }
+        Reaction::Continue
+    }
+
+    /// Whether a refused request was a creation with members, and one without is to be tried.
+    fn retreats_to_bare(&mut self, request: &Request) -> bool {
+        let with_members =
+            matches!(request, Request::Create { resource } if resource.get("members").is_some());
+        self.create_bare |= with_members;
+        with_members
+    }
+
+    fn absorb_refused(&mut self, policy: &Policy, request: &Request, reason: &str) -> Reaction {
+        if self.retreats_to_bare(request) {
+            return Reaction::Continue;
+        }
+        let doubted = std::mem::replace(&mut self.doubted, true);
+        match request {
+            // What was assumed of the vendor's side may be wrong: look once, then plan anew.
+            Request::Update { .. } if !doubted => self.must_read = true,
+            Request::Members { .. } if !doubted && policy.members_readable => self.must_read = true,
+            Request::Members { .. } if self.members.split() => {}
+            Request::Members { removes, .. } if !removes.is_empty() && !policy.members_readable => {
+                // Nobody can say whether the member is still there; a refusal to remove says it is not.
+                self.members.chunk_done();
+            }
+            Request::Members { .. }
+            | Request::Update { .. }
+            | Request::Lookup { .. }
+            | Request::Fetch { .. }
+            | Request::Create { .. }
+            | Request::Put { .. }
+            | Request::Delete { .. } => self.park_or_member(request, reason.to_owned()),
+        }
+        Reaction::Continue
+    }
+
+    fn park_or_member(&mut self, request: &Request, reason: String) {
+        match request {
+            Request::Members { .. } => self.members.park_chunk(&reason),
+            Request::Lookup { .. }
+            | Request::Fetch { .. }
+            | Request::Create { .. }
+            | Request::Update { .. }
+            | Request::Put { .. }
+            | Request::Delete { .. } => self.end = Some(End::Park { reason }),
+        }
+    }
+
+    /// After a write: what was read is outdated, and the version is what the answer says.
+    fn written(&mut self, etag: Option<ETag>) {
+        self.remote = None;
+        if let Some(Link::Known(row)) = &mut self.link {
+            row.etag = etag;
+            self.link_touched = true;
+        }
+    }
+    /// What was known is gone at the vendor. A group that is made again has no members: its rows are
+    /// loaded anew, from the first.
+    fn forget_link(&mut self) {
+        self.set_link(None);
+        self.lookup = Lookup::default();
+        self.remote = None;
+        self.must_read = false;
+        self.missing_chunk = false;
+        if self.key.kind == Kind::Group {
+            self.members = Members::default();
+            self.more_members = true;
+        }
+    }
+}
+
+/// The vendor's refusal in one line.
+fn refusal(status: u16, detail: Option<&str>) -> String {
+    match detail {
+        Some(detail) if !detail.is_empty() => format!("{status}: {detail}"),
+        Some(_) | None => format!("{status} without a reason"),
+    }
+}
+
+/// `meta.version` of a resource, as an [`ETag`].
+pub(super) fn version_of(resource: &Map<String, Value>) -> Option<ETag> {
+    let meta = diff::read(resource, &AttributePath::new("meta"))?.as_object()?;
+    ETag::parse(diff::read(meta, &AttributePath::new("version"))?.as_str()?)
+}

@@ -1,0 +1,108 @@
+//! A feed of memberships alone: users and groups are the vendor's, known here by id only.
+
+use std::time::Duration;
+
+use scim_relay::sandbox::Behaviour;
+use serde_json::{Value, json};
+
+use crate::support::relay::{Home, Relay, TargetSetup};
+use crate::support::sandbox::{Sandbox, TOKEN, shapes};
+
+const LIMIT: Duration = Duration::from_mins(1);
+
+async fn start() -> (Sandbox, Home, Relay) {
+    let sandbox = Sandbox::start(Behaviour::default(), &[]).await;
+    let home = Home::new(&[TargetSetup::new("acme", sandbox.base_url(), TOKEN)]);
+    let relay = home.start().await;
+    (sandbox, home, relay)
+}
+
+async fn user_at_the_vendor(sandbox: &Sandbox, id: &str) -> String {
+    let attributes = json!({"userName": format!("{id}@vendor.example"), "externalId": id, "title": "Theirs"});
+    sandbox.make("Users", &attributes).await
+}
+
+fn members(add: &[&str], remove: &[&str]) -> Value {
+    json!([{"op": "group.members", "id": "g-1", "add": add, "remove": remove}])
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn users_and_groups_known_by_id_alone_are_found_linked_and_changed() {
+    let (sandbox, _home, relay) = start().await;
+    let mut vendor_ids = Vec::new();
+    for id in ["u-1", "u-2", "u-3"] {
+        vendor_ids.push(user_at_the_vendor(&sandbox, id).await);
+    }
+    sandbox.make("Groups", &json!({"displayName": "Agents", "externalId": "g-1"})).await;
+    let before = sandbox.users().await;
+
+    relay.changes("evt-1", &members(&["u-1", "u-2", "u-3"], &[])).await;
+    let status = relay.quiet("acme", LIMIT).await;
+    assert_eq!(
+        (&status["targets"]["acme"]["parked"], &status["targets"]["acme"]["waiting"]),
+        (&json!(0), &json!(0))
+    );
+    let mut wanted = vendor_ids.clone();
+    wanted.sort_unstable();
+    assert_eq!(sandbox.members("Agents").await, wanted);
+
+    relay.changes("evt-2", &members(&[], &["u-2"])).await;
+    relay.quiet("acme", LIMIT).await;
+    wanted.retain(|id| *id != vendor_ids[1]);
+    assert_eq!(sandbox.members("Agents").await, wanted);
+
+    let without_groups = |users: Vec<Value>| -> Vec<Value> {
+        let bare = |mut user: Value| {
+            user.as_object_mut().unwrap().remove("groups");
+            user
+        };
+        users.into_iter().map(bare).collect()
+    };
+    assert_eq!(
+        without_groups(sandbox.users().await),
+        without_groups(before),
+        "nobody's own data were touched"
+    );
+    let writes: Vec<_> = sandbox.calls().await.into_iter().filter(|call| call.method != "GET").collect();
+    assert!(writes.len() <= 4, "few calls for four changes: {:?}", shapes(&writes));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_member_whom_the_vendor_does_not_know_waits_in_sight_and_is_added_when_it_appears() {
+    let (sandbox, _home, relay) = start().await;
+    let known = user_at_the_vendor(&sandbox, "u-1").await;
+    sandbox.make("Groups", &json!({"displayName": "Agents", "externalId": "g-1"})).await;
+    relay.changes("evt-1", &members(&["u-1", "u-later"], &[])).await;
+    let status = relay.quiet("acme", LIMIT).await["targets"]["acme"].clone();
+    assert_eq!(sandbox.members("Agents").await, [known.as_str()], "the group does not wait for the member");
+    assert_eq!((&status["waiting_members"], &status["parked"]), (&json!(1), &json!(0)), "{status}");
+    let event = relay.admin("/events/evt-1").await;
+    assert_eq!(event["changes"][0]["targets"]["acme"]["state"], "waiting", "{event}");
+
+    let upsert =
+        json!([{"op": "user.upsert", "id": "u-later", "attributes": {"userName": "later@example.com"}}]);
+    relay.changes("evt-2", &upsert).await;
+    let status = relay.quiet("acme", LIMIT).await["targets"]["acme"].clone();
+    let mut wanted = vec![known, sandbox.user("u-later").await["id"].as_str().unwrap().to_owned()];
+    wanted.sort_unstable();
+    assert_eq!(sandbox.members("Agents").await, wanted);
+    assert_eq!((&status["waiting_members"], &status["waiting"]), (&json!(0), &json!(0)), "{status}");
+    let event = relay.admin("/events/evt-1").await;
+    assert_eq!(event["changes"][0]["targets"]["acme"]["state"], "applied", "{event}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_group_that_the_vendor_does_not_know_waits_in_sight_and_is_filled_when_it_is_named() {
+    let (sandbox, _home, relay) = start().await;
+    let known = user_at_the_vendor(&sandbox, "u-1").await;
+    relay.changes("evt-1", &members(&["u-1"], &[])).await;
+    let status = relay.quiet("acme", LIMIT).await["targets"]["acme"].clone();
+    assert_eq!((&status["waiting"], &status["parked"]), (&json!(1), &json!(0)), "{status}");
+    assert_eq!(relay.story("group:g-1").await.last().unwrap(), "none waiting");
+
+    let upsert = json!([{"op": "group.upsert", "id": "g-1", "attributes": {"displayName": "Agents"}}]);
+    relay.changes("evt-2", &upsert).await;
+    let status = relay.quiet("acme", LIMIT).await["targets"]["acme"].clone();
+    assert_eq!(sandbox.members("Agents").await, [known]);
+    assert_eq!(status["waiting"], 0, "{status}");
+}
