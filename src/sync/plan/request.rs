@@ -81,19 +81,19 @@ pub enum Purpose {
 pub enum Next {
     /// Send this.
     Send(Request),
-    /// Say, with [`Pass::holder_is`], which of our resources is linked to this vendor id.
+    /// Say, with [`Pass::holder_is`](super::Pass::holder_is), which of our resources is linked to this vendor id.
     AskHolder {
         /// The vendor's id of a resource that matches, but does not bear our external id.
         vendor_id: String,
     },
-    /// Nothing more; see [`Pass::findings`].
+    /// Nothing more; see [`Pass::findings`](super::Pass::findings).
     Settled,
 }
 
 /// What an answer means beyond this resource.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Reaction {
-    /// Ask [`Pass::next`].
+    /// Ask [`Pass::next`](super::Pass::next).
     Continue,
     /// The vendor asked us to wait: ask again when the target is ready; nobody is to blame.
     Throttled,
