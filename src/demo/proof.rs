@@ -147,10 +147,10 @@ fn by_external_id<'a>(
 }
 
 fn read<'a>(resource: &'a Map<String, Value>, path: &AttributePath) -> Option<&'a Value> {
-    match (path.extension(), path.as_str().split_once('.')) {
-        (Some((urn, name)), _) => resource.get(urn)?.get(name),
-        (None, Some((container, name))) => resource.get(container)?.get(name),
-        (None, None) => resource.get(path.as_str()),
+    let (container, name) = path.place();
+    match container {
+        Some(container) => resource.get(container)?.get(name),
+        None => resource.get(name),
     }
 }
 

@@ -39,13 +39,17 @@ impl AttributePath {
         if self.0.starts_with("urn:") { self.0.rsplit_once(':') } else { None }
     }
 
+    /// The container's name in a resource, where there is one, and the attribute's name inside it.
+    pub fn place(&self) -> (Option<&str>, &str) {
+        match self.extension().or_else(|| self.0.split_once('.')) {
+            Some((container, name)) => (Some(container), name),
+            None => (None, &self.0),
+        }
+    }
+
     /// What holds this attribute: `name` for `name.givenName`, the URN for an extension's attribute.
     pub fn container(&self) -> Option<Self> {
-        let container = match self.extension() {
-            Some((urn, _)) => urn,
-            None => self.0.split_once('.')?.0,
-        };
-        Some(Self(container.to_owned()))
+        self.place().0.map(Self::new)
     }
 }
 
@@ -321,11 +325,7 @@ pub fn assemble<'a>(units: impl IntoIterator<Item = (&'a AttributePath, &'a Valu
         if value.is_null() {
             continue;
         }
-        let (container, name) = match (path.extension(), path.as_str().split_once('.')) {
-            (Some((urn, name)), _) => (Some(urn), name),
-            (None, Some((container, name))) => (Some(container), name),
-            (None, None) => (None, path.as_str()),
-        };
+        let (container, name) = path.place();
         let Some(container) = container else {
             resource.insert(name.to_owned(), value.clone());
             continue;

@@ -95,11 +95,6 @@ impl Registers {
             .map(|(path, register)| (path, if self.hidden(path) { &Value::Null } else { &register.value }))
     }
 
-    /// Whether nothing was ever written.
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
     fn hidden(&self, path: &AttributePath) -> bool {
         let (Some(register), Some(container)) = (self.0.get(path), path.container()) else { return false };
         self.0.get(&container).is_some_and(|null| null.value.is_null() && null.version > register.version)

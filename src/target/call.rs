@@ -146,22 +146,6 @@ impl CallError {
 /// passed, since the right to call lapses when the vendor asks for a pause in between.
 pub type Stack = tower::util::BoxCloneSyncService<Call, Answer, CallError>;
 
-/// Writes an error and its causes on one line, for people.
-pub(crate) fn chain(error: &(dyn std::error::Error + 'static)) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let next = error.to_string();
-        // Some libraries repeat the cause in their own text.
-        if !text.ends_with(&next) {
-            text.push_str(": ");
-            text.push_str(&next);
-        }
-        cause = error.source();
-    }
-    text
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -172,11 +156,5 @@ mod tests {
         assert_eq!(timeout.label(), "timeout");
         assert_eq!(CallError::Unknown { source: "reset".into() }.label(), "transport");
         assert_eq!(CallError::NotSent { source: "refused".into() }.label(), "transport");
-    }
-
-    #[test]
-    fn the_chain_names_each_cause_once() {
-        let error = CallError::Unknown { source: Box::new(TimedOut(Duration::from_secs(1))) };
-        assert_eq!(chain(&error), "learn what became of the call: no answer within 1s");
     }
 }

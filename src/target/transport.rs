@@ -16,8 +16,9 @@ use tower::Service;
 use url::{Host, Url};
 
 use crate::scim::etag::ETag;
-use crate::target::call::{Answer, Call, CallError, chain};
+use crate::target::call::{Answer, Call, CallError};
 use crate::target::layers::auth::Authorized;
+use crate::telemetry::chain;
 
 /// Sends calls to one base URL.
 #[derive(Clone)]

@@ -20,7 +20,6 @@ const RELINKS_MAX: u32 = 2;
 impl Pass {
     /// Takes in what the vendor answered to `request`.
     pub fn absorb(&mut self, policy: &Policy, request: &Request, verdict: Verdict) -> Reaction {
-        self.calls += 1;
         match verdict {
             Verdict::Done { resource, etag, id, .. } => self.absorb_done(policy, request, resource, etag, id),
             Verdict::Stale => self.absorb_stale(),

@@ -56,12 +56,12 @@ fn operation(op: Op, path: &str, value: Option<Value>) -> PatchOp {
 
 /// What a resource holds at a unit's path; names compare without case.
 pub fn read<'a>(resource: &'a Map<String, Value>, path: &AttributePath) -> Option<&'a Value> {
-    let held = match (path.extension(), path.as_str().split_once('.')) {
-        (Some((urn, name)), _) => member(member(resource, urn)?.as_object()?, name),
-        (None, Some((container, name))) => member(member(resource, container)?.as_object()?, name),
-        (None, None) => member(resource, path.as_str()),
+    let (container, name) = path.place();
+    let object = match container {
+        Some(container) => member(resource, container)?.as_object()?,
+        None => resource,
     };
-    held.filter(|value| !value.is_null())
+    member(object, name).filter(|value| !value.is_null())
 }
 
 fn member<'a>(object: &'a Map<String, Value>, name: &str) -> Option<&'a Value> {

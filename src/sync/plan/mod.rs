@@ -54,7 +54,6 @@ pub struct Pass {
     waits_for: BTreeSet<ExternalId>,
     stale_rounds: u32,
     relinks: u32,
-    calls: u32,
     end: Option<End>,
 }
 
@@ -82,7 +81,6 @@ impl Pass {
             more_members,
             stale_rounds: 0,
             relinks: 0,
-            calls: 0,
             end: None,
         };
         if pass.members.should_gather(policy.members_per_request, age) {
@@ -113,11 +111,6 @@ impl Pass {
     /// How the pass has ended; `None` while it has not.
     pub const fn end(&self) -> Option<&End> {
         self.end.as_ref()
-    }
-
-    /// Calls made.
-    pub const fn calls(&self) -> u32 {
-        self.calls
     }
 
     /// Whether more of the same resource is due at once.

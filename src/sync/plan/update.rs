@@ -68,11 +68,7 @@ fn merged_whole(remote: &Map<String, Value>, units: &Units, policy: &Policy) -> 
 }
 
 fn put(whole: &mut Map<String, Value>, path: &AttributePath, value: &Value) {
-    let (container, name) = match (path.extension(), path.as_str().split_once('.')) {
-        (Some((urn, name)), _) => (Some(urn), name),
-        (None, Some((container, name))) => (Some(container), name),
-        (None, None) => (None, path.as_str()),
-    };
+    let (container, name) = path.place();
     let object = match container {
         None => Some(whole),
         Some(container) => {

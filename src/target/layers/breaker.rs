@@ -22,7 +22,8 @@ use tokio_util::sync::ReusableBoxFuture;
 use tower::{Layer, Service};
 
 use crate::clock::{SharedClock, Timestamp};
-use crate::target::call::{Answer, Call, CallError, chain};
+use crate::target::call::{Answer, Call, CallError};
+use crate::telemetry::chain;
 
 /// When the breaker opens, and for how long.
 #[derive(Clone, Debug)]

@@ -12,7 +12,8 @@ use tokio::time::Instant;
 use tower::{Layer, Service};
 use tracing::{Instrument as _, Span, debug, field};
 
-use crate::target::call::{Answer, Call, CallError, chain};
+use crate::target::call::{Answer, Call, CallError};
+use crate::telemetry::chain;
 use crate::telemetry::metrics::{Metrics, RequestLabels, TargetLabels};
 
 /// Watches over the calls to one target.
