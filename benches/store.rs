@@ -216,7 +216,8 @@ fn finished(key: ResourceKey, generation: u64, synced_members: u64) -> Outcome {
 }
 
 async fn commits(store: &SqliteStore) {
-    let tenure = store.take(TARGET, "bench").await.expect("the store works");
+    let tenure = store.take(TARGET, "bench", Duration::from_hours(1)).await.expect("the store works");
+    let tenure = tenure.expect("nobody else holds it");
     for (size, batches) in [(1, 500), (32, 200), (256, 100)] {
         let start = Instant::now();
         for batch in 0..batches {

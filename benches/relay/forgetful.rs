@@ -1,13 +1,16 @@
 //! A store that takes every event and keeps none: what accepting costs without durability.
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 use scim_relay::clock::Timestamp;
 use scim_relay::directory::{DirectoryName, ExternalId, Kind, ResourceKey};
 use scim_relay::store::{
-    Appended, Committed, Dossier, EventReader, EventRecord, EventSummary, Intent, Lane, LedgerFilter,
-    LedgerRecord, NewEvent, Outcome, Page, ParkedId, ParkedItem, Projection, Status, Store, StoreError,
+    Appended, Committed, Dossier, EventReader, EventRecord, EventSummary, Hint, Intent, Lane, LedgerFilter,
+    LedgerRecord, NewEvent, Outcome, Page, ParkedId, ParkedItem, Projection, Pruned, Retention, Roster, Status, Store, StoreError,
     TargetRecord, TargetState, Tenure, WorkItem,
 };
+use tokio::sync::broadcast;
 
 const UNASKED: &str = "accepting asks the store for nothing else";
 
@@ -29,7 +32,25 @@ impl Store for Forgetful {
     async fn retire_all_but(&self, _: &[String]) -> Result<(), StoreError> {
         unreachable!("{UNASKED}")
     }
-    async fn take(&self, _: &str, _: &str) -> Result<Tenure, StoreError> {
+    async fn attend(&self, _: &str, _: Duration) -> Result<Roster, StoreError> {
+        unreachable!("{UNASKED}")
+    }
+    async fn take(&self, _: &str, _: &str, _: Duration) -> Result<Option<Tenure>, StoreError> {
+        unreachable!("{UNASKED}")
+    }
+    async fn release(&self, _: &Tenure) -> Result<(), StoreError> {
+        unreachable!("{UNASKED}")
+    }
+    async fn leave(&self, _: &str) -> Result<(), StoreError> {
+        unreachable!("{UNASKED}")
+    }
+    fn hints(&self) -> broadcast::Receiver<Hint> {
+        unreachable!("{UNASKED}")
+    }
+    async fn time(&self) -> Result<Option<Timestamp>, StoreError> {
+        unreachable!("{UNASKED}")
+    }
+    async fn prune(&self, _: &Retention, _: Timestamp, _: usize) -> Result<Pruned, StoreError> {
         unreachable!("{UNASKED}")
     }
     async fn target(&self, _: &str) -> Result<Option<TargetRecord>, StoreError> {

@@ -11,19 +11,26 @@ mod admin;
 #[doc(hidden)]
 pub mod conformance;
 mod intake;
+mod lease;
+mod retention;
 pub mod sqlite;
 mod work;
 
+use std::time::Duration;
+
 use async_trait::async_trait;
+use tokio::sync::broadcast;
 
 pub use admin::{
     ChangeRecord, EventRecord, EventSummary, LaneCount, LedgerFilter, LedgerRecord, Page, ParkedId,
     ParkedItem, Status, TargetCounts,
 };
 pub use intake::{Appended, EventReader, NewEvent, Projection};
+pub use lease::{Hint, Roster, Tenure};
+pub use retention::{Pruned, Retention};
 pub use work::{
     Committed, Desired, Dossier, Intent, Lane, LedgerEntry, Link, LinkChange, MemberDelta, MemberStanding,
-    MembersOutcome, Outcome, ParkedMember, Row, TargetRecord, TargetState, Tenure, WorkChange, WorkItem,
+    MembersOutcome, Outcome, ParkedMember, Row, TargetRecord, TargetState, WorkChange, WorkItem,
 };
 
 use crate::clock::Timestamp;
@@ -53,10 +60,6 @@ pub trait Store: Send + Sync + 'static {
     /// Stops marking work for every enrolled target that is not named. Nothing is deleted.
     async fn retire_all_but(&self, targets: &[String]) -> Result<(), StoreError>;
 
-    /// Becomes the one dispatcher of a target. Whoever held it before is deposed: its commits fail.
-    /// [`StoreError::Deposed`] also where the target was never enrolled.
-    async fn take(&self, target: &str, holder: &str) -> Result<Tenure, StoreError>;
-
     /// A target's stored state.
     async fn target(&self, target: &str) -> Result<Option<TargetRecord>, StoreError>;
 
@@ -65,6 +68,31 @@ pub trait Store: Send + Sync + 'static {
 
     /// Replaces what was learned of the target's limits and its breaker's state: opaque JSON.
     async fn set_target_memory(&self, target: &str, memory: &serde_json::Value) -> Result<(), StoreError>;
+
+    // --- replicas ---
+
+    /// Says that a replica lives for another `term`, and renews the leases that it holds for as long.
+    /// Terms run by the store's own clock. Answers who else lives, and who holds what.
+    async fn attend(&self, replica: &str, term: Duration) -> Result<Roster, StoreError>;
+
+    /// Becomes the one dispatcher of a target for `term`. Whoever held it before is deposed: its
+    /// commits fail. `None` while another replica's lease on it lasts; one's own is taken anew.
+    /// [`StoreError::Deposed`] where the target was never enrolled.
+    async fn take(&self, target: &str, replica: &str, term: Duration) -> Result<Option<Tenure>, StoreError>;
+
+    /// Hands a target back, so that another replica may take it at once. Nothing where the tenure is
+    /// over anyway.
+    async fn release(&self, tenure: &Tenure) -> Result<(), StoreError>;
+
+    /// Says that a replica will take no target any more. Its leases last until they are handed back or
+    /// run out.
+    async fn leave(&self, replica: &str) -> Result<(), StoreError>;
+
+    /// What other replicas do. A store that only one process can open has nothing to tell.
+    fn hints(&self) -> broadcast::Receiver<Hint>;
+
+    /// The wall time by which replicas agree; `None` where the machine's own is all there is.
+    async fn time(&self) -> Result<Option<Timestamp>, StoreError>;
 
     // --- work ---
 
@@ -152,6 +180,18 @@ pub trait Store: Send + Sync + 'static {
         after: Option<&str>,
         limit: usize,
     ) -> Result<Page<LedgerRecord>, StoreError>;
+
+    // --- upkeep ---
+
+    /// Deletes what is past its retention: at most `limit` rows of each sort, so that nobody waits long.
+    /// An event that is not merged, and a tombstone that a target still has to follow, are kept however
+    /// old they are.
+    async fn prune(
+        &self,
+        retention: &Retention,
+        now: Timestamp,
+        limit: usize,
+    ) -> Result<Pruned, StoreError>;
 
     /// Succeeds when the store can write.
     async fn ping(&self) -> Result<(), StoreError>;

@@ -59,18 +59,6 @@ impl Lane {
     }
 }
 
-/// The right to dispatch a target. The epoch grows with every take-over; a commit under an older
-/// one fails with [`StoreError::Deposed`](super::StoreError::Deposed).
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Tenure {
-    /// Name of the target.
-    pub target: String,
-    /// Who dispatches.
-    pub holder: String,
-    /// Fencing number.
-    pub epoch: u64,
-}
-
 /// A target as stored.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TargetRecord {

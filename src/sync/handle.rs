@@ -88,7 +88,8 @@ impl Handle {
         clock: SharedClock,
         metrics: Metrics,
     ) -> Result<Self, StoreError> {
-        let tenure = store.take(&settings.target, holder).await?;
+        let taken = store.take(&settings.target, holder, std::time::Duration::from_hours(1)).await?;
+        let tenure = taken.ok_or_else(|| StoreError::Deposed { target: settings.target.clone() })?;
         let record = store.target(&settings.target).await?;
         let memory =
             record.as_ref().and_then(|record| record.memory.as_object()).cloned().unwrap_or_default();

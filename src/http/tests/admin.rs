@@ -223,7 +223,7 @@ pub async fn park(served: &Served, users: &[&str]) {
     }
     let store = &served.parts.store;
     store.project(&*served.parts.relay.sources, 100).await.unwrap();
-    let tenure = store.take("genesys", "test").await.unwrap();
+    let tenure = store.take("genesys", "test", Duration::ZERO).await.unwrap().unwrap();
     let mut outcomes = Vec::new();
     for user in users {
         let key = ResourceKey::user(ExternalId::parse(*user).unwrap());

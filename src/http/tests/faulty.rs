@@ -1,16 +1,18 @@
 //! The real store behind a switch.
 
 use std::sync::Mutex;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use serde_json::Value;
+use tokio::sync::broadcast;
 
 use crate::clock::Timestamp;
 use crate::directory::{DirectoryName, ExternalId, Kind, ResourceKey};
 use crate::store::sqlite::SqliteStore;
 use crate::store::{
-    Appended, Committed, Dossier, EventReader, EventRecord, EventSummary, Intent, Lane, LedgerFilter,
-    LedgerRecord, NewEvent, Outcome, Page, ParkedId, ParkedItem, Projection, Status, Store, StoreError,
+    Appended, Committed, Dossier, EventReader, EventRecord, EventSummary, Hint, Intent, Lane, LedgerFilter,
+    LedgerRecord, NewEvent, Outcome, Page, ParkedId, ParkedItem, Projection, Pruned, Retention, Roster, Status, Store, StoreError,
     TargetRecord, TargetState, Tenure, WorkItem,
 };
 
@@ -106,8 +108,26 @@ impl Store for FaultyStore {
     async fn retire_all_but(&self, targets: &[String]) -> Result<(), StoreError> {
         self.inner.retire_all_but(targets).await
     }
-    async fn take(&self, target: &str, holder: &str) -> Result<Tenure, StoreError> {
-        self.inner.take(target, holder).await
+    async fn attend(&self, replica: &str, term: Duration) -> Result<Roster, StoreError> {
+        self.inner.attend(replica, term).await
+    }
+    async fn take(&self, target: &str, replica: &str, term: Duration) -> Result<Option<Tenure>, StoreError> {
+        self.inner.take(target, replica, term).await
+    }
+    async fn release(&self, tenure: &Tenure) -> Result<(), StoreError> {
+        self.inner.release(tenure).await
+    }
+    async fn leave(&self, replica: &str) -> Result<(), StoreError> {
+        self.inner.leave(replica).await
+    }
+    fn hints(&self) -> broadcast::Receiver<Hint> {
+        self.inner.hints()
+    }
+    async fn time(&self) -> Result<Option<Timestamp>, StoreError> {
+        self.inner.time().await
+    }
+    async fn prune(&self, keep: &Retention, now: Timestamp, limit: usize) -> Result<Pruned, StoreError> {
+        self.inner.prune(keep, now, limit).await
     }
     async fn holder_of(&self, t: &str, kind: Kind, id: &str) -> Result<Option<ExternalId>, StoreError> {
         self.inner.holder_of(t, kind, id).await

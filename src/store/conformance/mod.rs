@@ -2,11 +2,12 @@
 //!
 //! A store offers a [`Home`] (one empty database that can be opened again and again) and calls
 //! [`suite!`] in its tests; each rule becomes one test. The parts are [`intake`], [`projection`],
-//! [`work`], [`members`], [`targets`] and [`admin`]; [`scene`] is what they share, [`script`] stands
+//! [`work`], [`members`], [`targets`], [`leases`] and [`admin`]; [`scene`] is what they share, [`script`] stands
 //! in for the sources and draws random streams.
 
 pub mod admin;
 pub mod intake;
+pub mod leases;
 pub mod members;
 pub mod projection;
 pub mod scene;
@@ -94,6 +95,13 @@ macro_rules! store_conformance {
                 a_retired_target_gets_no_work_and_catches_up_when_it_is_back,
                 who_was_deposed_commits_nothing,
                 state_and_memory_of_a_target_are_kept,
+            }
+            leases {
+                a_lease_that_lasts_is_taken_by_nobody_else,
+                a_lease_that_is_handed_back_is_free_at_once,
+                attending_renews_and_tells_who_holds_what,
+                who_left_takes_no_part_and_keeps_its_leases,
+                what_a_deposed_replica_hands_back_is_not_its_successors,
             }
             admin {
                 no_event_is_ever_out_of_sight,

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
 use crate::clock::Timestamp;
 use crate::directory::{Change, ExternalId, Operation, ResourceKey};
@@ -68,7 +69,12 @@ impl Scene {
 
     /// Takes the target.
     pub async fn tenure(&self) -> Tenure {
-        must(self.store.take(TARGET, "replica-1").await)
+        self.tenure_of("replica-1").await
+    }
+
+    /// Takes the target for a replica. The lease runs out at once, so that any other may take it next.
+    pub async fn tenure_of(&self, replica: &str) -> Tenure {
+        must(self.store.take(TARGET, replica, Duration::ZERO).await).expect("no lease lasts")
     }
 
     /// Every row that is due, most urgent lane first.

@@ -82,8 +82,8 @@ pub async fn a_retired_target_gets_no_work_and_catches_up_when_it_is_back(home: 
 pub async fn who_was_deposed_commits_nothing(home: &dyn Home) {
     let scene = Scene::new(home).await;
     scene.feed([titled("u", "A")]).await;
-    let old = must(scene.store.take(TARGET, "replica-1").await);
-    let new = must(scene.store.take(TARGET, "replica-2").await);
+    let old = scene.tenure_of("replica-1").await;
+    let new = scene.tenure_of("replica-2").await;
     assert!(new.epoch > old.epoch);
 
     let finish = outcome(&user_key("u"), 1).linked("v-u", 1, 0).noting("create", "applied");
@@ -98,12 +98,12 @@ pub async fn who_was_deposed_commits_nothing(home: &dyn Home) {
 
     must(scene.store.commit(&new, vec![finish], NOW).await);
     assert_eq!(scene.pending().await, 0);
-    let unknown = scene.store.take("nowhere", "replica-1").await;
+    let unknown = scene.store.take("nowhere", "replica-1", Duration::ZERO).await;
     assert!(matches!(unknown, Err(StoreError::Deposed { .. })), "{unknown:?}");
 
     // The epoch outlives the process: a restart deposes whoever was there before.
     let scene = scene.restarted(home).await;
-    let newest = must(scene.store.take(TARGET, "replica-1").await);
+    let newest = scene.tenure_of("replica-1").await;
     assert!(newest.epoch > new.epoch);
     let late = outcome(&user_key("u"), 1).ending(WorkChange::Continue);
     assert!(matches!(scene.store.commit(&new, vec![late], NOW).await, Err(StoreError::Deposed { .. })));

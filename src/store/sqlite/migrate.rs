@@ -6,7 +6,10 @@ use crate::store::StoreError;
 use crate::store::sqlite::OpenError;
 
 /// In order; `PRAGMA user_version` counts those that a file has.
-const MIGRATIONS: &[&str] = &[include_str!("../../../migrations/sqlite/0001_initial.sql")];
+const MIGRATIONS: &[&str] = &[
+    include_str!("../../../migrations/sqlite/0001_initial.sql"),
+    include_str!("../../../migrations/sqlite/0002_leases.sql"),
+];
 
 /// Applies what is missing, each migration in a transaction. Refuses a file from a newer relay.
 pub(super) fn migrate(conn: &Connection) -> Result<(), StoreError> {

@@ -13,6 +13,7 @@ mod connection;
 mod directory;
 mod events;
 mod inbox;
+mod leases;
 mod ledger;
 mod links;
 mod load;
@@ -37,14 +38,14 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use tempfile::TempDir;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, broadcast};
 
 use crate::clock::Timestamp;
 use crate::directory::{DirectoryName, ExternalId, Kind, ResourceKey};
 use crate::store::{
-    Appended, Committed, Dossier, EventReader, EventRecord, EventSummary, Intent, Lane, LedgerFilter,
-    LedgerRecord, NewEvent, Outcome, Page, ParkedId, ParkedItem, Projection, Status, Store, StoreError,
-    TargetRecord, TargetState, Tenure, WorkItem,
+    Appended, Committed, Dossier, EventReader, EventRecord, EventSummary, Hint, Intent, Lane, LedgerFilter,
+    LedgerRecord, NewEvent, Outcome, Page, ParkedId, ParkedItem, Projection, Pruned, Retention, Roster,
+    Status, Store, StoreError, TargetRecord, TargetState, Tenure, WorkItem,
 };
 use connection::WriteConnection;
 use readers::Readers;
@@ -125,6 +126,7 @@ impl SqliteStore {
         let connection = WriteConnection::open(path, &options)?;
         migrate::migrate(&connection.conn)?;
         project::retry_unreadable(&connection.conn)?;
+        leases::clear(&connection.conn)?;
         let readers = Readers::new(path.to_owned(), options.readers_max);
         let writer = Writer::start(path.to_owned(), options, connection)?;
         Ok(Self { readers, writer, projecting: Mutex::new(()), _lock: lock, _temporary: temporary })
@@ -170,11 +172,6 @@ impl Store for SqliteStore {
         self.writer.write(move |conn| targets::retire_all_but(conn, &targets)).await
     }
 
-    async fn take(&self, target: &str, holder: &str) -> Result<Tenure, StoreError> {
-        let (target, holder) = (target.to_owned(), holder.to_owned());
-        self.writer.write(move |conn| targets::take(conn, &target, &holder)).await
-    }
-
     async fn target(&self, target: &str) -> Result<Option<TargetRecord>, StoreError> {
         let target = target.to_owned();
         self.readers.read(move |conn| targets::record(conn, &target)).await
@@ -188,6 +185,35 @@ impl Store for SqliteStore {
     async fn set_target_memory(&self, target: &str, memory: &serde_json::Value) -> Result<(), StoreError> {
         let (target, memory) = (target.to_owned(), memory.clone());
         self.writer.write(move |conn| targets::set_memory(conn, &target, &memory)).await
+    }
+
+    async fn attend(&self, replica: &str, term: Duration) -> Result<Roster, StoreError> {
+        let replica = replica.to_owned();
+        self.writer.write(move |conn| leases::attend(conn, &replica, term)).await
+    }
+
+    async fn take(&self, target: &str, replica: &str, term: Duration) -> Result<Option<Tenure>, StoreError> {
+        let (target, replica) = (target.to_owned(), replica.to_owned());
+        self.writer.write(move |conn| leases::take(conn, &target, &replica, term)).await
+    }
+
+    async fn release(&self, tenure: &Tenure) -> Result<(), StoreError> {
+        let tenure = tenure.clone();
+        self.writer.write(move |conn| leases::release(conn, &tenure)).await
+    }
+
+    async fn leave(&self, replica: &str) -> Result<(), StoreError> {
+        let replica = replica.to_owned();
+        self.writer.write(move |conn| leases::leave(conn, &replica)).await
+    }
+
+    fn hints(&self) -> broadcast::Receiver<Hint> {
+        // Nobody else can do anything, so there is nobody to send.
+        broadcast::channel(1).1
+    }
+
+    async fn time(&self) -> Result<Option<Timestamp>, StoreError> {
+        Ok(None)
     }
 
     async fn due(
@@ -291,6 +317,15 @@ impl Store for SqliteStore {
         let Some(before) = before(after) else { return Ok(Page { items: Vec::new(), next: None }) };
         let (filter, limit) = (filter.clone(), limit.min(PAGE_MAX));
         self.readers.read(move |conn| ledger::page(conn, &filter, before, limit)).await
+    }
+
+    async fn prune(
+        &self,
+        _retention: &Retention,
+        _now: Timestamp,
+        _limit: usize,
+    ) -> Result<Pruned, StoreError> {
+        Ok(Pruned::default())
     }
 
     async fn ping(&self) -> Result<(), StoreError> {

@@ -84,21 +84,6 @@ pub(super) fn retire_all_but(conn: &Connection, targets: &[String]) -> Result<()
     Ok(())
 }
 
-/// Raises the epoch, so that whoever held the target is deposed.
-pub(super) fn take(conn: &Connection, target: &str, holder: &str) -> Result<Tenure, StoreError> {
-    let epoch = conn
-        .query_row(
-            "UPDATE targets SET epoch = epoch + 1, holder = ?2 WHERE name = ?1 RETURNING epoch",
-            params![target, holder],
-            |row| row.get(0),
-        )
-        .optional()?;
-    match epoch {
-        Some(epoch) => Ok(Tenure { target: target.to_owned(), holder: holder.to_owned(), epoch }),
-        None => Err(StoreError::Deposed { target: target.to_owned() }),
-    }
-}
-
 /// The directory that the target follows, if the tenure still holds.
 pub(super) fn check_tenure(conn: &Connection, tenure: &Tenure) -> Result<String, StoreError> {
     let directory = conn

@@ -183,14 +183,14 @@ async fn one_failing_write_does_not_take_back_the_others() {
         conn.execute("UPDATE targets SET memory = '\"half\"'", [])?;
         Err(StoreError::Busy)
     });
-    let whole = store.take("acme", "replica-1");
+    let whole = store.take("acme", "replica-1", Duration::ZERO);
     let broken = store.writer.write(|conn| {
         conn.execute("INSERT INTO counters (name, value) VALUES ('ping', 0)", [])?;
         Ok(())
     });
     let (half, whole, broken, appended) = tokio::join!(half, whole, broken, store.append(event(0)));
     assert!(matches!(half, Err(StoreError::Busy)));
-    assert_eq!(whole.unwrap().epoch, 1);
+    assert_eq!(whole.unwrap().unwrap().epoch, 1);
     assert!(unavailable(broken).contains("UNIQUE"));
     assert_eq!(appended.unwrap(), Appended::New);
     let record = store.target("acme").await.unwrap().unwrap();
