@@ -12,6 +12,7 @@ mod admin;
 pub mod conformance;
 mod intake;
 mod lease;
+pub mod postgres;
 mod retention;
 pub mod sqlite;
 mod work;

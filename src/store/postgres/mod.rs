@@ -1,0 +1,3 @@
+//! The store of many replicas: one PostgreSQL database, any number of relays.
+
+mod rows;
