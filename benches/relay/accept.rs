@@ -1,7 +1,7 @@
 //! How much of the bare handler's rate is left once every event is durable before its answer.
 //!
-//! Three servers take turns, each alone: the router over a store that keeps nothing, the same router
-//! over SQLite without anybody merging events, and the whole relay as it runs in production. A ratio
+//! Servers take turns, each alone: the router over a store that keeps nothing, and for each store the
+//! same router without anybody merging events, and the whole relay as it runs in production. A ratio
 //! compares servers of the same round only, since a shared machine is not the same one a minute later.
 
 use std::collections::BTreeMap;
@@ -18,17 +18,17 @@ use scim_relay::config::{Config, Environment};
 use scim_relay::http::admin::Keys;
 use scim_relay::http::intake::IntakeLimits;
 use scim_relay::http::{Relay, router_on_one_listener, serve};
-use scim_relay::source::{Kind, Settings, Sources};
+use scim_relay::source::{self, Sources};
 use scim_relay::store::Store;
-use scim_relay::store::sqlite::{Options, SqliteStore};
 use scim_relay::telemetry::metrics::Metrics;
 use tokio::net::TcpListener;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use crate::forgetful::Forgetful;
+use crate::home::{Home, Kind};
 use crate::load::{self, Hook, Run};
-use crate::program::{SECRET, TargetSetup, configuration, database, folder};
+use crate::program::{SECRET, TargetSetup, configuration};
 use crate::report::{Figure, Goal};
 use crate::{bodies, vendor};
 
@@ -46,40 +46,59 @@ pub async fn run() -> Vec<Figure> {
     let mut chance = StdRng::seed_from_u64(1);
     let vendor = vendor::start().await;
     let target = TargetSetup { base_url: vendor.base_url.clone(), rate_per_second: 25.0, burst: 1 };
-    let mut rounds: BTreeMap<&str, Vec<f64>> = BTreeMap::new();
+    let mut rounds: BTreeMap<String, Vec<f64>> = BTreeMap::new();
     for round in 0..=ROUNDS {
         let bare = bare(hooks(&bodies, &mut chance)).await.per_second();
-        let durable = durable(hooks(&bodies, &mut chance)).await.per_second();
-        let production = production(hooks(&bodies, &mut chance), &target).await.per_second();
+        let mut values = vec![("bare".to_owned(), bare)];
+        for kind in Kind::ALL {
+            let name = kind.name();
+            let durable = durable(kind, hooks(&bodies, &mut chance)).await.per_second();
+            let production = production(kind, hooks(&bodies, &mut chance), &target).await.per_second();
+            values.extend([
+                (format!("{name} durable"), durable),
+                (format!("{name} production"), production),
+                (format!("{name} durable ÷ bare"), durable / bare),
+                (format!("{name} production ÷ bare"), production / bare),
+            ]);
+        }
+        let durable = |kind: Kind| values.iter().find(|(of, _)| *of == format!("{} durable", kind.name()));
+        let ratio = durable(Kind::Postgres).zip(durable(Kind::Sqlite)).map(|(ours, other)| ours.1 / other.1);
+        values.extend(ratio.map(|ratio| (STORES.to_owned(), ratio)));
         // The first round warms up.
         if round > 0 {
-            for (name, value) in [
-                ("bare", bare),
-                ("durable", durable),
-                ("production", production),
-                ("durable ÷ bare", durable / bare),
-                ("production ÷ bare", production / bare),
-            ] {
+            for (name, value) in values {
                 rounds.entry(name).or_default().push(value);
             }
         }
     }
+    figures(&rounds)
+}
+
+/// What is told of the two stores.
+const STORES: &str = "accept, durable on PostgreSQL ÷ on SQLite";
+
+fn figures(rounds: &BTreeMap<String, Vec<f64>>) -> Vec<Figure> {
     let note = format!("{CONNECTIONS} connections, {ROUNDS} rounds of {} s, 1 KiB", ROUND.as_secs());
-    let rate = |name| format!("{:.0} events/s; bare {:.0}", median(&rounds[name]), median(&rounds["bare"]));
-    vec![
-        Figure::of_rounds(
-            "accept, durable ÷ bare",
-            &rounds["durable ÷ bare"],
-            Goal::AtLeast(0.45),
-            format!("{}; {note}", rate("durable")),
-        ),
-        Figure::of_rounds(
-            "accept, in production ÷ bare",
-            &rounds["production ÷ bare"],
+    let rate =
+        |name: String| format!("{:.0} events/s; bare {:.0}", median(&rounds[&name]), median(&rounds["bare"]));
+    let mut figures = Vec::new();
+    for (kind, goal) in [(Kind::Sqlite, Goal::AtLeast(0.45)), (Kind::Postgres, Goal::AtLeast(0.40))] {
+        let name = kind.name();
+        figures.push(Figure::of_rounds(
+            format!("accept, durable on {name} ÷ bare"),
+            &rounds[&format!("{name} durable ÷ bare")],
+            goal,
+            format!("{}; {note}", rate(format!("{name} durable"))),
+        ));
+        figures.push(Figure::of_rounds(
+            format!("accept, in production on {name} ÷ bare"),
+            &rounds[&format!("{name} production ÷ bare")],
             Goal::None,
-            rate("production"),
-        ),
-    ]
+            rate(format!("{name} production")),
+        ));
+    }
+    figures.push(Figure::of_rounds(STORES, &rounds[STORES], Goal::None, ""));
+    figures
 }
 
 fn median(rounds: &[f64]) -> f64 {
@@ -95,21 +114,21 @@ async fn bare(hooks: Vec<Hook>) -> Run {
     drive_router(Arc::new(Forgetful), hooks).await
 }
 
-/// The same router over SQLite; nothing merges what comes in.
-async fn durable(hooks: Vec<Hook>) -> Run {
-    let folder = folder();
-    let store = open(folder.path());
-    let run = drive_router(store.clone(), hooks).await;
+/// The same router over a store; nothing merges what comes in.
+async fn durable(kind: Kind, hooks: Vec<Hook>) -> Run {
+    let home = Home::new(kind).await;
+    let store = home.open().await;
+    let run = drive_router(Arc::clone(&store), hooks).await;
     check_kept(&*store, run).await;
     // Closing waits for the disk.
-    tokio::task::spawn_blocking(move || drop((store, folder))).await.expect("the store closes");
+    tokio::task::spawn_blocking(move || drop((store, home))).await.expect("the store closes");
     run
 }
 
 /// Everything: events are merged, and a target follows, which takes 25 calls a second.
-async fn production(hooks: Vec<Hook>, target: &TargetSetup) -> Run {
-    let folder = folder();
-    let text = configuration(folder.path(), target);
+async fn production(kind: Kind, hooks: Vec<Hook>, target: &TargetSetup) -> Run {
+    let home = Home::new(kind).await;
+    let text = configuration(&home, target);
     let (config, _) = Config::parse(&text, "benchmark", Path::new(""), &Environment::default())
         .expect("a configuration without problems");
     let relay =
@@ -118,10 +137,6 @@ async fn production(hooks: Vec<Hook>, target: &TargetSetup) -> Run {
     check_kept(&*relay.engine().store, run).await;
     relay.shutdown().await;
     run
-}
-
-fn open(folder: &Path) -> Arc<SqliteStore> {
-    Arc::new(SqliteStore::open(database(folder), Options::default()).expect("a new store"))
 }
 
 async fn drive_router(store: Arc<dyn Store>, hooks: Vec<Hook>) -> Run {
@@ -137,9 +152,9 @@ async fn drive_router(store: Arc<dyn Store>, hooks: Vec<Hook>) -> Run {
 }
 
 fn relay(store: Arc<dyn Store>) -> Relay {
-    let source = Settings {
+    let source = source::Settings {
         name: "hr".to_owned(),
-        kind: Kind::Native,
+        kind: source::Kind::Native,
         directory: "default".to_owned(),
         secrets: vec![SECRET.into()],
         intake_limit: None,

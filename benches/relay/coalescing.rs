@@ -16,11 +16,11 @@ use scim_relay::clock::{Clock, SystemClock, Timestamp};
 use scim_relay::sandbox::settings::{Auth, Behaviour};
 use scim_relay::sandbox::{self, Running, Settings};
 use serde_json::{Value, json};
-use tempfile::TempDir;
 
 use crate::bodies;
+use crate::home::{Home, Kind};
 use crate::load::{self, Hook};
-use crate::program::{Program, TOKEN, TargetSetup, folder, http_client, read_json};
+use crate::program::{Program, TOKEN, TargetSetup, http_client, read_json};
 use crate::report::{Figure, Goal};
 
 const USERS: usize = 10_000;
@@ -42,19 +42,22 @@ const DATED_BACK: i64 = 3_600;
 
 /// Runs the burst and the storm.
 pub async fn run() -> Vec<Figure> {
-    let stage = Stage::set().await;
-    stage.provision().await;
-    let mut figures = stage.burst().await;
-    figures.extend(stage.storm().await);
-    stage.vendor.shutdown().await;
+    let mut figures = Vec::new();
+    for kind in Kind::ALL {
+        let stage = Stage::set(kind).await;
+        stage.provision().await;
+        figures.extend(stage.burst().await);
+        figures.extend(stage.storm().await);
+        stage.vendor.shutdown().await;
+    }
     figures
 }
 
-/// A vendor, and the folder of the relay that keeps it equal.
+/// A vendor, and the home of the relay that keeps it equal.
 struct Stage {
     vendor: Running,
     client: reqwest::Client,
-    folder: TempDir,
+    home: Home,
     began: Timestamp,
 }
 
@@ -69,13 +72,13 @@ struct Drain {
 }
 
 impl Stage {
-    async fn set() -> Self {
+    async fn set(kind: Kind) -> Self {
         let behaviour = Behaviour { auth: Auth::Bearer(vec![TOKEN.into()]), ..Behaviour::default() };
         let settings = Settings { behaviour, log_entries_max: 1_000_000, ..Settings::default() };
         Self {
             vendor: sandbox::start(settings).await.expect("a free port"),
             client: http_client(),
-            folder: folder(),
+            home: Home::new(kind).await,
             began: Timestamp::from_seconds(SystemClock.now().as_seconds() - DATED_BACK),
         }
     }
@@ -112,7 +115,7 @@ impl Stage {
         }
         assert!(titles.is_empty(), "the vendor lacks users");
         let note = format!("{BURST_EVENTS} updates of {touched} users of {USERS} (Zipf 1)");
-        drain.figures("burst", &note, BURST_EVENTS, BURST_RATE, 10.0)
+        drain.figures(&self.title("burst"), &note, BURST_EVENTS, BURST_RATE, 10.0)
     }
 
     /// New members, one an event, over a few groups.
@@ -130,7 +133,7 @@ impl Stage {
             assert_eq!(members, STORM_EVENTS / GROUPS, "the members of {}", group["displayName"]);
         }
         let note = format!("{STORM_EVENTS} new members over {GROUPS} groups");
-        drain.figures("storm", &note, STORM_EVENTS, STORM_RATE, 15.0)
+        drain.figures(&self.title("storm"), &note, STORM_EVENTS, STORM_RATE, 15.0)
     }
 
     /// Posts everything at once to a relay that may make so many calls a second, and waits for the end.
@@ -146,7 +149,11 @@ impl Stage {
 
     async fn relay(&self, rate_per_second: f64, burst: u32) -> Program {
         let base_url = self.vendor.base_url().to_owned();
-        Program::start(self.folder.path(), &TargetSetup { base_url, rate_per_second, burst }).await
+        Program::start(&self.home, &TargetSetup { base_url, rate_per_second, burst }).await
+    }
+
+    fn title(&self, what: &str) -> String {
+        format!("{what} on {}", self.home.kind().name())
     }
 
     fn moment(&self, number: usize) -> Timestamp {

@@ -8,7 +8,8 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout};
 
 use crate::load::{self, Sender};
-use crate::program::{Program, TargetSetup, folder};
+use crate::home::{Home, Kind};
+use crate::program::{Program, TargetSetup};
 use crate::report::{Figure, Goal, percentile};
 use crate::{bodies, vendor};
 
@@ -20,10 +21,16 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 /// One event at a time, each a change of the same user.
 pub async fn run() -> Vec<Figure> {
+    let mut figures = on(Kind::Sqlite, Goal::AtMost(5.0)).await;
+    figures.extend(on(Kind::Postgres, Goal::None).await);
+    figures
+}
+
+async fn on(kind: Kind, goal: Goal) -> Vec<Figure> {
     let mut vendor = vendor::start().await;
-    let folder = folder();
+    let home = Home::new(kind).await;
     let target = TargetSetup { base_url: vendor.base_url.clone(), rate_per_second: 1_000.0, burst: 50 };
-    let relay = Program::start(folder.path(), &target).await;
+    let relay = Program::start(&home, &target).await;
     let mut sender = Sender::connect(relay.address).await;
     sender.accept(&load::hook(bodies::new_users([1], SystemClock.now()))).await;
     arrival(&mut vendor.writes, &Method::POST).await;
@@ -42,9 +49,10 @@ pub async fn run() -> Vec<Figure> {
     }
     relay.stop().await;
     let note = format!("POST to the call's arrival, {SAMPLES} events one at a time");
+    let name = kind.name();
     vec![
-        Figure::new("latency when idle, p50 ms", percentile(&samples_ms, 0.5), Goal::AtMost(5.0), note),
-        Figure::new("latency when idle, p90 ms", percentile(&samples_ms, 0.9), Goal::None, ""),
+        Figure::new(format!("latency when idle, {name}, p50 ms"), percentile(&samples_ms, 0.5), goal, note),
+        Figure::new(format!("latency when idle, {name}, p90 ms"), percentile(&samples_ms, 0.9), Goal::None, ""),
     ]
 }
 

@@ -12,6 +12,8 @@ mod accept;
 mod bodies;
 mod coalescing;
 mod forgetful;
+mod growth;
+mod home;
 mod latency;
 mod load;
 mod memory;
@@ -30,15 +32,17 @@ use tokio::time::Instant;
 enum Benchmark {
     Accept,
     Coalescing,
+    Growth,
     Latency,
     Memory,
     Start,
 }
 
 impl Benchmark {
-    const ALL: [(&str, Self); 5] = [
+    const ALL: [(&str, Self); 6] = [
         ("accept", Self::Accept),
         ("coalescing", Self::Coalescing),
+        ("growth", Self::Growth),
         ("latency", Self::Latency),
         ("memory", Self::Memory),
         ("start", Self::Start),
@@ -48,6 +52,7 @@ impl Benchmark {
         match self {
             Self::Accept => accept::run().await,
             Self::Coalescing => coalescing::run().await,
+            Self::Growth => growth::run().await,
             Self::Latency => latency::run().await,
             Self::Memory => memory::run().await,
             Self::Start => start::run().await,

@@ -6,8 +6,9 @@ use bytes::Bytes;
 use scim_relay::clock::{Clock, SystemClock};
 
 use crate::bodies;
+use crate::home::{Home, Kind};
 use crate::load::{self, Hook};
-use crate::program::{Program, TargetSetup, folder};
+use crate::program::{Program, TargetSetup};
 use crate::report::{Figure, Goal};
 
 const PENDING: usize = 100_000;
@@ -17,10 +18,10 @@ const ENOUGH: Duration = Duration::from_mins(10);
 
 /// Pauses the target, posts new users, and looks at the process.
 pub async fn run() -> Vec<Figure> {
-    let folder = folder();
+    let home = Home::new(Kind::Sqlite).await;
     let target =
         TargetSetup { base_url: "http://127.0.0.1:9/scim/v2".to_owned(), rate_per_second: 100.0, burst: 1 };
-    let relay = Program::start(folder.path(), &target).await;
+    let relay = Program::start(&home, &target).await;
     relay.pause_target().await;
     let idle = resident_mib(relay.pid(), "VmRSS:");
     let at = SystemClock.now();

@@ -1,15 +1,15 @@
 //! The built program, as an operator runs it.
 
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
 use serde_json::Value;
-use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 use tokio::time::Instant;
+
+use crate::home::Home;
 
 /// The signing secret of the source `hr`.
 pub const SECRET: &str = "a secret that only the benchmarks know";
@@ -30,29 +30,19 @@ pub struct TargetSetup {
     pub burst: u32,
 }
 
-/// A folder on the disk that holds the build, which is a real one where `/tmp` may be memory.
-pub fn folder() -> TempDir {
-    tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a folder beside the build")
-}
-
-/// The configuration of a relay whose store is in `folder`.
-pub fn configuration(folder: &Path, target: &TargetSetup) -> String {
+/// The configuration of a relay with this store.
+pub fn configuration(home: &Home, target: &TargetSetup) -> String {
     format!(
-        "[server]\nlisten = \"127.0.0.1:0\"\n[store]\nurl = \"sqlite://{}\"\n\
+        "[server]\nlisten = \"127.0.0.1:0\"\n[store]\nurl = \"{}\"\n\
          [[admin.keys]]\nname = \"benchmarks\"\nsecret = \"{ADMIN_KEY}\"\nrole = \"admin\"\n\
          [sources.hr]\nkind = \"native\"\nsecrets = [\"{SECRET}\"]\n\
          [targets.vendor]\nprofile = \"rfc7644\"\nbase_url = \"{}\"\nauth = {{ type = \"bearer\", token = \"{TOKEN}\" }}\n\
          limits = {{ rate_per_second = {}, burst = {}, concurrency = 16 }}\n",
-        database(folder).display(),
+        home.url(),
         target.base_url,
         target.rate_per_second,
         target.burst,
     )
-}
-
-/// The store of the relay that lives in `folder`.
-pub fn database(folder: &Path) -> PathBuf {
-    folder.join("relay.db")
 }
 
 /// A client for loopback.
@@ -74,9 +64,9 @@ pub struct Program {
 
 impl Program {
     /// Starts it, and waits until it listens.
-    pub async fn start(folder: &Path, target: &TargetSetup) -> Self {
-        let config = folder.join("relay.toml");
-        std::fs::write(&config, configuration(folder, target)).expect("a folder that can be written");
+    pub async fn start(home: &Home, target: &TargetSetup) -> Self {
+        let config = home.folder().join("relay.toml");
+        std::fs::write(&config, configuration(home, target)).expect("a folder that can be written");
         let began = Instant::now();
         let mut child = Command::new(env!("CARGO_BIN_EXE_scim-relay"))
             .args(["serve", "--config"])

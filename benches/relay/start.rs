@@ -1,16 +1,15 @@
 //! How long the program takes to start when it must learn a million ids of known events anew.
 
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use scim_relay::clock::{Clock, SystemClock};
 use scim_relay::directory::Change;
-use scim_relay::store::sqlite::{Options, SqliteStore};
 use scim_relay::store::{Appended, EventReader, NewEvent, Store};
 use tokio::task::JoinSet;
 
-use crate::program::{Program, TargetSetup, database, folder};
+use crate::home::{Home, Kind};
+use crate::program::{Program, TargetSetup};
 use crate::report::{Figure, Goal};
 
 const REMEMBERED: usize = 1_000_000;
@@ -21,13 +20,13 @@ const PROJECTED_AT_ONCE: usize = 20_000;
 
 /// Fills a store, then starts the program on it again and again.
 pub async fn run() -> Vec<Figure> {
-    let folder = folder();
-    fill(folder.path()).await;
+    let home = Home::new(Kind::Sqlite).await;
+    fill(&home).await;
     let target =
         TargetSetup { base_url: "http://127.0.0.1:9/scim/v2".to_owned(), rate_per_second: 1.0, burst: 1 };
     let mut seconds = Vec::new();
     for _ in 0..STARTS {
-        let relay = Program::start(folder.path(), &target).await;
+        let relay = Program::start(&home, &target).await;
         seconds.push(relay.started_in.as_secs_f64());
         assert_eq!(relay.status().await["inbox"]["unprojected"], 0);
         relay.stop().await;
@@ -36,9 +35,8 @@ pub async fn run() -> Vec<Figure> {
     vec![Figure::of_rounds("start with 1,000,000 ids remembered, s", &seconds, Goal::AtMost(1.0), note)]
 }
 
-async fn fill(folder: &Path) {
-    let store =
-        Arc::new(SqliteStore::open(database(folder), Options::default()).expect("a folder of our own"));
+async fn fill(home: &Home) {
+    let store = home.open().await;
     let next = Arc::new(AtomicUsize::new(0));
     let mut tasks = JoinSet::new();
     for _ in 0..TASKS {
@@ -52,7 +50,8 @@ async fn fill(folder: &Path) {
     }
     tasks.join_all().await;
     while store.project(&NothingNew, PROJECTED_AT_ONCE).await.expect("the store works").more {}
-    Arc::into_inner(store).expect("all tasks have ended").close().await;
+    // Closing waits for the disk.
+    tokio::task::spawn_blocking(move || drop(store)).await.expect("the store closes");
 }
 
 fn event() -> NewEvent {
