@@ -11,17 +11,28 @@
 
 mod address;
 mod append;
+mod commit;
 mod connection;
 mod database;
 mod directory;
+mod events;
 mod fault;
 mod hints;
+mod leases;
+mod ledger;
+mod links;
+mod load;
 mod mark;
+mod members;
 mod migrate;
+mod parked;
 mod project;
+mod prune;
 mod rows;
-mod stubs;
+mod status;
+mod targets;
 mod tls;
+mod work;
 
 #[cfg(test)]
 mod tests;
@@ -44,7 +55,6 @@ use append::{Appender, BATCHES_AT_ONCE};
 use connection::Connector;
 use database::Database;
 use hints::{Hints, Told};
-use stubs::{commit, events, leases, ledger, links, load, parked, prune, status, targets, work};
 
 /// Longest page of a list.
 const PAGE_MAX: usize = 1_000;
@@ -355,6 +365,14 @@ fn before(after: Option<&str>) -> Option<u64> {
         None => Some(i64::MAX.unsigned_abs()),
         Some(cursor) => cursor.parse().ok().filter(|sequence| i64::try_from(*sequence).is_ok()),
     }
+}
+
+/// A page from one item more than it may hold.
+fn page<T>(mut items: Vec<T>, limit: usize, cursor: impl Fn(&T) -> String) -> Page<T> {
+    let more = items.len() > limit;
+    items.truncate(limit);
+    let next = if more { items.last().map(cursor) } else { None };
+    Page { items, next }
 }
 
 /// Why a store was not opened, or has stopped.
