@@ -79,7 +79,7 @@ impl Waiter<'_> {
         execute(
             self.tx,
             "INSERT INTO waits (target, kind, id, user_id, ready)
-             SELECT $1, 1, group_id, user_id, $4 FROM members
+             SELECT $1, 1, group_id, user_id, $4::boolean FROM members
              WHERE directory = $2 AND user_id = $3 AND present
              ON CONFLICT (target, kind, id, user_id) DO UPDATE SET ready = excluded.ready",
             &[&self.target, &self.directory, &self.key.id, &ready],
@@ -99,7 +99,7 @@ impl Waiter<'_> {
             self.tx,
             "WITH noted AS (
                  INSERT INTO waits (target, kind, id, user_id, ready)
-                 SELECT $1, $2, $3, u.id, l.vendor_id IS NOT NULL
+                 SELECT $1, $2::smallint, $3, u.id, l.vendor_id IS NOT NULL
                  FROM unnest($4::text[]) AS u (id)
                  LEFT JOIN links AS l ON l.target = $1 AND l.kind = 0 AND l.id = u.id
                  WHERE $2 = 0 OR EXISTS (SELECT 1 FROM members AS m
@@ -128,7 +128,7 @@ impl Waiter<'_> {
         execute(
             self.tx,
             "INSERT INTO parked_members (target, group_id, user_id, reason, parked_at)
-             SELECT $1, $2, p.user_id, p.reason, $5 FROM unnest($3::text[], $4::text[]) AS p (user_id, reason)
+             SELECT $1, $2, p.user_id, p.reason, $5::bigint FROM unnest($3::text[], $4::text[]) AS p (user_id, reason)
              ON CONFLICT (target, group_id, user_id) DO UPDATE SET reason = excluded.reason",
             &[&self.target, &self.key.id, &users, &reasons, &self.now],
         )

@@ -67,13 +67,15 @@ async fn backfill(tx: &Tx<'_>, target: &str, name: &str, now: Timestamp) -> Resu
              generation = excluded.generation, failed_at = NULL, parked_at = NULL, reason = NULL";
     let users = format!(
         "INSERT INTO work (target, kind, id, lane, state, due, since, attempts, generation)
-         SELECT $1, 0, id, CASE WHEN has_access THEN $4 ELSE $5 END, 0, $3, $3, 0, generation
+         SELECT $1, 0, id, CASE WHEN has_access THEN $4::smallint ELSE $5::smallint END, 0, $3::bigint, $3,
+                0, generation
          FROM users WHERE directory = $2 ORDER BY id {again}"
     );
     execute(tx, &users, &[&target, &name, &now, &Lane::Backfill, &Lane::Deprovision]).await?;
     let groups = format!(
         "INSERT INTO work (target, kind, id, lane, state, due, since, attempts, generation)
-         SELECT $1, 1, id, CASE WHEN is_deleted THEN $5 ELSE $4 END, 0, $3, $3, 0, generation
+         SELECT $1, 1, id, CASE WHEN is_deleted THEN $5::smallint ELSE $4::smallint END, 0, $3::bigint, $3,
+                0, generation
          FROM groups WHERE directory = $2 ORDER BY id {again}"
     );
     execute(tx, &groups, &[&target, &name, &now, &Lane::Backfill, &Lane::Revoke]).await?;

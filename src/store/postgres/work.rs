@@ -23,7 +23,7 @@ pub(super) async fn seek_users(
     let inserted = execute(
         tx,
         "INSERT INTO work (target, kind, id, lane, state, due, since, attempts, generation)
-         SELECT $1, 0, s.id, $5, 0, $4, $4, 0, coalesce(u.generation, 0)
+         SELECT $1, 0, s.id, $5::smallint, 0, $4::bigint, $4, 0, coalesce(u.generation, 0)
          FROM unnest($3::text[]) AS s (id)
          LEFT JOIN users AS u ON u.directory = $2 AND u.id = s.id
          WHERE NOT EXISTS (SELECT 1 FROM links AS l WHERE l.target = $1 AND l.kind = 0 AND l.id = s.id)
@@ -50,7 +50,7 @@ pub(super) async fn wake_waiters(
     let woken = execute(
         tx,
         "INSERT INTO work (target, kind, id, lane, state, due, since, attempts, generation)
-         SELECT $1, w.kind, w.id, CASE w.kind WHEN 0 THEN $5 ELSE $6 END, 0, $4, $4, 0,
+         SELECT $1, w.kind, w.id, CASE w.kind WHEN 0 THEN $5::smallint ELSE $6::smallint END, 0, $4::bigint, $4, 0,
                 coalesce(CASE w.kind
                     WHEN 0 THEN (SELECT u.generation FROM users AS u WHERE u.directory = $2 AND u.id = w.id)
                     ELSE (SELECT g.generation FROM groups AS g WHERE g.directory = $2 AND g.id = w.id)
