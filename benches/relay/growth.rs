@@ -1,8 +1,6 @@
 //! What one event costs as the directory grows: from its append to the record of the call that it led
 //! to, everything but the call.
 
-use std::sync::Arc;
-
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use scim_relay::clock::Timestamp;
@@ -50,11 +48,8 @@ async fn grow(kind: Kind, store: &dyn Store) -> Vec<Figure> {
         filled = size;
         costs.push(cost_us(store, &tenure, size).await);
     }
-    let told: Vec<String> = SIZES
-        .iter()
-        .zip(&costs)
-        .map(|(size, cost)| format!("{cost:.0} µs at {size}"))
-        .collect();
+    let told: Vec<String> =
+        SIZES.iter().zip(&costs).map(|(size, cost)| format!("{cost:.0} µs at {size}")).collect();
     let growth = costs[costs.len() - 1] / costs[0];
     let name = format!("cost of an event on {}, 1,000,000 users ÷ 10,000", kind.name());
     vec![Figure::new(name, growth, Goal::AtMost(1.5), told.join(", "))]
@@ -117,11 +112,7 @@ async fn record(store: &dyn Store, tenure: &Tenure, items: &[WorkItem]) {
 }
 
 fn applied(key: &ResourceKey, generation: u64) -> Outcome {
-    let row = Row {
-        vendor_id: format!("v-{}", key.id),
-        synced_generation: generation,
-        ..Row::default()
-    };
+    let row = Row { vendor_id: format!("v-{}", key.id), synced_generation: generation, ..Row::default() };
     Outcome {
         key: key.clone(),
         generation,

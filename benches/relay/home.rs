@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use scim_relay::store::Store;
-use scim_relay::store::postgres::PostgresStore;
+use scim_relay::store::postgres::{self, Address, PostgresStore};
 use scim_relay::store::sqlite::{Options, SqliteStore};
 use tempfile::TempDir;
 
@@ -76,8 +76,9 @@ impl Home {
                 Arc::new(SqliteStore::open(path, Options::default()).expect("a new file"))
             }
             Kind::Postgres => {
-                let settings = scim_relay::store::postgres::Settings::new(self.url.as_str().into());
-                Arc::new(PostgresStore::open(settings).await.expect("a new database"))
+                let address = Address::parse(&self.url).expect("a URL with a database");
+                let options = postgres::Options::default();
+                Arc::new(PostgresStore::open(&address, &options).await.expect("a new database"))
             }
         }
     }

@@ -7,8 +7,8 @@ use scim_relay::clock::{Clock, SystemClock};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout};
 
-use crate::load::{self, Sender};
 use crate::home::{Home, Kind};
+use crate::load::{self, Sender};
 use crate::program::{Program, TargetSetup};
 use crate::report::{Figure, Goal, percentile};
 use crate::{bodies, vendor};
@@ -52,7 +52,12 @@ async fn on(kind: Kind, goal: Goal) -> Vec<Figure> {
     let name = kind.name();
     vec![
         Figure::new(format!("latency when idle, {name}, p50 ms"), percentile(&samples_ms, 0.5), goal, note),
-        Figure::new(format!("latency when idle, {name}, p90 ms"), percentile(&samples_ms, 0.9), Goal::None, ""),
+        Figure::new(
+            format!("latency when idle, {name}, p90 ms"),
+            percentile(&samples_ms, 0.9),
+            Goal::None,
+            "",
+        ),
     ]
 }
 

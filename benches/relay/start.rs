@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use scim_relay::clock::{Clock, SystemClock};
 use scim_relay::directory::Change;
-use scim_relay::store::{Appended, EventReader, NewEvent, Store};
+use scim_relay::store::{Appended, EventReader, NewEvent};
 use tokio::task::JoinSet;
 
 use crate::home::{Home, Kind};

@@ -11,6 +11,7 @@ use crate::app::settings;
 use crate::clock::{Clock, CommonClock, SharedClock};
 use crate::config::{Config, StoreConfig};
 use crate::source::{SettingsError, Sources};
+use crate::store::postgres::PostgresStore;
 use crate::store::sqlite::{Options, SqliteStore};
 use crate::store::{Store, StoreError};
 use crate::sync;
@@ -68,7 +69,7 @@ pub enum StartError {
 impl Engine {
     /// Opens the store, sets everything up, and starts working on what is stored.
     pub async fn start(config: &Config, clock: Arc<dyn Clock>, metrics: Metrics) -> Result<Self, StartError> {
-        let store = open_store(&config.store)?;
+        let store = open_store(&config.store).await?;
         let common_clock = Arc::new(CommonClock::new(clock));
         // Before anything is dated by it.
         sync::clock::put_right(&common_clock, &*store, &metrics.clock_offset_seconds).await;
@@ -133,9 +134,12 @@ impl Engine {
     }
 }
 
-fn open_store(config: &StoreConfig) -> Result<Arc<dyn Store>, StoreError> {
+async fn open_store(config: &StoreConfig) -> Result<Arc<dyn Store>, StoreError> {
     match config {
         StoreConfig::Sqlite { path } => Ok(Arc::new(SqliteStore::open(path, Options::default())?)),
+        StoreConfig::Postgres { address, options } => {
+            Ok(Arc::new(PostgresStore::open(address, options).await?))
+        }
     }
 }
 

@@ -2,10 +2,16 @@
 
 use std::path::PathBuf;
 
+use crate::store::postgres::{Address, Options};
+
+use super::problem::Problem;
 use super::reader::Section;
 use super::values::without_user_info;
 
-const REMEDY: &str = "write \"sqlite://relay.db\" or \"sqlite:///var/lib/scim-relay/relay.db\"";
+const REMEDY: &str = "write \"sqlite://relay.db\", \"sqlite:///var/lib/scim-relay/relay.db\" or \"postgres://user@host/database\"";
+
+/// Most connections that one relay may be told to open.
+const CONNECTIONS_MAX: u32 = 100;
 
 /// Which durable memory the relay uses.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -14,6 +20,13 @@ pub enum StoreConfig {
     Sqlite {
         /// The database file.
         path: PathBuf,
+    },
+    /// A PostgreSQL database, shared by any number of relays.
+    Postgres {
+        /// The database, and how to get in.
+        address: Box<Address>,
+        /// How it is used.
+        options: Options,
     },
 }
 
@@ -25,24 +38,63 @@ impl Default for StoreConfig {
 
 /// Reads `[store]`; every key has a default.
 pub fn read(mut section: Section<'_>) -> StoreConfig {
+    let connections = connections(&mut section);
     let store = location(&mut section).unwrap_or_default();
+    let store = match (store, connections) {
+        (StoreConfig::Postgres { address, .. }, Some(connections_max)) => {
+            StoreConfig::Postgres { address, options: Options { connections_max } }
+        }
+        (store, _) => store,
+    };
     section.finish();
     store
 }
 
+fn connections(section: &mut Section<'_>) -> Option<usize> {
+    let least = u32::try_from(Options::CONNECTIONS_MIN).unwrap_or(CONNECTIONS_MAX);
+    usize::try_from(section.integer("connections", least..=CONNECTIONS_MAX)?).ok()
+}
+
 fn location(section: &mut Section<'_>) -> Option<StoreConfig> {
-    let url = section.text("url")?;
+    let written = section.hidden_text("url")?;
+    let url = section.reference("url")?;
+    // What a reference leads to is as secret as what else lives there.
+    let shown = if written == url { showable(&url) } else { Some(written.clone()) };
     let fault = match url.split_once("://") {
         Some(("sqlite", path)) if path.contains(['?', '#', '\0']) => {
-            "holds parameters, which SQLite URLs do not take here"
+            "holds parameters, which SQLite URLs do not take here".to_owned()
         }
         Some(("sqlite", path)) if path.is_empty() || path.starts_with(':') || path.ends_with('/') => {
-            "names no file"
+            "names no file".to_owned()
         }
         Some(("sqlite", path)) => return Some(StoreConfig::Sqlite { path: PathBuf::from(path) }),
-        Some(("postgres" | "postgresql", _)) => "names PostgreSQL, which this version does not support",
-        Some(_) | None => "is not a store's URL",
+        Some(("postgres" | "postgresql", _)) => match Address::parse(&url) {
+            Ok(address) => {
+                if written == url && address.has_password() {
+                    let reason = "holds a password written in the open";
+                    let remedy = "write \"env:NAME\" or \"file:PATH\" in place of the whole URL";
+                    section.add(Problem::warning(section.path_of("url"), reason, remedy));
+                }
+                return Some(StoreConfig::Postgres {
+                    address: Box::new(address),
+                    options: Options::default(),
+                });
+            }
+            Err(error) => error.to_string(),
+        },
+        Some(_) | None => "is not a store's URL".to_owned(),
     };
-    section.reject("url", without_user_info(&url), fault, REMEDY);
+    let problem = Problem::error(section.path_of("url"), fault, REMEDY);
+    section.add(match shown {
+        Some(shown) => problem.with_value(shown),
+        None => problem,
+    });
     None
+}
+
+/// As much of a URL as holds no secret; `None` where that is not known. Parameters may hold a password.
+fn showable(url: &str) -> Option<String> {
+    let (scheme, _) = url.split_once("://")?;
+    let place = if scheme == "sqlite" { url } else { url.split('?').next().unwrap_or_default() };
+    Some(without_user_info(place))
 }

@@ -33,6 +33,7 @@ fn environment() -> Environment {
         ("KEY", "a-long-enough-admin-key"),
         ("EMPTY", ""),
         ("NOTHING_IN_IT", "whsec_"),
+        ("DATABASE", "postgresql://relay:s3cret@db.example:6432/scim"),
     ]
     .into_iter()
     .collect()
@@ -196,12 +197,23 @@ fn every_fault_has_its_message() {
         ("[store]\nurl = 'sqlite://'", "store.url", Some("sqlite://"), "names no file", "sqlite://"),
         ("[store]\nurl = 'sqlite://a?b=1'", "store.url", Some("sqlite://a?b=1"), "parameters", "sqlite://"),
         (
-            "[store]\nurl = 'postgres://u:pw@h/db'",
+            "[store]\nurl = 'postgres://u:pw@h/db?sslmode=verify-ca&password=pw'",
             "store.url",
             Some("postgres://…@h/db"),
-            "does not support",
-            "sqlite://",
+            "sslmode",
+            "postgres://",
         ),
+        (
+            "[store]\nurl = 'postgres:///db'",
+            "store.url",
+            Some("postgres:///db"),
+            "names no host",
+            "postgres://",
+        ),
+        ("[store]\nurl = 'host=h password=pw'", "store.url", None, "not a store's URL", "postgres://"),
+        ("[store]\nurl = 'env:KEY'", "store.url", Some("env:KEY"), "not a store's URL", "postgres://"),
+        ("[store]\nurl = 'env:NOWHERE'", "store.url", Some("env:NOWHERE"), "not set", "NOWHERE"),
+        ("[store]\nconnections = 3", "store.connections", Some("3"), "out of range", "from 4 to 100"),
         ("[admin]\nkeys = 'x'", "admin.keys", None, "where a list is needed", "[[…]]"),
         (
             "[[admin.keys]]\nname = 'a'\nsecret = 'env:KEY'\nrole = 'god'",
@@ -553,6 +565,28 @@ fn a_broken_file_says_where_without_repeating_the_line() {
 }
 
 #[test]
+fn the_store_is_a_file_or_a_database() {
+    let store =
+        |text: &str| parse(&format!("{text}\n{SOUND}")).map(|(config, warnings)| (config.store, warnings));
+    let (default, _) = store("").unwrap();
+    assert_eq!(default, StoreConfig::Sqlite { path: "scim-relay.db".into() });
+    let (named, warnings) = store("[store]\nurl = 'env:DATABASE'\nconnections = 20").unwrap();
+    let StoreConfig::Postgres { address, options } = &named else { panic!("{named:?}") };
+    assert_eq!(address.to_string(), "postgres://relay@db.example:6432/scim");
+    assert!(address.has_password());
+    assert_eq!(options.connections_max, 20);
+    assert_eq!(warnings, []);
+    assert!(!format!("{named:?}").contains("s3cret"));
+
+    let (open, warnings) = store("[store]\nurl = 'postgres://relay:s3cret@db.example/scim'").unwrap();
+    assert!(matches!(open, StoreConfig::Postgres { options, .. } if options.connections_max == 10));
+    assert_eq!(warnings.len(), 1);
+    assert!(warnings[0].reason.contains("in the open"), "{}", warnings[0]);
+    let (_, warnings) = store("[store]\nurl = 'postgres://relay@db.example/scim'").unwrap();
+    assert_eq!(warnings, [], "there is no secret in it");
+}
+
+#[test]
 fn no_problem_repeats_a_secret() {
     let texts = [
         "[[admin.keys]]\nsecret = 's3cret'\nrole = 's'".to_owned(),
@@ -562,6 +596,8 @@ fn no_problem_repeats_a_secret() {
         "[sources.a]\nsecrets = ['s3cret', ['s3cret']]\nsecret = 's3cret'".to_owned(),
         "[store]\nurl = 'postgres://me:s3cret@host/db'".to_owned(),
         "[store]\nurl = 'me:s3cret@host'".to_owned(),
+        "[store]\nurl = 'host=db password=s3cret'".to_owned(),
+        "[store]\nurl = 'postgres://db/relay?password=s3cret&sslmode=maybe'".to_owned(),
         with("https://acme", "https://me:s3cret@acme"),
         with("https://acme", "ftp://me:s3cret@acme"),
         with("\"env:TOKEN\" }", "'s3cret', extra = 's3cret' }"),
