@@ -65,9 +65,10 @@ pub(super) async fn make_due(at: &LockedTarget<'_>, key: &ResourceKey) -> Result
     execute(
         at.tx,
         "INSERT INTO work (target, kind, id, lane, state, due, since, attempts, generation)
-         SELECT $1, $2, $3, $4, 0, $5, $5, 0,
-                coalesce(CASE $2 WHEN 0 THEN (SELECT generation FROM users WHERE directory = $6 AND id = $3)
-                                 ELSE (SELECT generation FROM groups WHERE directory = $6 AND id = $3) END, 0)
+         SELECT $1, k.kind, k.id, $4, 0, $5, $5, 0, coalesce(u.generation, g.generation, 0)
+         FROM (VALUES ($2::smallint, $3::text)) AS k (kind, id)
+         LEFT JOIN users AS u ON k.kind = 0 AND u.directory = $6 AND u.id = k.id
+         LEFT JOIN groups AS g ON k.kind = 1 AND g.directory = $6 AND g.id = k.id
          ON CONFLICT (target, kind, id) DO UPDATE
          SET state = 0, due = least(work.due, excluded.due), attempts = 0, reason = NULL
          WHERE work.state <> 2",
