@@ -16,7 +16,11 @@ pub fn get_in<'a>(object: &'a Map<String, Value>, name: &str) -> Option<&'a Valu
         .or_else(|| object.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value))
 }
 
-/// The service's own id. Some services send a number, which is taken as its digits; an empty id is none.
+/// Longest id of a service that is kept, in bytes. A longer one is no id but an attack or a mistake.
+const ID_BYTES_MAX: usize = 1_024;
+
+/// The service's own id. Some services send a number, which is taken as its digits. A text that is empty,
+/// over 1,024 bytes or holds a control character is none.
 pub fn id(resource: &Value) -> Option<String> {
     identifier(get(resource, "id")?)
 }
@@ -48,10 +52,14 @@ fn member_id(member: &Value) -> Option<String> {
 
 fn identifier(value: &Value) -> Option<String> {
     match value {
-        Value::String(id) if !id.is_empty() => Some(id.clone()),
+        Value::String(id) if is_identifier(id) => Some(id.clone()),
         Value::Number(id) => Some(id.to_string()),
         Value::Null | Value::Bool(_) | Value::String(_) | Value::Array(_) | Value::Object(_) => None,
     }
+}
+
+fn is_identifier(text: &str) -> bool {
+    (1..=ID_BYTES_MAX).contains(&text.len()) && !text.chars().any(char::is_control)
 }
 
 #[cfg(test)]
@@ -74,6 +82,17 @@ mod tests {
         assert_eq!(id(&json!({"id": 42})).as_deref(), Some("42"));
         assert_eq!(id(&json!({"id": ""})), None);
         assert_eq!(id(&json!({"id": null})), None);
+    }
+
+    #[test]
+    fn a_text_that_no_store_could_keep_is_no_id() {
+        for text in ["a\u{0}b", "\u{7}", "a\nb", "\u{85}", &"x".repeat(1_025)] {
+            assert_eq!(id(&json!({"id": text})), None, "{text:?}");
+            assert_eq!(member_ids(&json!({"members": [{"value": text}]})), Some(vec![]), "{text:?}");
+        }
+        for text in ["a b", "ü/1", "%00", &"x".repeat(1_024)] {
+            assert_eq!(id(&json!({"id": text})).as_deref(), Some(text));
+        }
     }
 
     #[test]

@@ -5,79 +5,102 @@ use std::collections::BTreeMap;
 use tokio_postgres::Row as SqlRow;
 
 use crate::clock::Timestamp;
-use crate::directory::{ExternalId, Kind, ResourceKey, Version};
+use crate::directory::{ExternalId, Kind, Version};
+use crate::store::postgres::page::page as one_page;
 use crate::store::postgres::rows::{
-    PARKED, PENDING, Tx, big, corrupt, key_at, limit as rows_max, query, query_opt, unsigned,
+    PARKED, PENDING, Tx, big, key_at, limit as row_limit, query, query_one, query_opt, unsigned, unsigned_int,
 };
 use crate::store::{ChangeRecord, EventRecord, EventSummary, Page, StoreError};
 
-/// Without the body, whose length is known without reading it.
-const SUMMARY: &str = "SELECT e.seq, e.source, e.event_id, e.received_at, octet_length(e.body),
+/// Without the body, whose length PostgreSQL knows without reading it.
+const SUMMARY: &str = "SELECT e.seq, e.source, e.event_id, e.received_at, length(e.body)::bigint,
             EXISTS (SELECT 1 FROM events_unreadable AS u WHERE u.seq = e.seq),
-            EXISTS (SELECT 1 FROM events_waiting AS w WHERE w.rank IN (0, 1, 2) AND w.seq = e.seq)
+            EXISTS (SELECT 1 FROM events_waiting AS w WHERE w.seq = e.seq)
      FROM events AS e";
 
 /// One page, newest first.
 pub(super) async fn page(tx: &Tx<'_>, before: u64, limit: usize) -> Result<Page<EventSummary>, StoreError> {
     let sql = format!("{SUMMARY} WHERE e.seq < $1 ORDER BY e.seq DESC LIMIT $2");
-    let rows = query(tx, &sql, &[&big(before), &rows_max(limit + 1)]).await?;
-    let items = rows.iter().map(summary).collect::<Result<Vec<_>, _>>()?;
-    Ok(super::page(items, limit, |event| event.sequence.to_string()))
+    let rows = query(tx, &sql, &[&big(before), &row_limit(limit + 1)]).await?;
+    let items = rows.iter().map(summary).collect::<Result<_, _>>()?;
+    Ok(one_page(items, limit, |event: &EventSummary| event.sequence.to_string()))
 }
 
 /// One event, by number or by the sender's id.
 pub(super) async fn event(tx: &Tx<'_>, id: &str) -> Result<Option<EventRecord>, StoreError> {
     let numbered = match id.parse::<i64>() {
-        Ok(seq) => query_opt(tx, &format!("{SUMMARY} WHERE e.seq = $1"), &[&seq]).await?,
+        Ok(seq) => summary_of(tx, seq).await?,
         Err(_) => None,
     };
-    let found = match numbered {
-        Some(row) => Some(row),
-        None if id.contains('\0') => None,
-        None => {
-            let newest = format!("{SUMMARY} WHERE e.event_id = $1 ORDER BY e.seq DESC LIMIT 1");
-            query_opt(tx, &newest, &[&id]).await?
-        }
+    let summary = match numbered {
+        Some(summary) => Some(summary),
+        None => match newest_with_id(tx, id).await? {
+            Some(seq) => summary_of(tx, seq).await?,
+            None => None,
+        },
     };
-    let Some(row) = found else { return Ok(None) };
-    let summary = summary(&row)?;
+    let Some(summary) = summary else { return Ok(None) };
     let changes = changes(tx, summary.sequence, &summary.event_id).await?;
     Ok(Some(EventRecord { summary, changes }))
 }
 
+async fn summary_of(tx: &Tx<'_>, seq: i64) -> Result<Option<EventSummary>, StoreError> {
+    let found = query_opt(tx, &format!("{SUMMARY} WHERE e.seq = $1"), &[&seq]).await?;
+    found.map(|row| summary(&row)).transpose()
+}
+
 fn summary(row: &SqlRow) -> Result<EventSummary, StoreError> {
-    let state = match (row.try_get(5)?, row.try_get(6)?) {
+    let (unreadable, waits): (bool, bool) = (row.try_get(5)?, row.try_get(6)?);
+    let state = match (unreadable, waits) {
         (true, _) => "unreadable",
         (false, true) => "accepted",
         (false, false) => "projected",
     };
-    let body_bytes: i32 = row.try_get(4)?;
     Ok(EventSummary {
         sequence: unsigned(row, 0, "events")?,
         source: row.try_get(1)?,
         event_id: row.try_get(2)?,
         received_at: row.try_get(3)?,
-        body_bytes: u64::try_from(body_bytes).map_err(|_| corrupt("events", "a body's length"))?,
+        body_bytes: unsigned(row, 4, "events")?,
         state,
     })
 }
 
+async fn newest_with_id(tx: &Tx<'_>, id: &str) -> Result<Option<i64>, StoreError> {
+    // No sender's id holds what PostgreSQL would refuse to compare with.
+    if id.contains('\0') {
+        return Ok(None);
+    }
+    let row = query_one(tx, "SELECT max(seq) FROM events WHERE event_id = $1", &[&id]).await?;
+    Ok(row.try_get(0)?)
+}
+
 async fn changes(tx: &Tx<'_>, seq: u64, event_id: &str) -> Result<Vec<ChangeRecord>, StoreError> {
-    let found = "SELECT position, kind, id, operation, outcome, generation, directory FROM event_changes
-                 WHERE seq = $1 ORDER BY position";
-    let mut changes = Vec::new();
-    for row in query(tx, found, &[&big(seq)]).await? {
-        let position: i32 = row.try_get(0)?;
-        let index = u32::try_from(position).map_err(|_| corrupt("event_changes", seq.to_string()))?;
-        let (key, generation) = (key_at(&row, 1)?, unsigned(&row, 5, "event_changes")?);
-        let directory: String = row.try_get(6)?;
-        let mut targets = fates(tx, &directory, &key, generation).await?;
+    let mut fates = fates(tx, seq).await?;
+    let rows = query(
+        tx,
+        "SELECT position, kind, id, operation, outcome, generation, directory FROM event_changes
+         WHERE seq = $1 ORDER BY position",
+        &[&big(seq)],
+    )
+    .await?;
+    let mut changes = Vec::with_capacity(rows.len());
+    let mut applied = Vec::new();
+    for row in &rows {
+        let (index, key) = (unsigned_int(row, 0, "event_changes")?, key_at(row, 1)?);
+        let targets = fates.remove(&index).unwrap_or_default();
         if key.kind == Kind::Group {
-            let written = written_by(event_id, index);
-            for (target, fate) in targets.iter_mut().filter(|(_, (word, _))| word == "applied") {
-                if let Some(open) = fate_of_members(tx, target, &directory, &key.id, &written).await? {
-                    *fate = open;
-                }
+            let directory: String = row.try_get(6)?;
+            for (target, _) in targets.iter().filter(|(_, (word, _))| word == "applied") {
+                let place = changes.len();
+                let (target, group, directory) = (target.clone(), key.id.clone(), directory.clone());
+                applied.push(AppliedGroup {
+                    place,
+                    target,
+                    directory,
+                    group,
+                    written: written_by(event_id, index),
+                });
             }
         }
         changes.push(ChangeRecord {
@@ -85,40 +108,58 @@ async fn changes(tx: &Tx<'_>, seq: u64, event_id: &str) -> Result<Vec<ChangeReco
             operation: row.try_get(3)?,
             key,
             outcome: row.try_get(4)?,
-            generation,
+            generation: unsigned(row, 5, "event_changes")?,
             targets,
         });
+    }
+    for (group, fate) in fates_of_members(tx, &applied).await? {
+        changes[group.place].targets.insert(group.target.clone(), fate);
     }
     Ok(changes)
 }
 
-/// What became of a change, per target that follows the directory.
-async fn fates(
-    tx: &Tx<'_>,
-    directory: &str,
-    key: &ResourceKey,
-    generation: u64,
-) -> Result<BTreeMap<String, (String, Option<String>)>, StoreError> {
-    let found = "SELECT t.name, w.state, w.reason, coalesce(l.synced_generation >= $4, false)
-                 FROM targets AS t
-                 LEFT JOIN work AS w ON w.target = t.name AND w.kind = $2 AND w.id = $3
-                 LEFT JOIN links AS l ON l.target = t.name AND l.kind = $2 AND l.id = $3
-                     AND l.vendor_id IS NOT NULL
-                 WHERE t.directory = $1 AND t.enrolled";
-    let rows = query(tx, found, &[&directory, &key.kind, &key.id, &big(generation)]).await?;
-    let mut fates = BTreeMap::new();
-    for row in rows {
-        let (state, synced): (Option<i16>, bool) = (row.try_get(1)?, row.try_get(3)?);
+/// A word, and the reason where there is one.
+type Fate = (String, Option<String>);
+
+/// What became of each change of an event, by its position, per target that follows the directory.
+async fn fates(tx: &Tx<'_>, seq: u64) -> Result<BTreeMap<u32, BTreeMap<String, Fate>>, StoreError> {
+    let rows = query(
+        tx,
+        "SELECT c.position, t.name, w.state, w.reason, coalesce(l.synced_generation >= c.generation, false)
+         FROM event_changes AS c
+         JOIN targets AS t ON t.directory = c.directory AND t.enrolled
+         LEFT JOIN work AS w ON w.target = t.name AND w.kind = c.kind AND w.id = c.id
+         LEFT JOIN links AS l ON l.target = t.name AND l.kind = c.kind AND l.id = c.id
+             AND l.vendor_id IS NOT NULL
+         WHERE c.seq = $1",
+        &[&big(seq)],
+    )
+    .await?;
+    let mut fates: BTreeMap<u32, BTreeMap<String, Fate>> = BTreeMap::new();
+    for row in &rows {
+        let (state, synced): (Option<i16>, bool) = (row.try_get(2)?, row.try_get(4)?);
         let (word, reason) = match state {
             None => ("applied", None),
             Some(_) if synced => ("applied", None),
-            Some(PARKED) => ("parked", row.try_get(2)?),
-            Some(PENDING) => ("pending", row.try_get(2)?),
-            Some(_) => ("waiting", row.try_get(2)?),
+            Some(PARKED) => ("parked", row.try_get(3)?),
+            Some(PENDING) => ("pending", row.try_get(3)?),
+            Some(_) => ("waiting", row.try_get(3)?),
         };
-        fates.insert(row.try_get(0)?, (word.to_owned(), reason));
+        let of_change = fates.entry(unsigned_int(row, 0, "event_changes")?).or_default();
+        of_change.insert(row.try_get(1)?, (word.to_owned(), reason));
     }
     Ok(fates)
+}
+
+/// A change of a group that a target has.
+struct AppliedGroup {
+    /// Where it stands among the event's changes.
+    place: usize,
+    target: String,
+    directory: String,
+    group: ExternalId,
+    /// What the versions of the memberships end with that the change wrote.
+    written: Vec<u8>,
 }
 
 /// What a membership's version ends with when this change wrote it, whatever its time.
@@ -130,22 +171,44 @@ fn written_by(event_id: &str, index: u32) -> Vec<u8> {
 /// Bytes of the time at the start of a version.
 const TIME_BYTES: usize = 8;
 
-/// What keeps a change's members from being applied although their group is; `None` when nothing does.
-async fn fate_of_members(
+/// What keeps a change's members from being applied although their group is. Where nothing does, the
+/// group is left out.
+async fn fates_of_members<'a>(
     tx: &Tx<'_>,
-    target: &str,
-    directory: &str,
-    group: &ExternalId,
-    written: &[u8],
-) -> Result<Option<(String, Option<String>)>, StoreError> {
-    let found = "SELECT 'parked', p.reason FROM parked_members AS p
-         JOIN members AS m ON m.directory = $2 AND m.group_id = $3 AND m.user_id = p.user_id
-         WHERE p.target = $1 AND p.group_id = $3 AND substr(m.version, 9) = $4
-         UNION ALL
-         SELECT 'waiting', 'for members whom the vendor does not know yet' FROM waits AS w
-         JOIN members AS m ON m.directory = $2 AND m.group_id = $3 AND m.user_id = w.user_id
-         WHERE w.target = $1 AND w.kind = 1 AND w.id = $3 AND substr(m.version, 9) = $4
-         LIMIT 1";
-    let row = query_opt(tx, found, &[&target, &directory, &group, &written]).await?;
-    row.map(|row| Ok((row.try_get(0)?, row.try_get(1)?))).transpose()
+    groups: &'a [AppliedGroup],
+) -> Result<Vec<(&'a AppliedGroup, Fate)>, StoreError> {
+    if groups.is_empty() {
+        return Ok(Vec::new());
+    }
+    let targets: Vec<_> = groups.iter().map(|group| group.target.as_str()).collect();
+    let directories: Vec<_> = groups.iter().map(|group| group.directory.as_str()).collect();
+    let ids: Vec<_> = groups.iter().map(|group| &group.group).collect();
+    let written: Vec<_> = groups.iter().map(|group| group.written.as_slice()).collect();
+    let rows = query(
+        tx,
+        "SELECT k.place, open.word, open.reason
+         FROM unnest($1::text[], $2::text[], $3::text[], $4::bytea[])
+             WITH ORDINALITY AS k (target, directory, id, written, place),
+         LATERAL (
+             SELECT 0 AS rank, p.user_id, 'parked' AS word, p.reason FROM parked_members AS p
+             JOIN members AS m ON m.directory = k.directory AND m.group_id = k.id AND m.user_id = p.user_id
+             WHERE p.target = k.target AND p.group_id = k.id AND substring(m.version FROM 9) = k.written
+             UNION ALL
+             SELECT 1, w.user_id, 'waiting', 'for members whom the vendor does not know yet' FROM waits AS w
+             JOIN members AS m ON m.directory = k.directory AND m.group_id = k.id AND m.user_id = w.user_id
+             WHERE w.target = k.target AND w.kind = 1 AND w.id = k.id
+               AND substring(m.version FROM 9) = k.written
+             ORDER BY 1, 2 LIMIT 1) AS open",
+        &[&targets, &directories, &ids, &written],
+    )
+    .await?;
+    let mut fates = Vec::with_capacity(rows.len());
+    for row in &rows {
+        let place = unsigned(row, 0, "unnest")? - 1;
+        let group = usize::try_from(place).ok().and_then(|place| groups.get(place));
+        if let Some(group) = group {
+            fates.push((group, (row.try_get(1)?, row.try_get(2)?)));
+        }
+    }
+    Ok(fates)
 }

@@ -1,43 +1,77 @@
-//! All that planning one resource needs, read as of one moment: the transaction is repeatable.
+//! All that planning one resource needs, read as of one moment: on REPEATABLE READ, without locks.
 
 use std::collections::BTreeMap;
 
+use futures_util::try_join;
 use serde_json::Value;
 use tokio_postgres::Row as SqlRow;
 
-use crate::directory::{AttributePath, ExternalId, Kind, ResourceKey, User};
-use crate::store::postgres::rows::{Params, Tx, big, limit, query, query_opt, unsigned};
-use crate::store::postgres::{directory, links, targets, work};
+use crate::directory::{AttributePath, ExternalId, Group, Kind, ResourceKey, User};
+use crate::store::postgres::rows::{
+    Params, Tx, big, from_json, limit as row_limit, query, query_opt, storable, unsigned,
+};
+use crate::store::postgres::{links, work};
 use crate::store::{Desired, Dossier, Link, MemberDelta, MemberStanding, StoreError};
 
-/// The dossier of a resource, or `None` when it is not work any more. What does not depend on another
-/// answer is asked at once.
+/// The dossier of a resource, or `None` when it is not work any more.
 pub(super) async fn load(
     tx: &Tx<'_>,
     target: &str,
     key: &ResourceKey,
     members_max: usize,
 ) -> Result<Option<Dossier>, StoreError> {
-    let (directory, item, link) = futures_util::try_join!(
-        targets::directory_of(tx, target),
-        work::item(tx, target, key),
-        links::link(tx, target, key),
-    )?;
-    let (Some(directory), Some(item)) = (directory, item) else { return Ok(None) };
+    let sql = match key.kind {
+        Kind::User => USER,
+        Kind::Group => GROUP,
+    };
+    let Some(row) = query_opt(tx, sql, &[&storable(target), &key.id]).await? else { return Ok(None) };
+    let item = work::item_at(&row, 1)?;
+    let is_linked: bool = row.try_get(9)?;
+    let link = is_linked.then(|| links::link_at(&row, 10, key.id.as_str())).transpose()?;
     let desired = match key.kind {
-        Kind::User => desired_user(tx, target, &directory, &key.id).await?,
-        Kind::Group => desired_group(tx, target, &directory, &key.id, link.as_ref(), members_max).await?,
+        Kind::User => desired_user(tx, target, user_at(&row, 16, &key.id)?).await?,
+        Kind::Group => {
+            let scope = Scope { target, directory: row.try_get(0)?, group: &key.id };
+            desired_group(tx, &scope, group_at(&row, 16, &key.id)?, link.as_ref(), members_max).await?
+        }
     };
     Ok(Some(Dossier { item, desired, link }))
 }
 
-async fn desired_user(
-    tx: &Tx<'_>,
-    target: &str,
-    directory: &str,
-    id: &ExternalId,
-) -> Result<Desired, StoreError> {
-    let user = directory::user(tx, directory, id).await?.unwrap_or_default();
+/// The row of work unless it is parked, the link, and what is desired.
+const USER: &str = "SELECT t.directory,
+        w.kind, w.id, w.lane, w.generation, w.since, w.attempts, w.failed_at, w.intent,
+        l.id IS NOT NULL, l.vendor_id, l.checked_at, l.etag, l.synced_generation, l.synced_members, l.applied,
+        d.body, d.generation
+     FROM targets AS t
+     JOIN work AS w ON w.target = t.name AND w.kind = 0 AND w.id = $2 AND w.state <> 2
+     LEFT JOIN links AS l ON l.target = t.name AND l.kind = 0 AND l.id = $2
+     LEFT JOIN users AS d ON d.directory = t.directory AND d.id = $2
+     WHERE t.name = $1";
+const GROUP: &str = "SELECT t.directory,
+        w.kind, w.id, w.lane, w.generation, w.since, w.attempts, w.failed_at, w.intent,
+        l.id IS NOT NULL, l.vendor_id, l.checked_at, l.etag, l.synced_generation, l.synced_members, l.applied,
+        d.body, d.generation, d.member_sequence
+     FROM targets AS t
+     JOIN work AS w ON w.target = t.name AND w.kind = 1 AND w.id = $2 AND w.state <> 2
+     LEFT JOIN links AS l ON l.target = t.name AND l.kind = 1 AND l.id = $2
+     LEFT JOIN groups AS d ON d.directory = t.directory AND d.id = $2
+     WHERE t.name = $1";
+
+fn user_at(row: &SqlRow, column: usize, id: &ExternalId) -> Result<User, StoreError> {
+    let Some(body) = row.try_get(column)? else { return Ok(User::default()) };
+    let user: User = from_json(body, "users", id.as_str())?;
+    Ok(User { generation: unsigned(row, column + 1, "users")?, ..user })
+}
+
+fn group_at(row: &SqlRow, column: usize, id: &ExternalId) -> Result<Group, StoreError> {
+    let Some(body) = row.try_get(column)? else { return Ok(Group::default()) };
+    let group: Group = from_json(body, "groups", id.as_str())?;
+    let generation = unsigned(row, column + 1, "groups")?;
+    Ok(Group { generation, member_sequence: unsigned(row, column + 2, "groups")?, ..group })
+}
+
+async fn desired_user(tx: &Tx<'_>, target: &str, user: User) -> Result<Desired, StoreError> {
     let mut references = BTreeMap::new();
     if let Some(manager) = manager(&user) {
         let standing = standing(tx, target, &manager).await?;
@@ -55,12 +89,17 @@ fn manager(user: &User) -> Option<ExternalId> {
 }
 
 async fn standing(tx: &Tx<'_>, target: &str, user: &ExternalId) -> Result<MemberStanding, StoreError> {
-    let found = "SELECT l.id IS NOT NULL, l.vendor_id, w.id IS NOT NULL
-                 FROM (SELECT 1) AS one
-                 LEFT JOIN links AS l ON l.target = $1 AND l.kind = 0 AND l.id = $2
-                 LEFT JOIN work AS w ON w.target = $1 AND w.kind = 0 AND w.id = $2 AND w.state = 0";
-    let row = query_opt(tx, found, &[&target, &user]).await?;
-    row.map_or(Ok(MemberStanding::Unknown { coming: false }), |row| standing_at(&row, 0))
+    let row = query_opt(
+        tx,
+        "SELECT l.id IS NOT NULL, l.vendor_id, w.id IS NOT NULL
+         FROM (SELECT) AS one
+         LEFT JOIN links AS l ON l.target = $1 AND l.kind = 0 AND l.id = $2
+         LEFT JOIN work AS w ON w.target = $1 AND w.kind = 0 AND w.id = $2 AND w.state = 0",
+        &[&storable(target), &user],
+    )
+    .await?;
+    let standing = row.map(|row| standing_at(&row, 0)).transpose()?;
+    Ok(standing.unwrap_or(MemberStanding::Unknown { coming: false }))
 }
 
 /// From three columns: whether there is a link, the vendor's id in it, whether the user's work is pending.
@@ -73,44 +112,47 @@ fn standing_at(row: &SqlRow, column: usize) -> Result<MemberStanding, StoreError
     })
 }
 
+/// A group at a target.
+struct Scope<'a> {
+    target: &'a str,
+    directory: &'a str,
+    group: &'a ExternalId,
+}
+
 async fn desired_group(
     tx: &Tx<'_>,
-    target: &str,
-    directory: &str,
-    id: &ExternalId,
+    &Scope { target, directory, group: id }: &Scope<'_>,
+    group: Group,
     link: Option<&Link>,
     members_max: usize,
 ) -> Result<Desired, StoreError> {
     let synced = match link {
-        Some(Link::Known(row)) => big(row.synced_members),
+        Some(Link::Known(row)) => row.synced_members,
         Some(Link::Absent { .. }) | None => 0,
     };
     // One more than asked for tells whether there are more.
-    let room = limit(members_max + 1);
-    let params: Params<'_> = &[&target, &directory, &id, &synced, &room];
-    let (group, mut deltas, past) = futures_util::try_join!(
-        directory::group(tx, directory, id),
-        read_deltas(tx, WAITED, params, true),
-        read_deltas(tx, PAST_WATERMARK, params, false),
-    )?;
+    let (synced, room) = (big(synced), row_limit(members_max + 1));
+    let params: Params<'_> = &[&storable(target), &directory, &id, &synced, &room];
+    let (mut deltas, past) =
+        try_join!(read_deltas(tx, WAITED, params, true), read_deltas(tx, PAST_WATERMARK, params, false))?;
     deltas.extend(past);
     let more = deltas.len() > members_max;
     deltas.truncate(members_max);
-    Ok(Desired::Group { group: group.unwrap_or_default(), deltas, more })
+    Ok(Desired::Group { group, deltas, more })
 }
 
 /// Rows before the watermark that waited for their user, who is linked now.
-pub(super) const WAITED: &str =
+const WAITED: &str =
     "SELECT m.user_id, m.present, m.sequence, l.id IS NOT NULL, l.vendor_id, u.id IS NOT NULL
      FROM waits AS w
-     JOIN members AS m ON m.directory = $2 AND m.group_id = w.id AND m.user_id = w.user_id
+     JOIN members AS m ON m.directory = $2 AND m.group_id = $3 AND m.user_id = w.user_id
      LEFT JOIN links AS l ON l.target = $1 AND l.kind = 0 AND l.id = w.user_id
      LEFT JOIN work AS u ON u.target = $1 AND u.kind = 0 AND u.id = w.user_id AND u.state = 0
      WHERE w.target = $1 AND w.kind = 1 AND w.id = $3 AND w.ready AND m.sequence <= $4
      ORDER BY w.user_id LIMIT $5";
 
 /// Rows past the watermark, in order.
-pub(super) const PAST_WATERMARK: &str =
+const PAST_WATERMARK: &str =
     "SELECT m.user_id, m.present, m.sequence, l.id IS NOT NULL, l.vendor_id, u.id IS NOT NULL
      FROM members AS m
      LEFT JOIN links AS l ON l.target = $1 AND l.kind = 0 AND l.id = m.user_id
@@ -124,7 +166,6 @@ async fn read_deltas(
     params: Params<'_>,
     waited: bool,
 ) -> Result<Vec<MemberDelta>, StoreError> {
-    let rows = query(tx, sql, params).await?;
     let delta = |row: &SqlRow| {
         Ok(MemberDelta {
             user: row.try_get(0)?,
@@ -134,5 +175,5 @@ async fn read_deltas(
             waited,
         })
     };
-    rows.iter().map(delta).collect()
+    query(tx, sql, params).await?.iter().map(delta).collect()
 }

@@ -1,176 +1,205 @@
 //! Memberships that could not be sent yet: those that wait for their user, and those that are parked.
-//!
-//! The target's lock is held by the caller.
+//! Every function takes the whole of a round and is one statement, or none where there is nothing to do.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::clock::Timestamp;
 use crate::directory::{ExternalId, Kind, ResourceKey};
-use crate::store::postgres::rows::{Tx, big, execute, query_one, storable};
-use crate::store::postgres::{links, work};
-use crate::store::{MembersOutcome, StoreError};
+use crate::store::StoreError;
+use crate::store::postgres::rows::{Tx, big, execute, key_at, key_columns, query, storable};
+use crate::store::postgres::targets::LockedTarget;
+use crate::store::postgres::work;
 
-/// A resource of a target, with what waiting needs to know.
-pub(super) struct Waiter<'a> {
-    pub(super) tx: &'a Tx<'a>,
-    pub(super) target: &'a str,
-    pub(super) directory: &'a str,
-    pub(super) key: &'a ResourceKey,
-    pub(super) now: Timestamp,
-}
+/// A group, and one of its users.
+pub(super) type Membership<'a> = (&'a ExternalId, &'a ExternalId);
 
-/// What came of noting waits.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Noted {
-    /// A user is linked already, so that nothing would wake the resource later.
-    pub(super) ready: bool,
-    /// A user has got work, to be looked up.
-    pub(super) sought: bool,
-}
-
-/// Ends the waits of users: they are stated anew each time.
-pub(super) async fn end_waits_of_users(
+/// Which of `keys` wait for which of `users`.
+pub(super) async fn waiting_among(
     tx: &Tx<'_>,
     target: &str,
     users: &[&ExternalId],
+    keys: impl IntoIterator<Item = &ResourceKey>,
+) -> Result<BTreeMap<ExternalId, Vec<ResourceKey>>, StoreError> {
+    let mut waiting: BTreeMap<ExternalId, Vec<ResourceKey>> = BTreeMap::new();
+    if users.is_empty() {
+        return Ok(waiting);
+    }
+    let (kinds, ids) = key_columns(keys);
+    let rows = query(
+        tx,
+        "SELECT w.user_id, w.kind, w.id FROM waits AS w
+         JOIN unnest($3::smallint[], $4::text[]) AS k (kind, id) ON w.kind = k.kind AND w.id = k.id
+         WHERE w.target = $1 AND w.user_id = ANY ($2::text[])",
+        &[&target, &users, &kinds, &ids],
+    )
+    .await?;
+    for row in &rows {
+        waiting.entry(row.try_get(0)?).or_default().push(key_at(row, 1)?);
+    }
+    Ok(waiting)
+}
+
+/// Forgets whom users wait for, which is stated anew each time.
+pub(super) async fn forget_waits_of_users(
+    at: &LockedTarget<'_>,
+    users: &[&ExternalId],
 ) -> Result<(), StoreError> {
-    if !users.is_empty() {
-        let end = "DELETE FROM waits WHERE target = $1 AND kind = 0 AND id = ANY($2::text[])";
-        execute(tx, end, &[&target, &users]).await?;
+    if users.is_empty() {
+        return Ok(());
+    }
+    let sql = "DELETE FROM waits WHERE target = $1 AND kind = 0 AND id = ANY ($2::text[])";
+    execute(at.tx, sql, &[&at.name, &users]).await?;
+    Ok(())
+}
+
+/// How far the memberships of a group were sent.
+pub(super) struct Progress<'a> {
+    pub(super) group: &'a ExternalId,
+    pub(super) after: u64,
+    pub(super) through: u64,
+}
+
+/// Ends the waits and parkings whose row the watermark has passed.
+pub(super) async fn end_passed(at: &LockedTarget<'_>, passed: &[Progress<'_>]) -> Result<(), StoreError> {
+    if passed.is_empty() {
+        return Ok(());
+    }
+    let groups: Vec<_> = passed.iter().map(|progress| progress.group).collect();
+    let after: Vec<_> = passed.iter().map(|progress| big(progress.after)).collect();
+    let through: Vec<_> = passed.iter().map(|progress| big(progress.through)).collect();
+    for sql in [END_PASSED_WAITS, END_PASSED_PARKINGS] {
+        execute(at.tx, sql, &[&at.name, &at.directory, &groups, &after, &through]).await?;
     }
     Ok(())
 }
 
-impl Waiter<'_> {
-    /// Ends a group's waits and parkings that a planner has dealt with: those that it names, and those
-    /// whose row the watermark has passed.
-    pub(super) async fn end(
-        &self,
-        members: &MembersOutcome,
-        synced_before: u64,
-        synced: u64,
-    ) -> Result<(), StoreError> {
-        if !members.settled.is_empty() {
-            let settled: Vec<&ExternalId> = members.settled.iter().collect();
-            self.end_waits(&settled).await?;
-            self.end_parkings(&settled).await?;
+const END_PASSED_WAITS: &str = "DELETE FROM waits AS t
+     USING unnest($3::text[], $4::bigint[], $5::bigint[]) AS g (id, after, through), members AS m
+     WHERE m.directory = $2 AND m.group_id = g.id AND m.sequence > g.after AND m.sequence <= g.through
+       AND t.target = $1 AND t.kind = 1 AND t.id = g.id AND t.user_id = m.user_id";
+const END_PASSED_PARKINGS: &str = "DELETE FROM parked_members AS t
+     USING unnest($3::text[], $4::bigint[], $5::bigint[]) AS g (id, after, through), members AS m
+     WHERE m.directory = $2 AND m.group_id = g.id AND m.sequence > g.after AND m.sequence <= g.through
+       AND t.target = $1 AND t.group_id = g.id AND t.user_id = m.user_id";
+
+/// Notes that the vendor has forgotten users, and their memberships with them: their groups wait for
+/// them as for anybody whom the vendor does not know. True for those who have another account already.
+pub(super) async fn lose_memberships(
+    at: &LockedTarget<'_>,
+    users: &[(&ExternalId, bool)],
+) -> Result<(), StoreError> {
+    if users.is_empty() {
+        return Ok(());
+    }
+    let (ids, ready): (Vec<&ExternalId>, Vec<bool>) = users.iter().copied().unzip();
+    execute(
+        at.tx,
+        "INSERT INTO waits (target, kind, id, user_id, ready)
+         SELECT $1, 1, m.group_id, m.user_id, u.ready
+         FROM unnest($3::text[], $4::boolean[]) AS u (id, ready)
+         JOIN members AS m ON m.directory = $2 AND m.user_id = u.id AND m.present
+         ON CONFLICT (target, kind, id, user_id) DO UPDATE SET ready = excluded.ready",
+        &[&at.name, &at.directory, &ids, &ready],
+    )
+    .await?;
+    Ok(())
+}
+
+/// What came of noting waits.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Noted {
+    /// Resources of which a user is linked already, so that nothing would wake them later.
+    pub(super) ready: BTreeSet<ResourceKey>,
+    /// A user has got work, to be looked up.
+    pub(super) sought: bool,
+}
+
+/// Notes that resources wait for users.
+pub(super) async fn wait_for(
+    at: &LockedTarget<'_>,
+    waits: &[(&ResourceKey, &ExternalId)],
+) -> Result<Noted, StoreError> {
+    if waits.is_empty() {
+        return Ok(Noted::default());
+    }
+    let (kinds, ids) = key_columns(waits.iter().map(|(key, _)| *key));
+    let users: Vec<&ExternalId> = waits.iter().map(|(_, user)| *user).collect();
+    // A group waits only for users of whom it has a row, or the wait could never end.
+    let rows = query(
+        at.tx,
+        "INSERT INTO waits (target, kind, id, user_id, ready)
+         SELECT $1, k.kind, k.id, k.user_id, l.vendor_id IS NOT NULL
+         FROM unnest($3::smallint[], $4::text[], $5::text[]) AS k (kind, id, user_id)
+         LEFT JOIN links AS l ON l.target = $1 AND l.kind = 0 AND l.id = k.user_id
+         LEFT JOIN members AS m
+             ON k.kind = 1 AND m.directory = $2 AND m.group_id = k.id AND m.user_id = k.user_id
+         WHERE k.kind = 0 OR m.user_id IS NOT NULL
+         ON CONFLICT (target, kind, id, user_id) DO UPDATE SET ready = excluded.ready
+         RETURNING kind, id, ready",
+        &[&at.name, &at.directory, &kinds, &ids, &users],
+    )
+    .await?;
+    let mut noted = Noted { sought: work::seek_users(at, &users).await?, ..Noted::default() };
+    for row in &rows {
+        if row.try_get(2)? {
+            noted.ready.insert(key_at(row, 0)?);
         }
-        if synced > synced_before {
-            self.end_passed("waits", "AND t.kind = 1 AND t.id", synced_before, synced).await?;
-            self.end_passed("parked_members", "AND t.group_id", synced_before, synced).await?;
-        }
-        Ok(())
     }
+    Ok(noted)
+}
 
-    async fn end_passed(&self, table: &str, group: &str, after: u64, through: u64) -> Result<(), StoreError> {
-        let sql = format!(
-            "DELETE FROM {table} AS t WHERE t.target = $1 {group} = $2 AND t.user_id IN (
-                 SELECT user_id FROM members
-                 WHERE directory = $3 AND group_id = $2 AND sequence > $4 AND sequence <= $5)"
-        );
-        execute(self.tx, &sql, &[&self.target, &self.key.id, &self.directory, &big(after), &big(through)])
-            .await?;
-        Ok(())
+/// Sets members aside until a person looks.
+pub(super) async fn park(
+    at: &LockedTarget<'_>,
+    parked: &BTreeMap<Membership<'_>, &str>,
+) -> Result<(), StoreError> {
+    if parked.is_empty() {
+        return Ok(());
     }
+    end_waits(at, &parked.keys().copied().collect::<Vec<_>>()).await?;
+    let (groups, users): (Vec<_>, Vec<_>) = parked.keys().copied().unzip();
+    let reasons: Vec<_> = parked.values().map(|reason| storable(reason)).collect();
+    execute(
+        at.tx,
+        "INSERT INTO parked_members (target, group_id, user_id, reason, parked_at)
+         SELECT $1, k.group_id, k.user_id, k.reason, $2
+         FROM unnest($3::text[], $4::text[], $5::text[]) AS k (group_id, user_id, reason)
+         ON CONFLICT (target, group_id, user_id) DO UPDATE SET reason = excluded.reason",
+        &[&at.name, &at.now, &groups, &users, &reasons],
+    )
+    .await?;
+    Ok(())
+}
 
-    /// Notes that the vendor has forgotten the user, and its memberships with it: its groups wait for
-    /// it as for anybody whom the vendor does not know. `ready`: it has another account already.
-    pub(super) async fn lose_memberships(&self, ready: bool) -> Result<(), StoreError> {
-        execute(
-            self.tx,
-            "INSERT INTO waits (target, kind, id, user_id, ready)
-             SELECT $1, 1, group_id, user_id, $4::boolean FROM members
-             WHERE directory = $2 AND user_id = $3 AND present
-             ON CONFLICT (target, kind, id, user_id) DO UPDATE SET ready = excluded.ready",
-            &[&self.target, &self.directory, &self.key.id, &ready],
-        )
-        .await?;
-        Ok(())
+/// Answers how many of these members were parked.
+pub(super) async fn end_parkings(
+    at: &LockedTarget<'_>,
+    members: &[Membership<'_>],
+) -> Result<u64, StoreError> {
+    if members.is_empty() {
+        return Ok(0);
     }
+    let (groups, users): (Vec<_>, Vec<_>) = members.iter().copied().unzip();
+    execute(
+        at.tx,
+        "DELETE FROM parked_members AS p USING unnest($2::text[], $3::text[]) AS k (group_id, user_id)
+         WHERE p.target = $1 AND p.group_id = k.group_id AND p.user_id = k.user_id",
+        &[&at.name, &groups, &users],
+    )
+    .await
+}
 
-    /// Notes that the resource waits for users.
-    pub(super) async fn wait_for(&self, users: &BTreeSet<ExternalId>) -> Result<Noted, StoreError> {
-        if users.is_empty() {
-            return Ok(Noted::default());
-        }
-        let users: Vec<&ExternalId> = users.iter().collect();
-        // A group waits only for users of whom it has a row, or the wait could never end.
-        let waits = query_one(
-            self.tx,
-            "WITH noted AS (
-                 INSERT INTO waits (target, kind, id, user_id, ready)
-                 SELECT $1, $2::smallint, $3, u.id, l.vendor_id IS NOT NULL
-                 FROM unnest($4::text[]) AS u (id)
-                 LEFT JOIN links AS l ON l.target = $1 AND l.kind = 0 AND l.id = u.id
-                 WHERE $2 = 0 OR EXISTS (SELECT 1 FROM members AS m
-                     WHERE m.directory = $5 AND m.group_id = $3 AND m.user_id = u.id)
-                 ON CONFLICT (target, kind, id, user_id) DO UPDATE SET ready = excluded.ready
-                 RETURNING ready)
-             SELECT coalesce(bool_or(ready), false) FROM noted",
-            &[&self.target, &self.key.kind, &self.key.id, &users, &self.directory],
-        )
-        .await?;
-        let sought = work::seek_users(self.tx, self.target, self.directory, &users, self.now).await?;
-        Ok(Noted { ready: waits.try_get(0)?, sought })
+/// Ends waits of groups.
+pub(super) async fn end_waits(at: &LockedTarget<'_>, members: &[Membership<'_>]) -> Result<(), StoreError> {
+    if members.is_empty() {
+        return Ok(());
     }
-
-    /// Sets members aside until a person looks.
-    pub(super) async fn park(&self, members: &MembersOutcome) -> Result<(), StoreError> {
-        // The last reason for a member stands.
-        let reasons: BTreeMap<&ExternalId, &str> =
-            members.parked.iter().map(|parked| (&parked.user, parked.reason.as_str())).collect();
-        if reasons.is_empty() {
-            return Ok(());
-        }
-        let users: Vec<&ExternalId> = reasons.keys().copied().collect();
-        let reasons: Vec<String> = reasons.values().map(|reason| storable(reason).into_owned()).collect();
-        self.end_waits(&users).await?;
-        execute(
-            self.tx,
-            "INSERT INTO parked_members (target, group_id, user_id, reason, parked_at)
-             SELECT $1, $2, p.user_id, p.reason, $5::bigint FROM unnest($3::text[], $4::text[]) AS p (user_id, reason)
-             ON CONFLICT (target, group_id, user_id) DO UPDATE SET reason = excluded.reason",
-            &[&self.target, &self.key.id, &users, &reasons, &self.now],
-        )
-        .await?;
-        Ok(())
-    }
-
-    /// True when there was such a parked member.
-    pub(super) async fn end_parkings(&self, users: &[&ExternalId]) -> Result<bool, StoreError> {
-        let end =
-            "DELETE FROM parked_members WHERE target = $1 AND group_id = $2 AND user_id = ANY($3::text[])";
-        Ok(execute(self.tx, end, &[&self.target, &self.key.id, &users]).await? > 0)
-    }
-
-    async fn end_waits(&self, users: &[&ExternalId]) -> Result<(), StoreError> {
-        let end =
-            "DELETE FROM waits WHERE target = $1 AND kind = 1 AND id = $2 AND user_id = ANY($3::text[])";
-        execute(self.tx, end, &[&self.target, &self.key.id, &users]).await?;
-        Ok(())
-    }
-
-    /// Whether a group has membership rows past this watermark.
-    pub(super) async fn has_rows_past(&self, synced: u64) -> Result<bool, StoreError> {
-        let any = "SELECT EXISTS (SELECT 1 FROM members
-                                  WHERE directory = $1 AND group_id = $2 AND sequence > $3)";
-        let row = query_one(self.tx, any, &[&self.directory, &self.key.id, &big(synced)]).await?;
-        Ok(row.try_get(0)?)
-    }
-
-    /// Whether members that a group has waited for are linked now.
-    pub(super) async fn has_ready_waits(&self) -> Result<bool, StoreError> {
-        let any = "SELECT EXISTS (SELECT 1 FROM waits WHERE target = $1 AND kind = 1 AND id = $2 AND ready)";
-        Ok(query_one(self.tx, any, &[&self.target, &self.key.id]).await?.try_get(0)?)
-    }
-
-    /// What the link of the resource says.
-    pub(super) async fn standing(&self) -> Result<links::Standing, StoreError> {
-        links::standing(self.tx, self.target, self.key).await
-    }
-
-    /// Whether the resource is a group.
-    pub(super) fn is_group(&self) -> bool {
-        self.key.kind == Kind::Group
-    }
+    let (groups, users): (Vec<_>, Vec<_>) = members.iter().copied().unzip();
+    execute(
+        at.tx,
+        "DELETE FROM waits AS w USING unnest($3::text[], $4::text[]) AS k (group_id, user_id)
+         WHERE w.target = $1 AND w.kind = $2 AND w.id = k.group_id AND w.user_id = k.user_id",
+        &[&at.name, &Kind::Group, &groups, &users],
+    )
+    .await?;
+    Ok(())
 }

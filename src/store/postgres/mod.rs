@@ -25,15 +25,20 @@ mod load;
 mod mark;
 mod members;
 mod migrate;
+mod next_state;
+mod page;
 mod parked;
 mod project;
-mod prune;
+mod rounds;
 mod rows;
 mod status;
+mod stubs;
 mod targets;
 mod tls;
 mod work;
 
+#[cfg(test)]
+mod harness;
 #[cfg(test)]
 mod tests;
 
@@ -55,6 +60,7 @@ use append::{Appender, BATCHES_AT_ONCE};
 use connection::Connector;
 use database::Database;
 use hints::{Hints, Told};
+use stubs::prune;
 
 /// Longest page of a list.
 const PAGE_MAX: usize = 1_000;
@@ -365,14 +371,6 @@ fn before(after: Option<&str>) -> Option<u64> {
         None => Some(i64::MAX.unsigned_abs()),
         Some(cursor) => cursor.parse().ok().filter(|sequence| i64::try_from(*sequence).is_ok()),
     }
-}
-
-/// A page from one item more than it may hold.
-fn page<T>(mut items: Vec<T>, limit: usize, cursor: impl Fn(&T) -> String) -> Page<T> {
-    let more = items.len() > limit;
-    items.truncate(limit);
-    let next = if more { items.last().map(cursor) } else { None };
-    Page { items, next }
 }
 
 /// Why a store was not opened, or has stopped.

@@ -1,10 +1,14 @@
-//! Work that waits for a person: whole resources, and single members of groups.
+//! Work that waits for a person: whole resources, and single members of groups. What changes it locks
+//! the target.
 
 use crate::clock::Timestamp;
 use crate::directory::{ExternalId, Kind, ResourceKey};
-use crate::store::postgres::members::Waiter;
-use crate::store::postgres::rows::{Tx, corrupt, execute, limit as rows_max, query};
-use crate::store::postgres::{directory, ledger, targets, work};
+use crate::store::postgres::page::page as one_page;
+use crate::store::postgres::rows::{
+    Tx, corrupt, execute, limit as row_limit, query, query_opt, storable, unsigned, unsigned_int,
+};
+use crate::store::postgres::targets::LockedTarget;
+use crate::store::postgres::{directory, ledger, links, members, targets, work};
 use crate::store::{LedgerEntry, Page, ParkedId, ParkedItem, StoreError};
 
 /// One page, oldest first. `after` is the last item's place: its time and its name.
@@ -17,8 +21,8 @@ pub(super) async fn page(
     let (time, name) = match after {
         None => (Timestamp::from_micros(i64::MIN), ""),
         Some(place) => match place.split_once(' ').map(|(time, name)| (time.parse(), name)) {
-            Some((Ok(micros), name)) if !name.contains('\0') => (Timestamp::from_micros(micros), name),
-            Some(_) | None => return Ok(Page { items: Vec::new(), next: None }),
+            Some((Ok(micros), name)) => (Timestamp::from_micros(micros), name),
+            Some((Err(_), _)) | None => return Ok(Page { items: Vec::new(), next: None }),
         },
     };
     let rows = query(
@@ -31,19 +35,18 @@ pub(super) async fn page(
              SELECT 'member:' || octet_length(group_id) || ':' || group_id || ':' || user_id,
                     reason, parked_at, 1
              FROM parked_members WHERE target = $1) AS parked
-         WHERE (parked_at, name COLLATE \"C\") > ($2, $3) ORDER BY parked_at, name COLLATE \"C\" LIMIT $4",
-        &[&target, &time, &name, &rows_max(limit + 1)],
+         WHERE (parked_at, name) > ($2, $3) ORDER BY parked_at, name LIMIT $4",
+        &[&storable(target), &time, &storable(name), &row_limit(limit + 1)],
     )
     .await?;
-    let item = |row: &tokio_postgres::Row| {
-        let name: String = row.try_get(0)?;
-        let attempts: i32 = row.try_get(3)?;
-        let id = name.parse().map_err(|()| corrupt("work", name.clone()))?;
-        let attempts = u32::try_from(attempts).map_err(|_| corrupt("work", name))?;
-        Ok(ParkedItem { id, reason: row.try_get(1)?, parked_at: row.try_get(2)?, attempts })
-    };
-    let items = rows.iter().map(item).collect::<Result<Vec<_>, StoreError>>()?;
-    Ok(super::page(items, limit, |item| format!("{} {}", item.parked_at.as_micros(), item.id)))
+    let mut items = Vec::new();
+    for row in &rows {
+        let name: &str = row.try_get(0)?;
+        let id = name.parse().map_err(|()| corrupt("work", name))?;
+        let attempts = unsigned_int(row, 3, "work")?;
+        items.push(ParkedItem { id, reason: row.try_get(1)?, parked_at: row.try_get(2)?, attempts });
+    }
+    Ok(one_page(items, limit, |item| format!("{} {}", item.parked_at.as_micros(), item.id)))
 }
 
 /// Makes a parked item pending again.
@@ -54,35 +57,35 @@ pub(super) async fn retry(
     now: Timestamp,
 ) -> Result<bool, StoreError> {
     let Some(directory) = targets::lock(tx, target).await? else { return Ok(false) };
+    let at = LockedTarget { tx, name: target, directory: &directory, now };
     match id {
         ParkedId::Resource(key) => {
-            let again =
+            let retried = execute(
+                tx,
                 "UPDATE work SET state = 0, due = $4, attempts = 0, failed_at = NULL, parked_at = NULL,
-                                         reason = NULL
-                         WHERE target = $1 AND kind = $2 AND id = $3 AND state = 2";
-            Ok(execute(tx, again, &[&target, &key.kind, &key.id, &now]).await? > 0)
+                                 reason = NULL
+                 WHERE target = $1 AND kind = $2 AND id = $3 AND state = 2",
+                &[&target, &key.kind, &key.id, &now],
+            )
+            .await?;
+            Ok(retried > 0)
         }
-        ParkedId::Member { group, user } => retry_member(tx, target, &directory, group, user, now).await,
+        ParkedId::Member { group, user } => retry_member(&at, group, user).await,
     }
 }
 
 /// The member waits for its user like any other, and is sent at once where the user is linked.
 async fn retry_member(
-    tx: &Tx<'_>,
-    target: &str,
-    directory: &str,
+    at: &LockedTarget<'_>,
     group: &ExternalId,
     user: &ExternalId,
-    now: Timestamp,
 ) -> Result<bool, StoreError> {
-    let key = ResourceKey::group(group.clone());
-    let waiter = Waiter { tx, target, directory, key: &key, now };
-    if !waiter.end_parkings(&[user]).await? {
+    if members::end_parkings(at, &[(group, user)]).await? == 0 {
         return Ok(false);
     }
-    waiter.wait_for(&[user.clone()].into()).await?;
-    let generation = directory::group(tx, directory, group).await?.map_or(0, |group| group.generation);
-    work::make_due(tx, target, &key, generation, now).await?;
+    let key = ResourceKey::group(group.clone());
+    members::wait_for(at, &[(&key, user)]).await?;
+    work::make_due(at, &key).await?;
     Ok(true)
 }
 
@@ -95,32 +98,34 @@ pub(super) async fn discard(
     now: Timestamp,
 ) -> Result<bool, StoreError> {
     let Some(directory) = targets::lock(tx, target).await? else { return Ok(false) };
+    let at = LockedTarget { tx, name: target, directory: &directory, now };
     let (key, discarded, detail) = match id {
         ParkedId::Resource(key) => {
-            let drop = "DELETE FROM work WHERE target = $1 AND kind = $2 AND id = $3 AND state = 2";
-            let deleted = execute(tx, drop, &[&target, &key.kind, &key.id]).await?;
+            let sql = "DELETE FROM work WHERE target = $1 AND kind = $2 AND id = $3 AND state = 2";
+            let deleted = execute(tx, sql, &[&target, &key.kind, &key.id]).await?;
             (key.clone(), deleted > 0, format!("by {actor}"))
         }
         ParkedId::Member { group, user } => {
-            let key = ResourceKey::group(group.clone());
-            let waiter = Waiter { tx, target, directory: &directory, key: &key, now };
-            let ended = waiter.end_parkings(&[user]).await?;
-            (key, ended, format!("member {user}, by {actor}"))
+            let ended = members::end_parkings(&at, &[(group, user)]).await?;
+            (ResourceKey::group(group.clone()), ended > 0, format!("member {user}, by {actor}"))
         }
     };
     if discarded {
-        let generation = generation(tx, &directory, &key).await?;
+        let generation = generation(&at, &key).await?;
+        let base = links::standings(tx, target, [&key]).await?.remove(&key).unwrap_or_default();
         let entry = LedgerEntry::without_call(now, "none", "discarded", Some(detail));
-        let waiter = Waiter { tx, target, directory: &directory, key: &key, now };
-        let base = waiter.standing().await?.synced_generation;
-        ledger::append_entry(tx, target, &directory, &key, (base, generation), &entry).await?;
+        let base_generation = base.synced_generation;
+        let line = ledger::Line { key: &key, base_generation, generation, entry: &entry };
+        ledger::append(&at, &[line]).await?;
     }
     Ok(discarded)
 }
 
-async fn generation(tx: &Tx<'_>, directory: &str, key: &ResourceKey) -> Result<u64, StoreError> {
+async fn generation(at: &LockedTarget<'_>, key: &ResourceKey) -> Result<u64, StoreError> {
     Ok(match key.kind {
-        Kind::User => directory::user(tx, directory, &key.id).await?.map_or(0, |user| user.generation),
-        Kind::Group => directory::group(tx, directory, &key.id).await?.map_or(0, |group| group.generation),
+        Kind::User => directory::user(at.tx, at.directory, &key.id).await?.map_or(0, |user| user.generation),
+        Kind::Group => {
+            directory::group(at.tx, at.directory, &key.id).await?.map_or(0, |group| group.generation)
+        }
     })
 }
