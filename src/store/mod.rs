@@ -187,12 +187,7 @@ pub trait Store: Send + Sync + 'static {
     /// Deletes what is past its retention: at most `limit` rows of each sort, so that nobody waits long.
     /// An event that is not merged, and a tombstone that a target still has to follow, are kept however
     /// old they are.
-    async fn prune(
-        &self,
-        retention: &Retention,
-        now: Timestamp,
-        limit: usize,
-    ) -> Result<Pruned, StoreError>;
+    async fn prune(&self, retention: &Retention, now: Timestamp, limit: usize) -> Result<Pruned, StoreError>;
 
     /// Succeeds when the store can write.
     async fn ping(&self) -> Result<(), StoreError>;

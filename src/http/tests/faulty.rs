@@ -12,8 +12,8 @@ use crate::directory::{DirectoryName, ExternalId, Kind, ResourceKey};
 use crate::store::sqlite::SqliteStore;
 use crate::store::{
     Appended, Committed, Dossier, EventReader, EventRecord, EventSummary, Hint, Intent, Lane, LedgerFilter,
-    LedgerRecord, NewEvent, Outcome, Page, ParkedId, ParkedItem, Projection, Pruned, Retention, Roster, Status, Store, StoreError,
-    TargetRecord, TargetState, Tenure, WorkItem,
+    LedgerRecord, NewEvent, Outcome, Page, ParkedId, ParkedItem, Projection, Pruned, Retention, Roster,
+    Status, Store, StoreError, TargetRecord, TargetState, Tenure, WorkItem,
 };
 
 /// What the store does with what the server asks of it.

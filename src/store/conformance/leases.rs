@@ -52,7 +52,11 @@ pub async fn attending_renews_and_tells_who_holds_what(home: &dyn Home) {
     let tenure = take(&scene, "replica-1", OVER).await.expect("it is free");
     must(scene.store.attend("short", OVER).await);
     let roster = must(scene.store.attend("replica-1", LONG).await);
-    assert_eq!(roster.replicas, ["replica-1".to_owned()].into(), "who attended no longer than a moment is gone");
+    assert_eq!(
+        roster.replicas,
+        ["replica-1".to_owned()].into(),
+        "who attended no longer than a moment is gone"
+    );
     assert_eq!(roster.targets.keys().collect::<Vec<_>>(), [TARGET, "second"]);
     assert_eq!(roster.targets[TARGET], Some(tenure), "what ran out and nobody took is renewed");
     assert_eq!(roster.targets["second"], None);

@@ -1,6 +1,7 @@
 //! A sandbox vendor in this process, seen over HTTP alone.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use scim_relay::sandbox::settings::Auth;
 use scim_relay::sandbox::{self, Behaviour, Fault, Running, Settings};
@@ -43,10 +44,6 @@ impl Call {
         }
     }
 
-    fn is_within_a_second_of(&self, first: &Self) -> bool {
-        (first.time_us..first.time_us + 1_000_000).contains(&self.time_us)
-    }
-
     /// When its answer was sent.
     pub fn ended_us(&self) -> u64 {
         self.time_us + self.elapsed_us
@@ -67,8 +64,23 @@ pub fn shapes(calls: &[Call]) -> Vec<String> {
 
 /// The most calls that came in any stretch of one second.
 pub fn busiest_second(calls: &[Call]) -> usize {
-    let within = |first: &Call| calls.iter().filter(|call| call.is_within_a_second_of(first)).count();
-    calls.iter().map(within).max().unwrap_or(0)
+    busiest(calls, Duration::from_secs(1))
+}
+
+/// The most calls that came in any stretch of that length. The calls are in the order in which they came.
+pub fn busiest(calls: &[Call], stretch: Duration) -> usize {
+    let within = |(before, first): (usize, &Call)| {
+        let end_us = u128::from(first.time_us) + stretch.as_micros();
+        calls.partition_point(|call| u128::from(call.time_us) < end_us) - before
+    };
+    calls.iter().enumerate().map(within).max().unwrap_or(0)
+}
+
+/// The longest time between two calls of which the later came in this stretch of the log's time.
+pub fn longest_gap(calls: &[Call], stretch_us: std::ops::Range<u64>) -> Duration {
+    let pairs = calls.windows(2).filter(|pair| stretch_us.contains(&pair[1].time_us));
+    let gaps_us = pairs.map(|pair| pair[1].time_us - pair[0].time_us);
+    Duration::from_micros(gaps_us.max().expect("calls came in that stretch"))
 }
 
 /// A running sandbox.
