@@ -3,6 +3,7 @@
 pub mod fault_proxy;
 pub mod postgres;
 pub mod postgres_proxy;
+pub mod proof;
 pub mod relay;
 pub mod replicas;
 pub mod sandbox;

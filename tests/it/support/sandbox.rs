@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use scim_relay::demo::proof::Holdings;
 use scim_relay::sandbox::settings::Auth;
 use scim_relay::sandbox::{self, Behaviour, Fault, Running, Settings};
 use serde_json::Value;
@@ -195,6 +196,16 @@ impl Sandbox {
             assert_eq!(values.len(), all, "somebody is there twice: {values:?}");
         }
         users
+    }
+
+    /// Everything at the vendor, read behind the back of its limits and its log.
+    pub async fn holdings(&self) -> Holdings {
+        let state = self.look("state").await;
+        let all = |kind: &str| {
+            let resources = state[kind].as_array().expect("a list").iter();
+            resources.map(|resource| resource.as_object().expect("an object").clone()).collect()
+        };
+        Holdings { users: all("users"), groups: all("groups") }
     }
 
     /// The one user of that `externalId`.

@@ -7,16 +7,19 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use scim_relay::demo::company::Event;
+use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
-use super::http_client;
 use super::relay::{SECRET, now_seconds, signed_headers};
 use super::replicas::Replicas;
+use super::{eventually, http_client};
 
 /// How long an answer is waited for before the event is posted elsewhere.
 const PATIENCE: Duration = Duration::from_secs(15);
 /// How long until an event is posted again.
 const PAUSE: Duration = Duration::from_millis(100);
+/// How long the relays may take to answer as the test expects.
+const LIMIT: Duration = Duration::from_mins(1);
 /// Most events under way at once.
 const AT_ONCE: usize = 32;
 
@@ -56,15 +59,21 @@ impl Sender {
         self.tally.lock().expect("not poisoned").clone()
     }
 
+    /// Begins to post events at this rate, each until it is taken.
+    pub fn begin(self: &Arc<Self>, events: &[Event], per_second: u32) -> JoinHandle<()> {
+        let (sender, events) = (Arc::clone(self), events.to_vec());
+        tokio::spawn(async move { sender.deliver_at(&events, per_second).await })
+    }
+
     /// Posts events at this rate, each until it is taken.
     pub async fn deliver_at(&self, events: &[Event], per_second: u32) {
         use futures_util::StreamExt as _;
-        let mut tick = tokio::time::interval(Duration::from_secs(1) / per_second);
-        let paced = futures_util::stream::iter(events).then(async |event| {
-            tick.tick().await;
-            event
-        });
-        paced.for_each_concurrent(AT_ONCE, |event| self.deliver(event)).await;
+        let begun = Instant::now();
+        let deliver = async |(number, event): (u32, &Event)| {
+            tokio::time::sleep_until(begun + Duration::from_secs(1) * number / per_second).await;
+            self.deliver(event).await;
+        };
+        futures_util::stream::iter((0..).zip(events)).for_each_concurrent(AT_ONCE, deliver).await;
     }
 
     /// Posts an event until it is taken.
@@ -80,6 +89,21 @@ impl Sender {
             }
             tokio::time::sleep(PAUSE).await;
         }
+    }
+
+    /// Waits until so many more events were accepted than by now.
+    pub async fn accepts(&self, more: usize) {
+        let before = self.tally().accepted.len();
+        let enough = async || (self.tally().accepted.len() >= before + more).then_some(());
+        eventually("events are accepted", LIMIT, enough).await;
+    }
+
+    /// Waits until so many more posts were answered by this status than by now.
+    pub async fn is_told(&self, status: &str, more: usize) {
+        let count = || self.tally().answers.get(status).copied().unwrap_or(0);
+        let before = count();
+        let what = format!("{more} more answers of {status}");
+        eventually(&what, LIMIT, async || (count() >= before + more).then_some(())).await;
     }
 
     /// Posts once; whether it was taken. Whatever a sender could not make sense of fails the test.
