@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+use tokio::sync::{Mutex, MutexGuard};
 use tokio_postgres::NoTls;
 
 use super::{eventually, free_port, signal};
@@ -21,16 +22,21 @@ pub enum Stop {
     Crash,
 }
 
+/// Tests with a server of their own measure time, so of one process only one of them runs at a time.
+static ALONE: Mutex<()> = Mutex::const_new(());
+
 /// A server with one empty database.
 pub struct Postgres {
     folder: tempfile::TempDir,
     port: u16,
     server: Option<Child>,
+    _alone: MutexGuard<'static, ()>,
 }
 
 impl Postgres {
     /// Makes a server, starts it, and makes the database.
     pub async fn start() -> Self {
+        let alone = ALONE.lock().await;
         let folder = tempfile::tempdir().expect("a temporary folder");
         if is_root() {
             run(Command::new("chown").arg(OWNER).arg(folder.path()));
@@ -38,7 +44,7 @@ impl Postgres {
         let mut initdb = as_owner(&binaries().join("initdb"), folder.path());
         initdb.args(["--username=relay", "--auth=trust", "--encoding=UTF8", "--locale=C.UTF-8", "--no-sync"]);
         run(initdb.arg("--pgdata").arg(folder.path().join("data")).stdout(Stdio::null()));
-        let mut postgres = Self { folder, port: free_port(), server: None };
+        let mut postgres = Self { folder, port: free_port(), server: None, _alone: alone };
         postgres.start_again().await;
         let client = postgres.client("postgres").await.expect("it answered just now");
         client.execute("CREATE DATABASE relay", &[]).await.expect("an empty server");
