@@ -57,8 +57,8 @@ fn hires(name: &str, events: usize, users: usize) -> Vec<Event> {
 
 async fn calls_flow(vendors: &[Sandbox]) {
     for vendor in vendors {
-        let before = vendor.calls().await.len();
-        let more = async || (vendor.calls().await.len() >= before + 10).then_some(());
+        let before = vendor.total().await;
+        let more = async || (vendor.total().await >= before + 10).then_some(());
         eventually("calls go out", LIMIT, more).await;
     }
 }
@@ -118,9 +118,19 @@ async fn a_replica_that_slept_past_its_lease_finds_itself_deposed_and_nobody_is_
     replicas.all_held_among(&[other], &NAMES, LIMIT).await;
     // The vendor has long answered what the sleeper had in flight; the other finds it by looking.
     calls_flow(&vendors).await;
+    // Of a pause the sleeper knows nothing, so whatever comes now comes from one that believes its lease.
+    replicas.act(other, &format!("/targets/{}/pause", NAMES[0])).await;
+    let idle = async || {
+        let status = replicas.admin(other, "/status").await;
+        (status["targets"][NAMES[0]]["in_flight"] == 0).then_some(())
+    };
+    eventually("the paused target rests", LIMIT, idle).await;
+    let before = vendors[0].total().await;
     replicas.wake(sleeper).await;
     let deposed = async || replicas.log(sleeper).contains("was taken over").then_some(());
     eventually("the sleeper sees that it was deposed", LIMIT, deposed).await;
+    assert_eq!(vendors[0].total().await, before, "calls without a lease");
+    replicas.act(sleeper, &format!("/targets/{}/resume", NAMES[0])).await;
 
     assert_all_made_once(&replicas, other, &vendors, &events).await;
     assert_all_made_once(&replicas, sleeper, &vendors, &events).await;

@@ -20,9 +20,19 @@ pub fn http_client() -> reqwest::Client {
 }
 
 /// Waits until `condition` answers; fails loudly after `limit`.
-pub async fn eventually<T>(what: &str, limit: Duration, mut condition: impl AsyncFnMut() -> Option<T>) -> T {
+pub async fn eventually<T>(what: &str, limit: Duration, condition: impl AsyncFnMut() -> Option<T>) -> T {
+    eventually_each(Duration::from_millis(20), what, limit, condition).await
+}
+
+/// The same for what costs more to ask: so often.
+pub async fn eventually_each<T>(
+    interval: Duration,
+    what: &str,
+    limit: Duration,
+    mut condition: impl AsyncFnMut() -> Option<T>,
+) -> T {
     let deadline = tokio::time::Instant::now() + limit;
-    let mut tick = tokio::time::interval(Duration::from_millis(20));
+    let mut tick = tokio::time::interval(interval);
     loop {
         tick.tick().await;
         if let Some(value) = condition().await {

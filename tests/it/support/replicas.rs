@@ -11,12 +11,15 @@ use tokio::sync::Mutex;
 
 use super::postgres::Postgres;
 use super::relay::{Home, Metrics, Relay, TargetSetup};
-use super::{eventually, signal};
+use super::{eventually_each, signal};
 
 /// What the replicas log; a test that fails shows the end of it.
 const LOG: &str = "info";
 /// How much of each log is shown.
 const LOG_LINES_SHOWN: usize = 25;
+
+/// The backlog is counted for each answer, which is work for the database as well.
+const ASK_EVERY: Duration = Duration::from_millis(200);
 
 /// How one replica differs from the others.
 #[derive(Clone, Debug)]
@@ -129,6 +132,11 @@ impl Replicas {
         self.relay(number).await.as_ref().expect("it runs").admin(path).await
     }
 
+    /// POST below `/admin/v1` of a replica, which must work.
+    pub async fn act(&self, number: usize, path: &str) {
+        self.relay(number).await.as_ref().expect("it runs").act(path).await;
+    }
+
     /// What a replica's `/metrics` says.
     pub async fn metrics(&self, number: usize) -> Metrics {
         self.relay(number).await.as_ref().expect("it runs").metrics().await
@@ -151,7 +159,7 @@ impl Replicas {
 
     /// Waits until every target is held by one of these replicas.
     pub async fn all_held_among(&self, numbers: &[usize], targets: &[&str], limit: Duration) -> Vec<usize> {
-        eventually("every target is held", limit, async || {
+        eventually_each(ASK_EVERY, "every target is held", limit, async || {
             let mut holders = Vec::new();
             for target in targets {
                 holders.push(self.holder_among(numbers, target).await?);
@@ -163,7 +171,7 @@ impl Replicas {
 
     /// Waits until everything accepted is applied or accounted for, as a replica sees it.
     pub async fn quiet(&self, number: usize, limit: Duration) -> Value {
-        eventually("the backlog is empty", limit, async || {
+        eventually_each(ASK_EVERY, "the backlog is empty", limit, async || {
             let status = self.admin(number, "/status").await;
             let targets = status["targets"].as_object().expect("targets");
             let is_quiet = |counts: &Value| counts["pending"] == 0 && counts["in_flight"] == 0;

@@ -144,6 +144,11 @@ impl Sandbox {
         }
     }
 
+    /// How many requests have ended so far.
+    pub async fn total(&self) -> u64 {
+        self.look("counts").await["total"].as_u64().expect("a number")
+    }
+
     /// The relay's own calls so far, tokens left out, in the order in which they came.
     pub async fn calls(&self) -> Vec<Call> {
         let requests = self.requests().await;
