@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -79,6 +80,54 @@ impl Clock for SystemClock {
     }
 }
 
+/// A clock by which several processes agree: this machine's, put right by an offset that somebody
+/// keeps. It does not run backwards while it is put right; it stands still until the time has caught
+/// up, and goes back only when that would take longer than [`STAND_STILL_MAX`].
+pub struct CommonClock {
+    machine: SharedClock,
+    /// What is added to the machine's time, in microseconds.
+    offset: AtomicI64,
+    /// The latest time that was told.
+    last: AtomicI64,
+}
+
+/// The longest that a [`CommonClock`] stands still.
+pub const STAND_STILL_MAX: Duration = Duration::from_secs(5);
+
+impl CommonClock {
+    /// The machine's time, until it is put right.
+    pub fn new(machine: SharedClock) -> Self {
+        Self { machine, offset: AtomicI64::new(0), last: AtomicI64::new(i64::MIN) }
+    }
+
+    /// The machine's own time.
+    pub fn machine_now(&self) -> Timestamp {
+        self.machine.now()
+    }
+
+    /// How far it is ahead of the machine's, in microseconds.
+    pub fn offset_us(&self) -> i64 {
+        self.offset.load(Ordering::Relaxed)
+    }
+
+    /// Puts it right: so many microseconds ahead of the machine's.
+    pub fn set_offset_us(&self, offset: i64) {
+        self.offset.store(offset, Ordering::Relaxed);
+    }
+}
+
+impl Clock for CommonClock {
+    fn now(&self) -> Timestamp {
+        let now = Timestamp(self.machine.now().0.saturating_add(self.offset_us()));
+        let last = Timestamp(self.last.fetch_max(now.0, Ordering::Relaxed));
+        if last.since(now) <= STAND_STILL_MAX {
+            return now.max(last);
+        }
+        self.last.store(now.0, Ordering::Relaxed);
+        now
+    }
+}
+
 /// A clock tied to Tokio's: it moves when paused time is advanced, so one `advance` moves both
 /// sleeping and wall time.
 #[derive(Clone, Copy, Debug)]
@@ -123,5 +172,22 @@ mod tests {
         let clock = TokioClock::starting_at(Timestamp::from_seconds(100));
         tokio::time::advance(Duration::from_secs(5)).await;
         assert_eq!(clock.now(), Timestamp::from_seconds(105));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_common_clock_stands_still_rather_than_go_back_a_little() {
+        let machine = TokioClock::starting_at(Timestamp::from_seconds(100));
+        let clock = CommonClock::new(Arc::new(machine));
+        assert_eq!(clock.now(), Timestamp::from_seconds(100));
+        clock.set_offset_us(3_000_000);
+        assert_eq!(clock.now(), Timestamp::from_seconds(103), "forward at once");
+        clock.set_offset_us(1_000_000);
+        assert_eq!(clock.now(), Timestamp::from_seconds(103));
+        tokio::time::advance(Duration::from_secs(1)).await;
+        assert_eq!(clock.now(), Timestamp::from_seconds(103), "still");
+        tokio::time::advance(Duration::from_secs(2)).await;
+        assert_eq!(clock.now(), Timestamp::from_seconds(104));
+        clock.set_offset_us(-3_600_000_000);
+        assert_eq!(clock.now(), Timestamp::from_seconds(103 - 3_600), "an hour is not waited for");
     }
 }

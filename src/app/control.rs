@@ -1,4 +1,4 @@
-//! A dispatcher as the admin API reaches it.
+//! A target as the admin API reaches it, on whichever replica it is asked.
 
 use async_trait::async_trait;
 use serde_json::{Value, json};
@@ -6,22 +6,12 @@ use serde_json::{Value, json};
 use crate::http::targets::{TargetControl, TargetSnapshot};
 use crate::store::{StoreError, TargetState};
 use crate::sync::handle::Handle;
-use crate::target::layers::breaker::BreakerState;
+use crate::target::layers::breaker::{BreakerSnapshot, BreakerState};
 
 #[async_trait]
 impl TargetControl for Handle {
-    fn snapshot(&self) -> TargetSnapshot {
-        let health = self.target().health().snapshot();
-        TargetSnapshot {
-            state: shown(self.state(), &health.breaker.state),
-            in_flight: self.in_flight(),
-            limits: json!({
-                "rate_per_second": health.limiter.rate_per_second,
-                "members_per_request": self.members_per_request(),
-            }),
-            breaker: serde_json::to_value(health.breaker).unwrap_or(Value::Null),
-            capabilities: json!({ "profile": self.target().profile().name }),
-        }
+    async fn snapshot(&self) -> Result<TargetSnapshot, StoreError> {
+        if self.is_held() { Ok(of_the_holder(self)) } else { of_another(self).await }
     }
 
     async fn pause(&self, by: &str) -> Result<(), StoreError> {
@@ -29,7 +19,6 @@ impl TargetControl for Handle {
     }
 
     async fn resume(&self, by: &str) -> Result<(), StoreError> {
-        self.target().health().breaker.reset();
         Self::resume(self, by).await
     }
 
@@ -38,12 +27,55 @@ impl TargetControl for Handle {
     }
 }
 
+/// As it is here, at this moment.
+fn of_the_holder(target: &Handle) -> TargetSnapshot {
+    let health = target.target().health().snapshot();
+    TargetSnapshot {
+        state: shown(target.state(), Some(&health.breaker)),
+        held: true,
+        holder: target.holder(),
+        in_flight: target.in_flight(),
+        limits: limits(health.limiter.rate_per_second, target.members_per_request()),
+        breaker: json!(health.breaker),
+        capabilities: capabilities(target),
+    }
+}
+
+/// As its holder has stored it last.
+async fn of_another(target: &Handle) -> Result<TargetSnapshot, StoreError> {
+    let record = target.record().await?;
+    let known = record.as_ref().map(|record| target.recollection(record));
+    let breaker = known.as_ref().and_then(|known| known.breaker.clone());
+    let configured = target.target().health().limiter.snapshot().configured_rate_per_second;
+    let rate = known.as_ref().and_then(|known| Some(configured? * known.rate_factor));
+    let members =
+        known.as_ref().map_or_else(|| target.members_per_request(), |known| known.members_per_request);
+    let state = record.map_or(TargetState::Running, |record| record.state);
+    Ok(TargetSnapshot {
+        state: shown(state, breaker.as_ref()),
+        held: false,
+        holder: target.holder(),
+        in_flight: 0,
+        limits: limits(rate, members),
+        breaker: json!(breaker),
+        capabilities: capabilities(target),
+    })
+}
+
+fn limits(rate_per_second: Option<f64>, members_per_request: usize) -> Value {
+    json!({ "rate_per_second": rate_per_second, "members_per_request": members_per_request })
+}
+
+fn capabilities(target: &Handle) -> Value {
+    json!({ "profile": target.target().profile().name })
+}
+
 /// To whom looks, a target that is kept from being called by its own failures is suspended, too.
-fn shown(state: TargetState, breaker: &BreakerState) -> TargetState {
-    match (state, breaker) {
+fn shown(state: TargetState, breaker: Option<&BreakerSnapshot>) -> TargetState {
+    match (state, breaker.map(|breaker| &breaker.state)) {
         (
             TargetState::Running,
-            BreakerState::Open { since, last_error, .. } | BreakerState::HalfOpen { since, last_error },
+            Some(BreakerState::Open { since, last_error, .. } | BreakerState::HalfOpen { since, last_error }),
         ) => TargetState::Suspended { reason: format!("the vendor fails: {last_error}"), since: *since },
         (state, _) => state,
     }

@@ -1,4 +1,5 @@
-//! The relay without its HTTP server: store, sources, projector, and one dispatcher per target.
+//! The relay without its HTTP server: store, sources, projector, and the dispatchers of the targets
+//! that this replica holds.
 
 use std::sync::Arc;
 
@@ -7,15 +8,21 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::app::settings;
-use crate::clock::{Clock, SharedClock};
+use crate::clock::{Clock, CommonClock, SharedClock};
 use crate::config::{Config, StoreConfig};
 use crate::source::{SettingsError, Sources};
 use crate::store::sqlite::{Options, SqliteStore};
 use crate::store::{Store, StoreError};
+use crate::sync;
 use crate::sync::handle::{Handle, Handles};
+use crate::sync::leases::keeper::{self, Keeper};
+use crate::sync::leases::{self, hints};
 use crate::sync::projector::{self, Projector};
 use crate::target::{ConnectError, Target};
 use crate::telemetry::metrics::Metrics;
+
+/// Characters of the machine's name that are shown.
+const MACHINE_NAME_MAX: usize = 64;
 
 /// Everything that works behind the HTTP server.
 pub struct Engine {
@@ -23,11 +30,11 @@ pub struct Engine {
     pub store: Arc<dyn Store>,
     /// The configured sources.
     pub sources: Arc<Sources>,
-    /// The dispatchers, by target.
+    /// The configured targets; each is dispatched here while this replica holds it.
     pub targets: Handles,
     /// Told after each accepted event.
     pub accepted: Arc<Notify>,
-    /// The wall time.
+    /// The wall time by which replicas agree.
     pub clock: SharedClock,
     /// Every metric.
     pub metrics: Metrics,
@@ -62,24 +69,21 @@ impl Engine {
     /// Opens the store, sets everything up, and starts working on what is stored.
     pub async fn start(config: &Config, clock: Arc<dyn Clock>, metrics: Metrics) -> Result<Self, StartError> {
         let store = open_store(&config.store)?;
+        let common_clock = Arc::new(CommonClock::new(clock));
+        // Before anything is dated by it.
+        sync::clock::put_right(&common_clock, &*store, &metrics.clock_offset_seconds).await;
+        let clock: SharedClock = Arc::clone(&common_clock) as SharedClock;
         let sources = Arc::new(Sources::open(config.sources.values().cloned())?);
         let names: Vec<String> = config.targets.keys().cloned().collect();
         store.retire_all_but(&names).await?;
         let mut targets = Handles::new();
-        let holder = holder();
         for (name, target) in &config.targets {
             store.enrol(name, &target.directory, clock.now()).await?;
             let sync = settings::sync(target);
             let connected = Target::connect(target.connection.clone(), Arc::clone(&clock), &metrics)?;
-            let handle = Handle::prepare(
-                sync,
-                Arc::clone(&store),
-                connected,
-                &holder,
-                Arc::clone(&clock),
-                metrics.clone(),
-            );
-            targets.insert(name.clone(), handle.await?);
+            let handle =
+                Handle::new(sync, Arc::clone(&store), connected, Arc::clone(&clock), metrics.clone());
+            targets.insert(name.clone(), handle);
         }
         let engine = Self {
             store,
@@ -91,11 +95,13 @@ impl Engine {
             stop: CancellationToken::new(),
             tasks: TaskTracker::new(),
         };
-        engine.spawn();
+        engine.spawn(common_clock);
         Ok(engine)
     }
 
-    fn spawn(&self) {
+    fn spawn(&self, clock: Arc<CommonClock>) {
+        let offset = self.metrics.clock_offset_seconds.clone();
+        self.tasks.spawn(sync::clock::keep(clock, Arc::clone(&self.store), offset, self.stop.clone()));
         let reader: Arc<Sources> = Arc::clone(&self.sources);
         let projector = Projector {
             store: Arc::clone(&self.store),
@@ -105,9 +111,18 @@ impl Engine {
             poll_interval: settings::POLL_INTERVAL,
         };
         self.tasks.spawn(projector::run(projector, self.stop.clone()));
-        for handle in self.targets.values() {
-            self.tasks.spawn(handle.clone().run(self.stop.clone()));
-        }
+        let leases_changed = Arc::new(Notify::new());
+        let (store, targets) = (Arc::clone(&self.store), self.targets.clone());
+        self.tasks.spawn(hints::listen(store, targets, Arc::clone(&leases_changed), self.stop.clone()));
+        let keeper = Keeper {
+            store: Arc::clone(&self.store),
+            replica: replica_name(),
+            targets: self.targets.clone(),
+            leases_changed,
+            settings: leases::Settings::default(),
+            metrics: self.metrics.clone(),
+        };
+        self.tasks.spawn(keeper::run(keeper, self.stop.clone()));
         self.tasks.close();
     }
 
@@ -124,7 +139,9 @@ fn open_store(config: &StoreConfig) -> Result<Arc<dyn Store>, StoreError> {
     }
 }
 
-/// Names this process among those that ever held a target.
-fn holder() -> String {
-    format!("{}-{}", std::process::id(), uuid::Uuid::now_v7())
+/// Names this process among all that ever held a target; the machine's name is for people.
+fn replica_name() -> String {
+    let machine = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let machine: String = machine.trim().chars().take(MACHINE_NAME_MAX).collect();
+    format!("{}/{}", if machine.is_empty() { "relay" } else { &machine }, uuid::Uuid::now_v7())
 }

@@ -1,4 +1,4 @@
-//! The running targets, as the admin API reaches them.
+//! The configured targets, as the admin API reaches them.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -8,14 +8,14 @@ use serde_json::Value;
 
 use crate::store::{StoreError, TargetState};
 
-/// The targets that run in this process, by name.
+/// The configured targets, by name.
 pub type Targets = Arc<BTreeMap<String, Arc<dyn TargetControl>>>;
 
-/// One running target.
+/// One configured target. Each replica answers for it, whichever dispatches it.
 #[async_trait]
 pub trait TargetControl: Send + Sync {
-    /// How it is, now.
-    fn snapshot(&self) -> TargetSnapshot;
+    /// How it is: now where it is dispatched, elsewhere as the store knows it.
+    async fn snapshot(&self) -> Result<TargetSnapshot, StoreError>;
 
     /// Stops sending until it is resumed, across restarts. `by` names the administrator's key.
     async fn pause(&self, by: &str) -> Result<(), StoreError>;
@@ -32,7 +32,11 @@ pub trait TargetControl: Send + Sync {
 pub struct TargetSnapshot {
     /// Running, paused or suspended, and why.
     pub state: TargetState,
-    /// Rows of work that are claimed and not yet committed.
+    /// Whether the replica that answers dispatches it.
+    pub held: bool,
+    /// The replica that dispatches it, as far as is known.
+    pub holder: Option<String>,
+    /// Rows of work that are claimed here and not yet committed.
     pub in_flight: u64,
     /// The limits in force.
     pub limits: Value,

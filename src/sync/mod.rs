@@ -6,17 +6,25 @@
 //! one call.
 
 pub mod backoff;
+pub mod clock;
 mod dispatcher;
 pub mod handle;
 mod lanes;
+pub mod leases;
+mod memory;
 mod outcome;
 pub mod plan;
 pub mod policy;
 pub mod projector;
 mod record;
+mod run;
+mod shared;
 mod step;
 
 use std::time::Duration;
+
+pub use memory::Recollection;
+pub use run::End;
 
 use crate::sync::policy::Policy;
 

@@ -24,7 +24,7 @@ pub struct Projector {
     pub reader: Arc<dyn EventReader>,
     /// Told after each accepted event; losing one costs a poll interval.
     pub accepted: Arc<Notify>,
-    /// The dispatchers, by target.
+    /// The configured targets.
     pub targets: BTreeMap<String, Handle>,
     /// Longest wait for a notification.
     pub poll_interval: Duration,

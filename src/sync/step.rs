@@ -7,11 +7,12 @@ use http::StatusCode;
 use tower::{Service, ServiceExt};
 
 use crate::store::{Intent, LedgerEntry, StoreError, WorkItem};
-use crate::sync::handle::Shared;
 use crate::sync::plan::{LaterCause, Next, Pass, Reaction, Request};
 use crate::sync::record;
-use crate::target::Stack;
+use crate::sync::run::Run;
+use crate::sync::shared::Shared;
 use crate::target::verdict::Verdict;
+use crate::target::{CallError, Stack};
 
 /// Membership rows loaded for one pass, as a multiple of the vendor's chunk.
 const CHUNKS_PER_PASS: usize = 4;
@@ -68,10 +69,10 @@ pub(super) struct StepDone {
 }
 
 /// Runs one step.
-pub(super) async fn run(shared: &Shared, mut task: Task, stack: Stack) -> StepDone {
+pub(super) async fn run(run: &Run, mut task: Task, stack: Stack) -> StepDone {
     let mut stack = Some(stack);
     let mut vendor_works = false;
-    let stepped = match step(shared, &mut task, &mut stack, &mut vendor_works).await {
+    let stepped = match step(run, &mut task, &mut stack, &mut vendor_works).await {
         Ok(stepped) => stepped,
         Err(error) => Stepped::Store(error),
     };
@@ -79,15 +80,16 @@ pub(super) async fn run(shared: &Shared, mut task: Task, stack: Stack) -> StepDo
 }
 
 async fn step(
-    shared: &Shared,
+    run: &Run,
     task: &mut Task,
     stack: &mut Option<Stack>,
     vendor_works: &mut bool,
 ) -> Result<Stepped, StoreError> {
+    let shared = &run.shared;
     let policy = shared.policy();
     if task.pass.is_none() {
         let rows = policy.members_per_request * CHUNKS_PER_PASS;
-        let Some(dossier) = shared.store.load(&shared.settings.target, &task.item.key, rows).await? else {
+        let Some(dossier) = shared.store.load(shared.name(), &task.item.key, rows).await? else {
             return Ok(Stepped::Gone);
         };
         task.item = dossier.item.clone();
@@ -99,8 +101,7 @@ async fn step(
         match pass.next(&policy) {
             Next::Settled => return Ok(Stepped::Settled),
             Next::AskHolder { vendor_id } => {
-                let holder =
-                    shared.store.holder_of(&shared.settings.target, pass.key().kind, &vendor_id).await?;
+                let holder = shared.store.holder_of(shared.name(), pass.key().kind, &vendor_id).await?;
                 match pass.holder_is(holder.as_ref()) {
                     Reaction::Continue | Reaction::Throttled => {}
                     Reaction::Later { reason, cause } => return Ok(Stepped::Later { reason, cause }),
@@ -111,8 +112,14 @@ async fn step(
                 let Some(ready) = stack.take() else { return Ok(Stepped::Further) };
                 if matches!(request, Request::Create { .. }) {
                     let intent = Intent { operation: "create".to_owned(), at: shared.clock.now() };
-                    shared.store.intend(&shared.tenure, pass.key(), &intent).await?;
+                    shared.store.intend(&run.tenure, pass.key(), &intent).await?;
                 }
+                // The permit may have lapsed meanwhile, and the vendor may have asked for a long pause.
+                let ready = tokio::select! {
+                    biased;
+                    ready = ready.ready_oneshot() => ready,
+                    () = run.stop.cancelled() => return Ok(Stepped::Further),
+                };
                 let verdict = send(shared, pass, &request, ready, &mut task.ledger).await;
                 *vendor_works |= shows_work(&verdict);
                 match pass.absorb(&policy, &request, verdict) {
@@ -131,7 +138,7 @@ async fn send(
     shared: &Shared,
     pass: &Pass,
     request: &Request,
-    mut ready: Stack,
+    ready: Result<Stack, CallError>,
     ledger: &mut Vec<LedgerEntry>,
 ) -> Verdict {
     let Ok(call) = record::call(shared.target.profile(), pass.key().kind, request) else {
@@ -141,8 +148,8 @@ async fn send(
             detail: Some("the vendor's id of the resource cannot be part of a path".to_owned()),
         };
     };
-    let outcome = match ready.ready().await {
-        Ok(ready) => ready.call(call.clone()).await,
+    let outcome = match ready {
+        Ok(mut ready) => ready.call(call.clone()).await,
         Err(error) => Err(error),
     };
     let verdict = record::verdict(shared.target.profile(), pass, &call, outcome.as_ref());

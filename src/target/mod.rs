@@ -31,6 +31,7 @@ use std::sync::Arc;
 
 use http::HeaderValue;
 use tower::limit::GlobalConcurrencyLimitLayer;
+use tower::util::BoxCloneSyncService;
 
 pub use self::call::{Answer, Call, CallClass, CallError, Stack};
 pub use self::oauth::OAuth2;
@@ -167,15 +168,28 @@ impl Target {
             concurrency: GlobalConcurrencyLimitLayer::new(limits.concurrency.get() as usize),
             tokens: Arc::new(tokens),
             timeout: TimeoutLayer::new(timeout),
-            transport: Transport::new(
+            transport: BoxCloneSyncService::new(Transport::new(
                 http,
                 base,
                 header(&profile.http.content_type),
                 header(&profile.http.accept),
                 profile.http.body_bytes_max,
-            ),
+            )),
         };
         Ok(Self { name: name.into(), profile: Arc::new(profile), shared, health })
+    }
+
+    /// The same target with a vendor of the test's own behind its layers.
+    #[cfg(test)]
+    #[must_use]
+    pub fn played_by<V>(mut self, vendor: V) -> Self
+    where
+        V: tower::Service<layers::auth::Authorized, Response = Answer, Error = CallError>,
+        V: Clone + Send + Sync + 'static,
+        V::Future: Send + 'static,
+    {
+        self.shared.transport = BoxCloneSyncService::new(vendor);
+        self
     }
 
     /// Its name in the configuration.

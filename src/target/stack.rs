@@ -4,16 +4,16 @@ use std::sync::Arc;
 
 use tower::ServiceBuilder;
 use tower::limit::GlobalConcurrencyLimitLayer;
+use tower::util::BoxCloneSyncService;
 
-use crate::target::call::{CallClass, Stack};
-use crate::target::layers::auth::AuthLayer;
+use crate::target::call::{Answer, CallClass, CallError, Stack};
+use crate::target::layers::auth::{AuthLayer, Authorized};
 use crate::target::layers::breaker::{Breaker, BreakerLayer};
 use crate::target::layers::gate::GateLayer;
 use crate::target::layers::observe::ObserveLayer;
 use crate::target::layers::rate::{Admission, RateLayer};
 use crate::target::layers::timeout::TimeoutLayer;
 use crate::target::token::Tokens;
-use crate::target::transport::Transport;
 
 /// What all stacks of one target share.
 #[derive(Clone)]
@@ -24,7 +24,8 @@ pub(super) struct Shared {
     pub concurrency: GlobalConcurrencyLimitLayer,
     pub tokens: Arc<Tokens>,
     pub timeout: TimeoutLayer,
-    pub transport: Transport,
+    /// What the layers stand before: HTTP, or a vendor that a test plays.
+    pub transport: BoxCloneSyncService<Authorized, Answer, CallError>,
 }
 
 /// A stack whose readiness is for calls of `class`, or of any class.

@@ -52,6 +52,15 @@ pub struct TargetStateLabels {
     pub state: &'static str,
 }
 
+/// Labels of `scim_relay_takeovers_total`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct TakeoverLabels {
+    /// Name of the target in the configuration.
+    pub target: String,
+    /// `free`: nobody held it; `regained`: this replica had held it last, and could not renew in time.
+    pub reason: &'static str,
+}
+
 /// Labels of one call to a vendor.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct RequestLabels {
@@ -91,6 +100,12 @@ pub struct Metrics {
     pub parked: Family<TargetLabels, Gauge>,
     /// Events accepted and not yet merged into the directory.
     pub unprojected: Gauge,
+    /// 1 where this replica dispatches the target.
+    pub target_held: Family<TargetLabels, Gauge>,
+    /// Targets that this replica began to dispatch, by why.
+    pub takeovers: Family<TakeoverLabels, Counter>,
+    /// Seconds by which the replicas' common clock is ahead of this machine's.
+    pub clock_offset_seconds: FloatGauge,
 }
 
 impl Metrics {
@@ -110,6 +125,9 @@ impl Metrics {
             target_state: Family::default(),
             parked: Family::default(),
             unprojected: Gauge::default(),
+            target_held: Family::default(),
+            takeovers: Family::default(),
+            clock_offset_seconds: FloatGauge::default(),
         };
         registry.register("events", "Webhooks received, by outcome", metrics.events.clone());
         registry.register("pending", "Work that waits for a call", metrics.pending.clone());
@@ -134,6 +152,21 @@ impl Metrics {
         registry.register("target_state", "1 for the state a target is in", metrics.target_state.clone());
         registry.register("parked", "Work that waits for a person", metrics.parked.clone());
         registry.register("unprojected", "Events accepted and not yet merged", metrics.unprojected.clone());
+        registry.register(
+            "target_held",
+            "1 where this replica dispatches the target",
+            metrics.target_held.clone(),
+        );
+        registry.register(
+            "takeovers",
+            "Targets that this replica began to dispatch",
+            metrics.takeovers.clone(),
+        );
+        registry.register(
+            "clock_offset_seconds",
+            "By how much the replicas' common clock is ahead of this machine's",
+            metrics.clock_offset_seconds.clone(),
+        );
         Self { registry: Arc::new(registry), ..metrics }
     }
 

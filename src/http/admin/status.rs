@@ -9,7 +9,7 @@ use utoipa::ToSchema;
 
 use super::CommonProblems;
 use crate::clock::Timestamp;
-use crate::http::targets::TargetControl;
+use crate::http::targets::TargetSnapshot;
 use crate::http::{Problem, Relay};
 use crate::store::{StoreError, TargetCounts, TargetState};
 
@@ -51,7 +51,7 @@ pub struct TargetReport {
     pub by: Option<String>,
     /// Users and groups to be sent; those in flight are not counted.
     pub pending: u64,
-    /// Users and groups that are being sent.
+    /// Users and groups that are being sent by the replica that answers.
     pub in_flight: u64,
     /// Users, groups and members that wait for a person.
     pub parked: u64,
@@ -88,7 +88,8 @@ pub async fn report(relay: &Relay) -> Result<StatusReport, StoreError> {
     let mut targets = BTreeMap::new();
     for (name, control) in relay.targets.iter() {
         let counts = status.targets.remove(name).unwrap_or_default();
-        targets.insert(name.clone(), target_report(&counts, Some(control.as_ref()), now));
+        let snapshot = control.snapshot().await?;
+        targets.insert(name.clone(), target_report(&counts, Some(&snapshot), now));
     }
     // Targets that the store still marks work for, though nothing here sends it.
     for (name, counts) in status.targets {
@@ -100,10 +101,9 @@ pub async fn report(relay: &Relay) -> Result<StatusReport, StoreError> {
     })
 }
 
-fn target_report(counts: &TargetCounts, control: Option<&dyn TargetControl>, now: Timestamp) -> TargetReport {
-    let snapshot = control.map(TargetControl::snapshot);
-    let in_flight = snapshot.as_ref().map_or(0, |snapshot| snapshot.in_flight);
-    let state = snapshot.map(|snapshot| snapshot.state).or_else(|| counts.state.clone());
+fn target_report(counts: &TargetCounts, snapshot: Option<&TargetSnapshot>, now: Timestamp) -> TargetReport {
+    let in_flight = snapshot.map_or(0, |snapshot| snapshot.in_flight);
+    let state = snapshot.map(|snapshot| snapshot.state.clone()).or_else(|| counts.state.clone());
     let (state, reason, since, by) = match state.unwrap_or(TargetState::Running) {
         TargetState::Running => ("running", None, None, None),
         TargetState::Paused { by, since } => ("paused", None, Some(since), Some(by)),

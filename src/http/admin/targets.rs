@@ -12,7 +12,7 @@ use utoipa::ToSchema;
 use super::auth::Actor;
 use super::status::{TargetReport, report};
 use super::{CommonProblems, Listing, PageQuery, Params};
-use crate::http::targets::TargetControl;
+use crate::http::targets::{TargetControl, TargetSnapshot};
 use crate::http::{Problem, Relay};
 
 /// One target.
@@ -24,6 +24,11 @@ pub struct TargetView {
     /// Its state and backlog.
     #[serde(flatten)]
     pub report: TargetReport,
+    /// The replica that dispatches it; null where none does, or this one has not heard yet.
+    #[schema(example = "relay-0/019a2c6e-5f0e-7c31-9c55-6f1d2a0b8e11")]
+    pub holder: Option<String>,
+    /// Whether that is the replica that answers. Only it knows what is in flight.
+    pub held_here: bool,
     /// The limits in force.
     pub limits: Value,
     /// The circuit breaker.
@@ -44,13 +49,13 @@ pub async fn list(
     let mut reports = report(&relay).await?.targets;
     let after = page.cursor.as_deref().unwrap_or("");
     let limit = page.limit.get();
-    let mut items: Vec<_> = relay
-        .targets
-        .iter()
-        .filter(|(name, _)| name.as_str() > after)
-        .take(limit + 1)
-        .filter_map(|(name, control)| Some(view(name, control.as_ref(), reports.remove(name)?)))
-        .collect();
+    let page = relay.targets.iter().filter(|(name, _)| name.as_str() > after).take(limit + 1);
+    let mut items = Vec::new();
+    for (name, control) in page {
+        if let Some(report) = reports.remove(name) {
+            items.push(view(name, control.snapshot().await?, report));
+        }
+    }
     let more = items.len() > limit;
     items.truncate(limit);
     let next_cursor = items.last().filter(|_| more).map(|last| last.name.clone());
@@ -135,14 +140,15 @@ async fn present(
 ) -> Result<Json<TargetView>, Problem> {
     let mut reports: BTreeMap<_, _> = report(relay).await?.targets;
     let report = reports.remove(target).expect("every running target is in the report");
-    Ok(Json(view(target, control, report)))
+    Ok(Json(view(target, control.snapshot().await?, report)))
 }
 
-fn view(name: &str, control: &dyn TargetControl, report: TargetReport) -> TargetView {
-    let snapshot = control.snapshot();
+fn view(name: &str, snapshot: TargetSnapshot, report: TargetReport) -> TargetView {
     TargetView {
         name: name.to_owned(),
         report,
+        holder: snapshot.holder,
+        held_here: snapshot.held,
         limits: snapshot.limits,
         breaker: snapshot.breaker,
         capabilities: snapshot.capabilities,

@@ -53,15 +53,17 @@ pub struct FakeTarget {
 
 #[async_trait]
 impl TargetControl for FakeTarget {
-    fn snapshot(&self) -> TargetSnapshot {
+    async fn snapshot(&self) -> Result<TargetSnapshot, StoreError> {
         assert!(!self.broken.load(Ordering::SeqCst), "the target is broken");
-        TargetSnapshot {
+        Ok(TargetSnapshot {
             state: self.state.lock().unwrap().clone(),
+            held: true,
+            holder: Some("relay-0".to_owned()),
             in_flight: self.in_flight.load(Ordering::SeqCst),
             limits: json!({"rate_per_second": 20}),
             breaker: json!({"state": "closed"}),
             capabilities: json!({"patch": true}),
-        }
+        })
     }
 
     async fn pause(&self, by: &str) -> Result<(), StoreError> {

@@ -99,16 +99,29 @@ impl Gate {
 
     /// Lets nothing pass before `until`. Never shortens a pause.
     pub fn pause_until(&self, until: Instant) {
+        let longer = self.lengthen(until);
+        self.shared.throttled_seconds.inc_by(longer.as_secs_f64());
+    }
+
+    /// Takes up a pause that somebody before has met, and counted; at most the longest that a vendor
+    /// can ask for. Never shortens one.
+    pub fn restore(&self, until: Instant) {
+        self.lengthen(until.min(Instant::now() + self.shared.settings.wait_max));
+    }
+
+    /// By how much the pause is longer.
+    fn lengthen(&self, until: Instant) -> Duration {
         let now = Instant::now();
+        let mut longer = Duration::ZERO;
         self.shared.state.send_if_modified(|state| {
-            let from = state.paused_until.map_or(now, |paused| paused.max(now));
-            if until <= from {
-                return false;
+            longer =
+                until.saturating_duration_since(state.paused_until.map_or(now, |paused| paused.max(now)));
+            if longer > Duration::ZERO {
+                state.paused_until = Some(until);
             }
-            self.shared.throttled_seconds.inc_by((until - from).as_secs_f64());
-            state.paused_until = Some(until);
-            true
+            longer > Duration::ZERO
         });
+        longer
     }
 
     /// Lets nothing pass until [`open`](Self::open). A later reason takes the place of an earlier one.

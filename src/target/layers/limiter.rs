@@ -32,6 +32,8 @@ pub struct LimiterSnapshot {
     /// Calls a second in the long run at present, by the slowest window of every call; `None`
     /// without any.
     pub rate_per_second: Option<f64>,
+    /// The same as configured.
+    pub configured_rate_per_second: Option<f64>,
 }
 
 /// How long before its moment a call is let in: enough to load what it is to say.
@@ -131,6 +133,18 @@ impl Limiter {
         core.retune(factor, self.elapsed(now));
     }
 
+    /// Takes over from another limiter that ran at `factor` of the rate, and that may have spent all
+    /// its bursts until now. Never faster than this one ran before.
+    pub fn take_over(&self, factor: f64) {
+        let mut core = self.core();
+        let now = self.elapsed(Instant::now());
+        let factor = core.factor.min(factor);
+        core.retune(factor, now);
+        for (_, meter) in &core.meters {
+            meter.take_over(now);
+        }
+    }
+
     /// A call that the vendor took.
     pub fn speed_up(&self) {
         let mut core = self.core();
@@ -149,7 +163,12 @@ impl Limiter {
     /// What it is doing now.
     pub fn snapshot(&self) -> LimiterSnapshot {
         let core = self.core();
-        LimiterSnapshot { factor: core.factor, rate_per_second: core.rate() }
+        let rate = core.rate();
+        LimiterSnapshot {
+            factor: core.factor,
+            rate_per_second: rate,
+            configured_rate_per_second: rate.map(|rate| rate / core.factor),
+        }
     }
 
     /// Takes a permit, or tells when to ask again.

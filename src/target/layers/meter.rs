@@ -93,9 +93,18 @@ impl Meter {
         debug_assert!(within, "spent before the earliest moment");
     }
 
+    /// Takes over from another meter that may have spent its burst up to `now`: the next call comes
+    /// a full period later, and both together keep the pace.
+    pub fn take_over(&self, now: Duration) {
+        let burst = self.period() * self.pace.burst.get();
+        self.memory.cells.spent_until.store(nanos(now + burst), Ordering::Relaxed);
+    }
+
     /// Runs at `factor` of the pace, over 0 and at most 1. What was spent stays spent.
     pub fn retune(&mut self, factor: f64, now: Duration) {
-        let factor = factor.clamp(f64::MIN_POSITIVE, 1.0);
+        // No slower than one call in the longest period, so that debts and periods keep their ratio.
+        let slowest = self.pace.period.div_duration_f64(PERIOD_MAX).min(1.0);
+        let factor = factor.clamp(slowest, 1.0);
         let cells = &self.memory.cells;
         let now = nanos(now);
         let debt = cells.spent_until.load(Ordering::Relaxed).saturating_sub(now);
@@ -103,9 +112,12 @@ impl Meter {
         let debt = Duration::from_nanos(debt).mul_f64(self.factor / factor);
         cells.spent_until.store(now.saturating_add(nanos(debt)), Ordering::Relaxed);
         self.factor = factor;
-        let period =
-            Duration::try_from_secs_f64(self.pace.period.as_secs_f64() / factor).unwrap_or(PERIOD_MAX);
-        self.governor = self.memory.governor(period.min(PERIOD_MAX), self.pace.burst);
+        self.governor = self.memory.governor(self.period(), self.pace.burst);
+    }
+
+    /// Time between calls in the long run, at present.
+    fn period(&self) -> Duration {
+        self.pace.period.div_f64(self.factor)
     }
 
     /// Calls a second in the long run, at present.

@@ -200,3 +200,22 @@ async fn throttled_seconds_count_each_second_once() {
     gate.pause_until(Instant::now() + seconds(1.0));
     assert!((throttled.get() - 9.0).abs() < 0.001, "{}", throttled.get());
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_pause_that_is_taken_up_is_kept_capped_and_not_counted_again() {
+    let throttled = FloatCounter::default();
+    let clock = Arc::new(TokioClock::starting_at(START));
+    let limits = Limits { retry_after_cap: seconds(600.0), ..Limits::default() };
+    let gate = Gate::new(GateSettings::new(&limits, 7), clock, throttled.clone());
+    let now = Instant::now();
+    gate.restore(now + seconds(5.0));
+    gate.restore(now + seconds(3.0));
+    gate.opened().await;
+    assert_waited(now.elapsed(), seconds(5.0));
+    assert!(throttled.get() == 0.0);
+
+    let now = Instant::now();
+    gate.restore(now + seconds(86_400.0));
+    gate.opened().await;
+    assert_waited(now.elapsed(), seconds(600.0));
+}

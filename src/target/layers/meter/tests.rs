@@ -80,6 +80,60 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     prop::collection::vec(step, 1..60)
 }
 
+/// Calls as early as it may, from `now` on. Answers when it called last, or stopped waiting.
+fn play(meter: &mut Meter, steps: &[Step], mut now: Duration, until: Duration, calls: &mut Vec<Duration>) {
+    for step in steps {
+        match step {
+            Step::Wait(millis) => now += Duration::from_millis(*millis),
+            Step::Retune(factor) => meter.retune(*factor, now.min(until)),
+            Step::Calls(number) => {
+                for _ in 0..*number {
+                    now = meter.earliest(now);
+                    if now > until {
+                        return;
+                    }
+                    meter.spend(now);
+                    calls.push(now);
+                }
+            }
+        }
+    }
+}
+
+/// One meter is used until `taken_over`, and another, long at rest, from then on.
+fn both(pace: Pace, before: &[Step], after: &[Step], factor: f64, taken_over: Duration) -> Vec<Duration> {
+    let (mut old, mut new) = (Meter::new(pace, Duration::ZERO), Meter::new(pace, Duration::ZERO));
+    let mut calls = Vec::new();
+    play(&mut old, before, Duration::ZERO, taken_over, &mut calls);
+    new.retune(factor, taken_over);
+    new.take_over(taken_over);
+    let earlier = calls.len();
+    play(&mut new, after, taken_over, Duration::MAX, &mut calls);
+    if let Some(first) = calls.get(earlier) {
+        let waited = *first - taken_over + Duration::from_micros(1);
+        assert!(waited >= pace.period, "a full period after the take-over, whatever was spent: {waited:?}");
+    }
+    calls
+}
+
+#[test]
+fn who_takes_over_starts_one_period_later_and_without_a_burst() {
+    for (rate, burst, factor, period) in
+        [(10.0, 20, 1.0, 0.103), (10.0, 1, 1.0, 0.103), (10.0, 20, 0.1, 1.03)]
+    {
+        let mut meter = Meter::new(Pace::per_second(rate, whole(burst)), Duration::ZERO);
+        let now = Duration::from_hours(1);
+        meter.retune(factor, now);
+        meter.take_over(now);
+        for number in 1..4 {
+            let at = meter.earliest(now);
+            let expected = now.as_secs_f64() + period * f64::from(number);
+            assert!((at.as_secs_f64() - expected).abs() < 0.01 * period, "{number}: {at:?}");
+            meter.spend(at);
+        }
+    }
+}
+
 proptest! {
     /// Whoever calls as early as it may, at whatever rates, stays within the limit in every window.
     #[test]
@@ -119,6 +173,33 @@ proptest! {
                 },
             }
         }
+        for (index, from) in calls.iter().enumerate() {
+            for (further, to) in calls[index..].iter().enumerate() {
+                let bound = f64::from(burst) + rate * to.abs_diff(*from).as_secs_f64();
+                let count = f64::from(u32::try_from(further + 1).unwrap());
+                prop_assert!(count <= bound + 1e-6);
+            }
+        }
+    }
+
+    /// Over a take-over at any moment a window holds no more than its limit, be it seconds or hours long.
+    #[test]
+    fn two_holders_in_turn_keep_every_window(
+        limit in 1_u32..400, per in prop_oneof![1_u64..120, Just(7_200)],
+        before in steps(), after in steps(), factor in 0.02_f64..=1.0, taken_over in 0_u64..60_000,
+    ) {
+        let per = Duration::from_secs(per);
+        let calls = both(Pace::window(whole(limit), per), &before, &after, factor, Duration::from_millis(taken_over));
+        prop_assert!(busiest(&calls, per) <= limit as usize, "{} of {limit}", busiest(&calls, per));
+    }
+
+    /// Both together keep `burst + rate × t` over any stretch.
+    #[test]
+    fn two_holders_in_turn_keep_the_rate(
+        rate in 0.5_f64..200.0, burst in 1_u32..50,
+        before in steps(), after in steps(), factor in 0.02_f64..=1.0, taken_over in 0_u64..60_000,
+    ) {
+        let calls = both(Pace::per_second(rate, whole(burst)), &before, &after, factor, Duration::from_millis(taken_over));
         for (index, from) in calls.iter().enumerate() {
             for (further, to) in calls[index..].iter().enumerate() {
                 let bound = f64::from(burst) + rate * to.abs_diff(*from).as_secs_f64();
