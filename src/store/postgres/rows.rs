@@ -1,5 +1,6 @@
 //! Between the relay's types and PostgreSQL's columns, and statements that are prepared once a connection.
 
+use std::borrow::Cow;
 use std::error::Error;
 
 use bytes::BytesMut;
@@ -10,6 +11,7 @@ use tokio_postgres::types::{FromSql, IsNull, ToSql, Type, to_sql_checked};
 
 use crate::clock::Timestamp;
 use crate::directory::{ExternalId, Kind, ResourceKey, Version};
+use crate::store::postgres::fault::Unreadable;
 use crate::store::{Lane, StoreError};
 
 /// A transaction whose connection keeps the statements that it has prepared.
@@ -92,10 +94,9 @@ pub(super) fn from_json<T: DeserializeOwned>(
     serde_json::from_str(text).map_err(|_| corrupt(table, place))
 }
 
-impl From<tokio_postgres::Error> for StoreError {
-    fn from(error: tokio_postgres::Error) -> Self {
-        Self::Unavailable { source: Box::new(error) }
-    }
+/// Text for a column. PostgreSQL keeps every character but U+0000, which a vendor's words may hold.
+pub(super) fn storable(text: &str) -> Cow<'_, str> {
+    if text.contains('\0') { Cow::Owned(text.replace('\0', "\u{FFFD}")) } else { Cow::Borrowed(text) }
 }
 
 /// A type of ours as one that PostgreSQL's driver knows.
@@ -117,7 +118,8 @@ macro_rules! column {
         impl<'a> FromSql<'a> for $ours {
             fn from_sql(ty: &Type, raw: &'a [u8]) -> Result<Self, Box<dyn Error + Sync + Send>> {
                 let $column = <$theirs as FromSql>::from_sql(ty, raw)?;
-                $from
+                let ours: Result<Self, String> = $from;
+                Ok(ours.map_err(Unreadable)?)
             }
 
             fn accepts(ty: &Type) -> bool {
@@ -128,9 +130,9 @@ macro_rules! column {
 }
 
 column!(Timestamp, i64, |time| time.as_micros(), |micros| Ok(Self::from_micros(micros)));
-column!(ExternalId, &str, |id| id.as_str(), |text| Ok(Self::parse(text)?));
+column!(ExternalId, &str, |id| id.as_str(), |text| { Self::parse(text).map_err(|error| error.to_string()) });
 column!(Version, &[u8], |version| version.to_sort_key().as_slice(), |key| {
-    Self::from_sort_key(key).ok_or_else(|| "these bytes are no version".into())
+    Self::from_sort_key(key).ok_or_else(|| "these bytes are no version".to_owned())
 });
 column!(
     Kind,
@@ -142,7 +144,7 @@ column!(
     |number| match number {
         0 => Ok(Self::User),
         1 => Ok(Self::Group),
-        other => Err(format!("{other} is no kind").into()),
+        other => Err(format!("{other} is no kind")),
     }
 );
 column!(
@@ -157,6 +159,6 @@ column!(
     },
     |number| {
         let lane = usize::try_from(number).ok().and_then(|index| Self::ALL.get(index).copied());
-        lane.ok_or_else(|| format!("{number} is no lane").into())
+        lane.ok_or_else(|| format!("{number} is no lane"))
     }
 );
