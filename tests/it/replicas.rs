@@ -127,8 +127,8 @@ async fn a_replica_that_slept_past_its_lease_finds_itself_deposed_and_nobody_is_
     eventually("the paused target rests", LIMIT, idle).await;
     let before = vendors[0].total().await;
     replicas.wake(sleeper).await;
-    let deposed = async || replicas.log(sleeper).contains("was taken over").then_some(());
-    eventually("the sleeper sees that it was deposed", LIMIT, deposed).await;
+    let lost = async || replicas.log(sleeper).contains("lost a target").then_some(());
+    eventually("the sleeper sees that it has lost its targets", LIMIT, lost).await;
     assert_eq!(vendors[0].total().await, before, "calls without a lease");
     replicas.act(sleeper, &format!("/targets/{}/resume", NAMES[0])).await;
 
@@ -177,8 +177,8 @@ async fn replicas_whose_clocks_are_wrong_agree_on_what_came_last() {
     replicas.quiet(0, LIMIT).await;
     assert_eq!(sandbox.user("u-1").await["title"], "title 89", "the last one wins");
     assert_eq!(replicas.holder_among(&[0, 1, 2], "acme").await, Some(holder), "leases do not care");
-    let takeovers: Vec<String> = (0..3).map(|number| replicas.log(number)).collect();
-    assert!(takeovers.iter().all(|log| !log.contains("was taken over")), "nobody was deposed");
+    let logs: Vec<String> = (0..3).map(|number| replicas.log(number)).collect();
+    assert!(logs.iter().all(|log| !log.contains("lost a target")), "nobody lost a target");
 }
 
 /// How each vendor's longest wait for a call changes.
