@@ -11,17 +11,31 @@
 
 mod address;
 mod append;
+mod commit;
 mod connection;
 mod database;
 mod directory;
+mod events;
 mod fault;
 mod hints;
+mod leases;
+mod ledger;
+mod links;
+mod load;
 mod mark;
+mod members;
 mod migrate;
+mod next_state;
+mod page;
+mod parked;
 mod project;
+mod rounds;
 mod rows;
+mod status;
 mod stubs;
+mod targets;
 mod tls;
+mod work;
 
 #[cfg(test)]
 mod tests;
@@ -44,7 +58,7 @@ use append::{Appender, BATCHES_AT_ONCE};
 use connection::Connector;
 use database::Database;
 use hints::{Hints, Told};
-use stubs::{commit, events, leases, ledger, links, load, parked, prune, status, targets, work};
+use stubs::prune;
 
 /// Longest page of a list.
 const PAGE_MAX: usize = 1_000;

@@ -70,6 +70,19 @@ pub(super) fn unsigned(row: &SqlRow, column: usize, table: &'static str) -> Resu
     u64::try_from(number).map_err(|_| corrupt(table, format!("{number}")))
 }
 
+/// A count from an `integer` column.
+pub(super) fn unsigned_int(row: &SqlRow, column: usize, table: &'static str) -> Result<u32, StoreError> {
+    let number: i32 = row.try_get(column)?;
+    u32::try_from(number).map_err(|_| corrupt(table, format!("{number}")))
+}
+
+/// Keys as two columns.
+pub(super) fn key_columns<'a>(
+    keys: impl IntoIterator<Item = &'a ResourceKey>,
+) -> (Vec<Kind>, Vec<&'a ExternalId>) {
+    keys.into_iter().map(|key| (key.kind, &key.id)).unzip()
+}
+
 /// The key in two neighbouring columns.
 pub(super) fn key_at(row: &SqlRow, column: usize) -> Result<ResourceKey, StoreError> {
     Ok(ResourceKey { kind: row.try_get(column)?, id: row.try_get(column + 1)? })

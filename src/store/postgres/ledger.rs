@@ -1,0 +1,190 @@
+//! The record of what was done: appended with each commit, read newest first.
+
+use std::collections::BTreeMap;
+
+use tokio_postgres::Row as SqlRow;
+use tokio_postgres::types::{FromSql, ToSql};
+
+use crate::directory::{ExternalId, Kind, ResourceKey};
+use crate::store::postgres::rows::{
+    Tx, big, corrupt, execute, key_at, limit as row_limit, query, storable, unsigned,
+};
+use crate::store::postgres::targets::LockedTarget;
+use crate::store::{LedgerEntry, LedgerFilter, LedgerRecord, Page, StoreError};
+
+/// Events that one entry names at most.
+const EVENTS_MAX: usize = 20;
+/// Changes that are read to find them, so that an entry about a long history costs no more than others.
+const CHANGES_MAX: usize = 500;
+
+/// One entry, for the changes after the first generation, up to the second.
+pub(super) struct Line<'a> {
+    pub(super) key: &'a ResourceKey,
+    pub(super) base_generation: u64,
+    pub(super) generation: u64,
+    pub(super) entry: &'a LedgerEntry,
+}
+
+/// Appends entries in their order, in one statement.
+pub(super) async fn append(at: &LockedTarget<'_>, lines: &[Line<'_>]) -> Result<(), StoreError> {
+    if lines.is_empty() {
+        return Ok(());
+    }
+    let text = |text: &'_ Option<String>| text.as_deref().map(|text| storable(text).into_owned());
+    let ats: Vec<_> = lines.iter().map(|line| line.entry.at).collect();
+    let kinds: Vec<_> = lines.iter().map(|line| line.key.kind).collect();
+    let ids: Vec<_> = lines.iter().map(|line| &line.key.id).collect();
+    let generations: Vec<_> = lines.iter().map(|line| big(line.generation)).collect();
+    let bases: Vec<_> = lines.iter().map(|line| big(line.base_generation)).collect();
+    let operations: Vec<_> = lines.iter().map(|line| line.entry.operation).collect();
+    let calls: Vec<_> = lines.iter().map(|line| text(&line.entry.call)).collect();
+    let statuses: Vec<_> = lines.iter().map(|line| line.entry.status.map(i32::from)).collect();
+    let results: Vec<_> = lines.iter().map(|line| line.entry.result).collect();
+    let before: Vec<_> = lines.iter().map(|line| text(&line.entry.etag_before)).collect();
+    let after: Vec<_> = lines.iter().map(|line| text(&line.entry.etag_after)).collect();
+    let elapsed: Vec<_> = lines.iter().map(|line| line.entry.elapsed_us.map(big)).collect();
+    let details: Vec<_> = lines.iter().map(|line| text(&line.entry.detail)).collect();
+    execute(
+        at.tx,
+        "INSERT INTO ledger (target, directory, at, kind, id, generation, base_generation, operation,
+                             call, status, result, etag_before, etag_after, elapsed_us, detail)
+         SELECT $1, $2, k.at, k.kind, k.id, k.generation, k.base_generation, k.operation, k.call, k.status,
+                k.result, k.etag_before, k.etag_after, k.elapsed_us, k.detail
+         FROM unnest($3::bigint[], $4::smallint[], $5::text[], $6::bigint[], $7::bigint[], $8::text[],
+                     $9::text[], $10::integer[], $11::text[], $12::text[], $13::text[], $14::bigint[],
+                     $15::text[])
+             WITH ORDINALITY AS k (at, kind, id, generation, base_generation, operation, call, status,
+                                   result, etag_before, etag_after, elapsed_us, detail, place)
+         ORDER BY k.place",
+        &[
+            &at.name,
+            &at.directory,
+            &ats,
+            &kinds,
+            &ids,
+            &generations,
+            &bases,
+            &operations,
+            &calls,
+            &statuses,
+            &results,
+            &before,
+            &after,
+            &elapsed,
+            &details,
+        ],
+    )
+    .await?;
+    Ok(())
+}
+
+/// One page, newest first.
+pub(super) async fn page(
+    tx: &Tx<'_>,
+    filter: &LedgerFilter,
+    before: u64,
+    limit: usize,
+) -> Result<Page<LedgerRecord>, StoreError> {
+    let LedgerFilter { target, key, result, from, until } = filter;
+    let (target, result) = (target.as_deref().map(storable), result.as_deref().map(storable));
+    // Named by text, so that there is one statement for each set of filters in use, and the index that
+    // serves those is used.
+    let mut sql = "SELECT seq, at, target, kind, id, generation, operation, call, status, result,
+                          etag_before, etag_after, elapsed_us, detail, directory, base_generation
+                   FROM ledger WHERE seq < $1"
+        .to_owned();
+    let (before, room) = (big(before), row_limit(limit + 1));
+    let mut params: Vec<&(dyn ToSql + Sync)> = vec![&before, &room];
+    let mut narrow = |condition: &str, value| {
+        params.push(value);
+        sql.push_str(&format!(" AND {condition} ${}", params.len()));
+    };
+    if let Some(target) = &target {
+        narrow("target =", target);
+    }
+    if let Some(result) = &result {
+        narrow("result =", result);
+    }
+    if let Some(from) = from {
+        narrow("at >=", from);
+    }
+    if let Some(until) = until {
+        narrow("at <", until);
+    }
+    if let Some(key) = key {
+        narrow("kind =", &key.kind);
+        narrow("id =", &key.id);
+    }
+    sql.push_str(" ORDER BY seq DESC LIMIT $2");
+    let mut rows = query(tx, &sql, &params).await?;
+    let more = rows.len() > limit;
+    rows.truncate(limit);
+    let mut events = events(tx, &rows).await?;
+    let record = |(place, row)| record(row, events.remove(&place).unwrap_or_default());
+    let items = (0..).zip(&rows).map(record).collect::<Result<Vec<_>, _>>()?;
+    let next = items.last().filter(|_| more).map(|record| record.sequence.to_string());
+    Ok(Page { items, next })
+}
+
+fn record(row: &SqlRow, events: Vec<String>) -> Result<LedgerRecord, StoreError> {
+    let sequence = unsigned(row, 0, "ledger")?;
+    let place = || corrupt("ledger", sequence.to_string());
+    let status: Option<i32> = row.try_get(8)?;
+    let elapsed_us: Option<i64> = row.try_get(12)?;
+    Ok(LedgerRecord {
+        sequence,
+        at: row.try_get(1)?,
+        target: row.try_get(2)?,
+        key: key_at(row, 3)?,
+        generation: unsigned(row, 5, "ledger")?,
+        operation: row.try_get(6)?,
+        call: row.try_get(7)?,
+        status: status.map(u16::try_from).transpose().map_err(|_| place())?,
+        result: row.try_get(9)?,
+        etag_before: row.try_get(10)?,
+        etag_after: row.try_get(11)?,
+        elapsed_us: elapsed_us.map(u64::try_from).transpose().map_err(|_| place())?,
+        detail: row.try_get(13)?,
+        events,
+    })
+}
+
+/// The sender's ids of the events whose changes the entries of a page were about, by the entry's place.
+async fn events(tx: &Tx<'_>, rows: &[SqlRow]) -> Result<BTreeMap<i64, Vec<String>>, StoreError> {
+    let mut events: BTreeMap<i64, Vec<String>> = BTreeMap::new();
+    if rows.is_empty() {
+        return Ok(events);
+    }
+    let directories: Vec<String> = column_of(rows, 14)?;
+    let kinds: Vec<Kind> = column_of(rows, 3)?;
+    let ids: Vec<ExternalId> = column_of(rows, 4)?;
+    let bases: Vec<i64> = column_of(rows, 15)?;
+    let generations: Vec<i64> = column_of(rows, 5)?;
+    let found = query(
+        tx,
+        "SELECT k.place, e.event_id
+         FROM unnest($1::text[], $2::smallint[], $3::text[], $4::bigint[], $5::bigint[])
+             WITH ORDINALITY AS k (directory, kind, id, base_generation, generation, place),
+         LATERAL (
+             SELECT e.event_id, min(c.generation) AS generation, min(c.seq) AS seq
+             FROM (SELECT generation, seq FROM event_changes
+                   WHERE directory = k.directory AND kind = k.kind AND id = k.id
+                     AND generation > k.base_generation AND generation <= k.generation
+                     AND outcome = 'merged'
+                   ORDER BY generation, seq LIMIT $7) AS c
+             JOIN events AS e ON e.seq = c.seq
+             GROUP BY e.event_id ORDER BY 2, 3 LIMIT $6) AS e
+         ORDER BY k.place, e.generation, e.seq",
+        &[&directories, &kinds, &ids, &bases, &generations, &row_limit(EVENTS_MAX), &row_limit(CHANGES_MAX)],
+    )
+    .await?;
+    for row in &found {
+        let place: i64 = row.try_get(0)?;
+        events.entry(place - 1).or_default().push(row.try_get(1)?);
+    }
+    Ok(events)
+}
+
+fn column_of<'a, T: FromSql<'a>>(rows: &'a [SqlRow], column: usize) -> Result<Vec<T>, StoreError> {
+    Ok(rows.iter().map(|row| row.try_get(column)).collect::<Result<_, _>>()?)
+}

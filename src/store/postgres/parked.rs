@@ -1,0 +1,131 @@
+//! Work that waits for a person: whole resources, and single members of groups. What changes it locks
+//! the target.
+
+use crate::clock::Timestamp;
+use crate::directory::{ExternalId, Kind, ResourceKey};
+use crate::store::postgres::page::page as one_page;
+use crate::store::postgres::rows::{
+    Tx, corrupt, execute, limit as row_limit, query, query_opt, storable, unsigned, unsigned_int,
+};
+use crate::store::postgres::targets::LockedTarget;
+use crate::store::postgres::{directory, ledger, links, members, targets, work};
+use crate::store::{LedgerEntry, Page, ParkedId, ParkedItem, StoreError};
+
+/// One page, oldest first. `after` is the last item's place: its time and its name.
+pub(super) async fn page(
+    tx: &Tx<'_>,
+    target: &str,
+    after: Option<&str>,
+    limit: usize,
+) -> Result<Page<ParkedItem>, StoreError> {
+    let (time, name) = match after {
+        None => (Timestamp::from_micros(i64::MIN), ""),
+        Some(place) => match place.split_once(' ').map(|(time, name)| (time.parse(), name)) {
+            Some((Ok(micros), name)) => (Timestamp::from_micros(micros), name),
+            Some((Err(_), _)) | None => return Ok(Page { items: Vec::new(), next: None }),
+        },
+    };
+    let rows = query(
+        tx,
+        "SELECT name, reason, parked_at, attempts FROM (
+             SELECT CASE kind WHEN 0 THEN 'user:' ELSE 'group:' END || id AS name,
+                    coalesce(reason, '') AS reason, coalesce(parked_at, due) AS parked_at, attempts
+             FROM work WHERE target = $1 AND state = 2
+             UNION ALL
+             SELECT 'member:' || octet_length(group_id) || ':' || group_id || ':' || user_id,
+                    reason, parked_at, 1
+             FROM parked_members WHERE target = $1) AS parked
+         WHERE (parked_at, name) > ($2, $3) ORDER BY parked_at, name LIMIT $4",
+        &[&storable(target), &time, &storable(name), &row_limit(limit + 1)],
+    )
+    .await?;
+    let mut items = Vec::new();
+    for row in &rows {
+        let name: &str = row.try_get(0)?;
+        let id = name.parse().map_err(|()| corrupt("work", name))?;
+        let attempts = unsigned_int(row, 3, "work")?;
+        items.push(ParkedItem { id, reason: row.try_get(1)?, parked_at: row.try_get(2)?, attempts });
+    }
+    Ok(one_page(items, limit, |item| format!("{} {}", item.parked_at.as_micros(), item.id)))
+}
+
+/// Makes a parked item pending again.
+pub(super) async fn retry(
+    tx: &Tx<'_>,
+    target: &str,
+    id: &ParkedId,
+    now: Timestamp,
+) -> Result<bool, StoreError> {
+    let Some(directory) = targets::lock(tx, target).await? else { return Ok(false) };
+    let at = LockedTarget { tx, name: target, directory: &directory, now };
+    match id {
+        ParkedId::Resource(key) => {
+            let retried = execute(
+                tx,
+                "UPDATE work SET state = 0, due = $4, attempts = 0, failed_at = NULL, parked_at = NULL,
+                                 reason = NULL
+                 WHERE target = $1 AND kind = $2 AND id = $3 AND state = 2",
+                &[&target, &key.kind, &key.id, &now],
+            )
+            .await?;
+            Ok(retried > 0)
+        }
+        ParkedId::Member { group, user } => retry_member(&at, group, user).await,
+    }
+}
+
+/// The member waits for its user like any other, and is sent at once where the user is linked.
+async fn retry_member(
+    at: &LockedTarget<'_>,
+    group: &ExternalId,
+    user: &ExternalId,
+) -> Result<bool, StoreError> {
+    if members::end_parkings(at, &[(group, user)]).await? == 0 {
+        return Ok(false);
+    }
+    let key = ResourceKey::group(group.clone());
+    members::wait_for(at, &[(&key, user)]).await?;
+    work::make_due(at, &key).await?;
+    Ok(true)
+}
+
+/// Drops a parked item, and says in the ledger who did.
+pub(super) async fn discard(
+    tx: &Tx<'_>,
+    target: &str,
+    id: &ParkedId,
+    actor: &str,
+    now: Timestamp,
+) -> Result<bool, StoreError> {
+    let Some(directory) = targets::lock(tx, target).await? else { return Ok(false) };
+    let at = LockedTarget { tx, name: target, directory: &directory, now };
+    let (key, discarded, detail) = match id {
+        ParkedId::Resource(key) => {
+            let sql = "DELETE FROM work WHERE target = $1 AND kind = $2 AND id = $3 AND state = 2";
+            let deleted = execute(tx, sql, &[&target, &key.kind, &key.id]).await?;
+            (key.clone(), deleted > 0, format!("by {actor}"))
+        }
+        ParkedId::Member { group, user } => {
+            let ended = members::end_parkings(&at, &[(group, user)]).await?;
+            (ResourceKey::group(group.clone()), ended > 0, format!("member {user}, by {actor}"))
+        }
+    };
+    if discarded {
+        let generation = generation(&at, &key).await?;
+        let base = links::standings(tx, target, [&key]).await?.remove(&key).unwrap_or_default();
+        let entry = LedgerEntry::without_call(now, "none", "discarded", Some(detail));
+        let base_generation = base.synced_generation;
+        let line = ledger::Line { key: &key, base_generation, generation, entry: &entry };
+        ledger::append(&at, &[line]).await?;
+    }
+    Ok(discarded)
+}
+
+async fn generation(at: &LockedTarget<'_>, key: &ResourceKey) -> Result<u64, StoreError> {
+    Ok(match key.kind {
+        Kind::User => directory::user(at.tx, at.directory, &key.id).await?.map_or(0, |user| user.generation),
+        Kind::Group => {
+            directory::group(at.tx, at.directory, &key.id).await?.map_or(0, |group| group.generation)
+        }
+    })
+}
