@@ -93,6 +93,8 @@ fn offset_us(known: i64, sample: Sample) -> i64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::clock::{Clock as _, TokioClock};
+    use crate::sync::stage::{ACME, Mood, Stage};
 
     #[test]
     fn the_middle_of_the_round_trip_is_compared_and_small_differences_are_left_alone() {
@@ -115,5 +117,38 @@ mod tests {
             let offset = offset_us(known_ms * 1_000, sample);
             assert_eq!(offset, expected_ms * 1_000, "{known_ms} {round_trip_ms} {answer_ms}");
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_stores_time_is_everybodys_and_a_store_without_one_changes_nothing() {
+        let stage = Stage::new(&[ACME], 1.0).await;
+        let store = stage.world.view();
+        let machine = Arc::new(TokioClock::starting_at(Timestamp::from_seconds(1_000)));
+        let (clock, gauge) = (Arc::new(CommonClock::new(machine)), FloatGauge::default());
+        assert!(!put_right(&clock, &*store, &gauge).await);
+        assert_eq!(clock.now(), Timestamp::from_seconds(1_000));
+
+        let set = |seconds| {
+            stage.world.habits.lock().unwrap().time =
+                Some((Timestamp::from_seconds(seconds), Instant::now()));
+        };
+        set(2_000);
+        let stop = CancellationToken::new();
+        let keeping = keep(Arc::clone(&clock), store.clone(), gauge.clone(), stop.clone());
+        let keeping = tokio::spawn(keeping);
+        sleep(Duration::from_secs(1)).await;
+        assert_eq!(clock.now(), Timestamp::from_seconds(2_001));
+        assert!((gauge.get() - 1_000.0).abs() < f64::EPSILON, "{}", gauge.get());
+
+        // What the store does not tell changes nothing.
+        store.set_mood(Mood::Silent);
+        sleep(EVERY + ROUND_TRIP_MAX).await;
+        assert_eq!(clock.now(), Timestamp::from_seconds(2_001).after(EVERY + ROUND_TRIP_MAX));
+        store.set_mood(Mood::Well);
+        set(1_000);
+        sleep(EVERY).await;
+        assert!(clock.now() < Timestamp::from_seconds(1_100), "{}", clock.now());
+        stop.cancel();
+        keeping.await.unwrap();
     }
 }

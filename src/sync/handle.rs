@@ -116,4 +116,9 @@ impl Handle {
     pub async fn run(self, tenure: Tenure, lease: Lease, stop: CancellationToken) -> End {
         run::run(self.0, tenure, lease, stop).await
     }
+
+    #[cfg(test)]
+    pub(super) fn shared(&self) -> &Arc<Shared> {
+        &self.0
+    }
 }

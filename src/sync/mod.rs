@@ -19,6 +19,8 @@ pub mod projector;
 mod record;
 mod run;
 mod shared;
+#[cfg(test)]
+mod stage;
 mod step;
 
 use std::time::Duration;

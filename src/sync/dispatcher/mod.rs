@@ -267,3 +267,6 @@ impl Dispatcher {
 fn carry_on_the_panic(error: JoinError) -> ! {
     std::panic::resume_unwind(error.into_panic())
 }
+
+#[cfg(test)]
+mod tests;

@@ -45,3 +45,6 @@ impl Settings {
         self.term / 3
     }
 }
+
+#[cfg(test)]
+mod tests;
