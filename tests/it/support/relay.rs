@@ -12,7 +12,7 @@ use sha2::Sha256;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 
-use super::{eventually, http_client};
+use super::{eventually, http_client, signal};
 
 /// The signing secret of the tests' source.
 pub const SECRET: &str = "a secret that only the tests know";
@@ -87,13 +87,21 @@ impl Home {
 
     pub fn with_server_lines(server: &str, targets: &[TargetSetup]) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
-        let database = folder.path().join("relay.db");
+        let store = format!("sqlite://{}", folder.path().join("relay.db").display());
+        Self::write(folder, server, &store, targets)
+    }
+
+    /// One whose memory is elsewhere.
+    pub fn on(store: &str, targets: &[TargetSetup]) -> Self {
+        Self::write(tempfile::tempdir().expect("a temporary folder"), "", store, targets)
+    }
+
+    fn write(folder: tempfile::TempDir, server: &str, store: &str, targets: &[TargetSetup]) -> Self {
         let mut text = format!(
-            "[server]\nlisten = \"127.0.0.1:0\"\n{server}\n[store]\nurl = \"sqlite://{}\"\n\n\
+            "[server]\nlisten = \"127.0.0.1:0\"\n{server}\n[store]\nurl = \"{store}\"\n\n\
              [[admin.keys]]\nname = \"tests\"\nsecret = \"{ADMIN_KEY}\"\nrole = \"admin\"\n\n\
              [[admin.keys]]\nname = \"looker\"\nsecret = \"{ADMIN_KEY}-to-look\"\nrole = \"viewer\"\n\n\
-             [sources.hr]\nkind = \"native\"\nsecrets = [\"an older secret\", \"{SECRET}\"]\n",
-            database.display()
+             [sources.hr]\nkind = \"native\"\nsecrets = [\"an older secret\", \"{SECRET}\"]\n"
         );
         for target in targets {
             text.push_str(&target.section());
@@ -124,11 +132,19 @@ impl Home {
     /// Starts the relay by way of another program, such as `prlimit`, whose arguments come first.
     pub async fn start_by(&self, before: &[&str]) -> Relay {
         let program = env!("CARGO_BIN_EXE_scim-relay");
-        let mut line = before.iter().copied().chain([program, "serve", "--config"]);
-        let mut child = Command::new(line.next().expect("the program at least"))
+        let mut line = before.iter().copied().chain([program]);
+        let mut command = Command::new(line.next().expect("the program at least"));
+        command
             .args(line)
+            .env("SCIM_RELAY_LOG", std::env::var("SCIM_RELAY_LOG").unwrap_or_else(|_| "warn".to_owned()));
+        self.start_as(command).await
+    }
+
+    /// Starts the relay by a command of the caller's, which lacks the arguments.
+    pub async fn start_as(&self, mut command: Command) -> Relay {
+        let mut child = command
+            .args(["serve", "--config"])
             .arg(self.config())
-            .env("SCIM_RELAY_LOG", std::env::var("SCIM_RELAY_LOG").unwrap_or_else(|_| "warn".to_owned()))
             .stdout(Stdio::piped())
             .kill_on_drop(true)
             .spawn()
@@ -302,9 +318,7 @@ impl Relay {
 
     /// SIGTERM, and the exit code.
     pub async fn terminate(mut self) -> Option<i32> {
-        let pid = self.child.id().expect("running");
-        let sent = Command::new("kill").args(["-TERM", &pid.to_string()]).status().await.expect("kill");
-        assert!(sent.success());
+        signal(self.pid(), "TERM");
         let status = tokio::time::timeout(Duration::from_secs(30), self.child.wait()).await;
         status.expect("ends within its grace").expect("waited for").code()
     }

@@ -1,7 +1,9 @@
 //! A sandbox vendor in this process, seen over HTTP alone.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
+use scim_relay::demo::proof::Holdings;
 use scim_relay::sandbox::settings::Auth;
 use scim_relay::sandbox::{self, Behaviour, Fault, Running, Settings};
 use serde_json::Value;
@@ -43,10 +45,6 @@ impl Call {
         }
     }
 
-    fn is_within_a_second_of(&self, first: &Self) -> bool {
-        (first.time_us..first.time_us + 1_000_000).contains(&self.time_us)
-    }
-
     /// When its answer was sent.
     pub fn ended_us(&self) -> u64 {
         self.time_us + self.elapsed_us
@@ -67,8 +65,23 @@ pub fn shapes(calls: &[Call]) -> Vec<String> {
 
 /// The most calls that came in any stretch of one second.
 pub fn busiest_second(calls: &[Call]) -> usize {
-    let within = |first: &Call| calls.iter().filter(|call| call.is_within_a_second_of(first)).count();
-    calls.iter().map(within).max().unwrap_or(0)
+    busiest(calls, Duration::from_secs(1))
+}
+
+/// The most calls that came in any stretch of that length. The calls are in the order in which they came.
+pub fn busiest(calls: &[Call], stretch: Duration) -> usize {
+    let within = |(before, first): (usize, &Call)| {
+        let end_us = u128::from(first.time_us) + stretch.as_micros();
+        calls.partition_point(|call| u128::from(call.time_us) < end_us) - before
+    };
+    calls.iter().enumerate().map(within).max().unwrap_or(0)
+}
+
+/// The longest time between two calls of which the later came in this stretch of the log's time.
+pub fn longest_gap(calls: &[Call], stretch_us: std::ops::Range<u64>) -> Duration {
+    let pairs = calls.windows(2).filter(|pair| stretch_us.contains(&pair[1].time_us));
+    let gaps_us = pairs.map(|pair| pair[1].time_us - pair[0].time_us);
+    Duration::from_micros(gaps_us.max().expect("calls came in that stretch"))
 }
 
 /// A running sandbox.
@@ -131,6 +144,11 @@ impl Sandbox {
         }
     }
 
+    /// How many requests have ended so far.
+    pub async fn total(&self) -> u64 {
+        self.look("counts").await["total"].as_u64().expect("a number")
+    }
+
     /// The relay's own calls so far, tokens left out, in the order in which they came.
     pub async fn calls(&self) -> Vec<Call> {
         let requests = self.requests().await;
@@ -183,6 +201,16 @@ impl Sandbox {
             assert_eq!(values.len(), all, "somebody is there twice: {values:?}");
         }
         users
+    }
+
+    /// Everything at the vendor, read behind the back of its limits and its log.
+    pub async fn holdings(&self) -> Holdings {
+        let state = self.look("state").await;
+        let all = |kind: &str| {
+            let resources = state[kind].as_array().expect("a list").iter();
+            resources.map(|resource| resource.as_object().expect("an object").clone()).collect()
+        };
+        Holdings { users: all("users"), groups: all("groups") }
     }
 
     /// The one user of that `externalId`.

@@ -1,0 +1,31 @@
+//! What must be true after a bad day.
+
+use std::collections::BTreeSet;
+
+use scim_relay::demo::company::{self, Event};
+
+use super::replicas::Replicas;
+use super::sandbox::Sandbox;
+use super::sender::Sender;
+
+/// Every event is stored once and was merged, and those that were accepted are among them.
+pub async fn assert_all_accounted_for(replicas: &Replicas, asked: usize, sender: &Sender, events: &[Event]) {
+    let stored = replicas.events(asked).await;
+    let unmerged: Vec<_> = stored.iter().filter(|(_, state)| state != "projected").collect();
+    assert!(unmerged.is_empty(), "not merged: {unmerged:?}");
+    let ids: BTreeSet<&str> = stored.iter().map(|(id, _)| id.as_str()).collect();
+    assert_eq!(ids.len(), stored.len(), "an event is there twice");
+    let sent: BTreeSet<&str> = events.iter().map(|event| event.id.as_str()).collect();
+    assert_eq!(ids, sent, "what is stored is what was sent");
+    let accepted = sender.tally().accepted;
+    let once: BTreeSet<&str> = accepted.iter().map(String::as_str).collect();
+    assert_eq!(once.len(), accepted.len(), "an event was accepted twice");
+    assert!(once.is_subset(&ids), "an accepted event is gone");
+}
+
+/// The vendor has what the events describe, and nobody twice.
+pub async fn assert_equal(sandbox: &Sandbox, events: &[Event]) {
+    sandbox.users().await;
+    let differences = sandbox.holdings().await.differences(&company::directory(events));
+    assert_eq!(differences, Vec::<String>::new());
+}
