@@ -19,8 +19,7 @@ pub fn get_in<'a>(object: &'a Map<String, Value>, name: &str) -> Option<&'a Valu
 /// Longest id of a service that is kept, in bytes. A longer one is no id but an attack or a mistake.
 const ID_BYTES_MAX: usize = 1_024;
 
-/// The service's own id. Some services send a number, which is taken as its digits. A text that is empty,
-/// over 1,024 bytes or holds a control character is none.
+/// The service's own id. Some services send a number, which is taken as its digits.
 pub fn id(resource: &Value) -> Option<String> {
     identifier(get(resource, "id")?)
 }
@@ -52,13 +51,14 @@ fn member_id(member: &Value) -> Option<String> {
 
 fn identifier(value: &Value) -> Option<String> {
     match value {
-        Value::String(id) if is_identifier(id) => Some(id.clone()),
+        Value::String(id) if is_id(id) => Some(id.clone()),
         Value::Number(id) => Some(id.to_string()),
         Value::Null | Value::Bool(_) | Value::String(_) | Value::Array(_) | Value::Object(_) => None,
     }
 }
 
-fn is_identifier(text: &str) -> bool {
+/// Whether a text may be a service's id: 1 to 1,024 bytes without control characters.
+pub fn is_id(text: &str) -> bool {
     (1..=ID_BYTES_MAX).contains(&text.len()) && !text.chars().any(char::is_control)
 }
 

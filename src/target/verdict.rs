@@ -295,7 +295,7 @@ fn id_in_location(location: &str) -> Option<String> {
     let path = location.split(['?', '#']).next()?.trim_end_matches('/');
     let (_, id) = path.rsplit_once('/')?;
     let id = percent_encoding::percent_decode_str(id).decode_utf8().ok()?;
-    (!id.is_empty()).then(|| id.into_owned())
+    resource::is_id(&id).then(|| id.into_owned())
 }
 
 #[cfg(test)]

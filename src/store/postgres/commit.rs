@@ -101,20 +101,22 @@ fn touches<'a>(
     let touch = |(place, outcome): (usize, &'a Outcome)| {
         let own = &outcome.key;
         let seeks = outcome.waits_for.iter().cloned().map(ResourceKey::user).collect();
-        let changed = user_of_changed_link(outcome);
-        let wakes = changed.and_then(|user| waiting.get(user)).cloned().unwrap_or_default();
-        // A user who is lost has groups that nobody has named yet. Of one that comes twice it is not
-        // known beforehand what the link will be.
-        let again = !met.insert(own);
-        let alone = changed.is_some() && (again || Step::new(place, outcome, standings).is_lost());
-        Touch { own, seeks, wakes, alone }
+        let wakes = user_of_changed_link(outcome).and_then(|user| waiting.get(user));
+        // A user who is lost has groups that nobody has named yet; and what a resource that comes again
+        // waits for, nobody knows beforehand.
+        let alone = !met.insert(own) || is_user(outcome) && Step::new(place, outcome, standings).is_lost();
+        Touch { own, seeks, wakes: wakes.cloned().unwrap_or_default(), alone }
     };
     outcomes.iter().enumerate().map(touch).collect()
 }
 
 /// The user whose link an outcome changes, if it is a user's.
 fn user_of_changed_link(outcome: &Outcome) -> Option<&ExternalId> {
-    (outcome.key.kind == Kind::User && outcome.link != LinkChange::Keep).then_some(&outcome.key.id)
+    (is_user(outcome) && outcome.link != LinkChange::Keep).then_some(&outcome.key.id)
+}
+
+fn is_user(outcome: &Outcome) -> bool {
+    outcome.key.kind == Kind::User
 }
 
 /// What recording a round did.
@@ -126,7 +128,7 @@ struct Recorded {
 async fn record(at: &LockedTarget<'_>, steps: &[Step<'_>]) -> Result<Recorded, StoreError> {
     let links: Vec<_> = steps.iter().map(|step| (&step.outcome.key, &step.outcome.link)).collect();
     links::change(at, &links).await?;
-    let users = || steps.iter().filter(|step| step.outcome.key.kind == Kind::User);
+    let users = || steps.iter().filter(|step| is_user(step.outcome));
     let lost: Vec<_> = users()
         .filter(|step| step.is_lost())
         .map(|step| (&step.outcome.key.id, step.after.vendor_id.is_some()))
@@ -150,7 +152,7 @@ async fn record(at: &LockedTarget<'_>, steps: &[Step<'_>]) -> Result<Recorded, S
 /// watermark has passed.
 async fn end_waits(at: &LockedTarget<'_>, steps: &[Step<'_>]) -> Result<(), StoreError> {
     let (users, groups): (Vec<&Step<'_>>, Vec<&Step<'_>>) =
-        steps.iter().partition(|step| step.outcome.key.kind == Kind::User);
+        steps.iter().partition(|step| is_user(step.outcome));
     let users: Vec<_> = users.iter().map(|step| &step.outcome.key.id).collect();
     members::forget_waits_of_users(at, &users).await?;
     let settled = groups

@@ -38,6 +38,8 @@ mod tls;
 mod work;
 
 #[cfg(test)]
+mod equality;
+#[cfg(test)]
 mod harness;
 #[cfg(test)]
 mod tests;

@@ -4,9 +4,7 @@
 use crate::clock::Timestamp;
 use crate::directory::{ExternalId, Kind, ResourceKey};
 use crate::store::postgres::page::page as one_page;
-use crate::store::postgres::rows::{
-    Tx, corrupt, execute, limit as row_limit, query, query_opt, storable, unsigned, unsigned_int,
-};
+use crate::store::postgres::rows::{Tx, corrupt, execute, limit as row_limit, query, storable, unsigned_int};
 use crate::store::postgres::targets::LockedTarget;
 use crate::store::postgres::{directory, ledger, links, members, targets, work};
 use crate::store::{LedgerEntry, Page, ParkedId, ParkedItem, StoreError};

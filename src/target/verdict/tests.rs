@@ -193,6 +193,10 @@ fn id_and_version_come_from_the_body_else_from_the_headers() {
     let patched = call(Method::PATCH, "Groups/{id}", false);
     let verdict = judge(&rfc(), &patched, Ok(&created));
     assert!(matches!(verdict, Verdict::Done { id: None, .. }), "a PATCH creates nothing: {verdict:?}");
+
+    created.location = Some("https://v.example/scim/Users/a%00b".to_owned());
+    let verdict = judge(&rfc(), &facts, Ok(&created));
+    assert!(matches!(verdict, Verdict::Done { id: None, .. }), "no store could keep it: {verdict:?}");
 }
 
 #[test]
