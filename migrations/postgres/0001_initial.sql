@@ -63,8 +63,12 @@ CREATE TABLE users (
     has_access boolean NOT NULL,
     deleted_at bytea,
     body       text NOT NULL,
+    gone_since bytea,
     PRIMARY KEY (directory, id)
 ) WITH (fillfactor = 80);
+
+-- gone_since: the version of the deletion, of what is gone now. Old tombstones are found by it.
+CREATE INDEX users_gone ON users (gone_since) WHERE gone_since IS NOT NULL;
 
 CREATE TABLE groups (
     directory       text COLLATE "C" NOT NULL,
@@ -73,8 +77,11 @@ CREATE TABLE groups (
     member_sequence bigint NOT NULL,
     is_deleted      boolean NOT NULL,
     body            text NOT NULL,
+    gone_since      bytea,
     PRIMARY KEY (directory, id)
 ) WITH (fillfactor = 80);
+
+CREATE INDEX groups_gone ON groups (gone_since) WHERE gone_since IS NOT NULL;
 
 CREATE TABLE members (
     directory text COLLATE "C" NOT NULL,
@@ -88,6 +95,7 @@ CREATE TABLE members (
 
 CREATE INDEX members_in_order ON members (directory, group_id, sequence) INCLUDE (user_id, present);
 CREATE INDEX members_of_user ON members (directory, user_id) WHERE present;
+CREATE INDEX members_ended ON members (version) WHERE NOT present;
 
 -- What is to do --------------------------------------------------------------------------------
 

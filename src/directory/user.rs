@@ -36,6 +36,11 @@ impl User {
         self.existence.as_ref().is_some_and(|register| register.value == Existence::Deleted)
     }
 
+    /// What deleted the user, if it is gone now.
+    pub fn gone_since(&self) -> Option<&Version> {
+        self.deleted_at.as_ref().filter(|_| self.is_deleted())
+    }
+
     /// Whether an upsert has described the user, and no later deletion took that back.
     pub fn is_described(&self) -> bool {
         self.existence.as_ref().is_some_and(|register| register.value == Existence::Present)

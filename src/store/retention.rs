@@ -2,6 +2,9 @@
 
 use std::time::Duration;
 
+use crate::clock::Timestamp;
+use crate::directory::Version;
+
 /// How long things are kept once nothing depends on them any more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Retention {
@@ -16,9 +19,38 @@ pub struct Retention {
 }
 
 impl Retention {
-    /// The longest-lived sender repeats an event for three days; twice that and a day.
+    /// Senders repeat an event for three days at most; twice that, and a day.
     pub const EVENTS_MIN: Duration = Duration::from_hours(7 * 24);
 }
+
+/// Before when things of each sort are past their retention.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Horizons {
+    pub(crate) events: Timestamp,
+    pub(crate) ledger: Timestamp,
+    /// The beginning of a version's sort key; older versions have smaller keys.
+    pub(crate) tombstones: Vec<u8>,
+}
+
+impl Retention {
+    pub(crate) fn horizons(&self, now: Timestamp) -> Horizons {
+        let before = |kept: Duration| {
+            let micros = i64::try_from(kept.as_micros()).unwrap_or(i64::MAX);
+            Timestamp::from_micros(now.as_micros().saturating_sub(micros))
+        };
+        let moment = Version { occurred_at: before(self.tombstones), event: String::new(), index: 0 };
+        let mut tombstones = moment.to_sort_key();
+        tombstones.truncate(VERSION_TIME_BYTES);
+        Horizons {
+            events: before(self.events.max(Self::EVENTS_MIN)),
+            ledger: before(self.ledger),
+            tombstones,
+        }
+    }
+}
+
+/// Bytes of the time at the start of a version's sort key.
+const VERSION_TIME_BYTES: usize = 8;
 
 impl Default for Retention {
     fn default() -> Self {

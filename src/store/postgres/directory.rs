@@ -199,14 +199,16 @@ async fn save_users(tx: &Tx<'_>, directory: &str, snapshot: &Snapshot) -> Result
     let access: Vec<bool> = users.iter().map(|(_, user)| user.has_access()).collect();
     let deletions: Vec<Option<&Version>> = users.iter().map(|(_, user)| user.deleted_at.as_ref()).collect();
     let bodies: Vec<String> = users.iter().map(|(_, user)| to_json(user)).collect();
+    let gone: Vec<Option<&Version>> = users.iter().map(|(_, user)| user.gone_since()).collect();
     execute(
         tx,
-        "INSERT INTO users (directory, id, generation, has_access, deleted_at, body)
-         SELECT $1, given.* FROM unnest($2::text[], $3::bigint[], $4::boolean[], $5::bytea[], $6::text[]) AS given
+        "INSERT INTO users (directory, id, generation, has_access, deleted_at, body, gone_since)
+         SELECT $1, given.* FROM unnest($2::text[], $3::bigint[], $4::boolean[], $5::bytea[], $6::text[],
+                                        $7::bytea[]) AS given
          ON CONFLICT (directory, id) DO UPDATE
          SET generation = excluded.generation, has_access = excluded.has_access,
-             deleted_at = excluded.deleted_at, body = excluded.body",
-        &[&directory, &ids, &generations, &access, &deletions, &bodies],
+             deleted_at = excluded.deleted_at, body = excluded.body, gone_since = excluded.gone_since",
+        &[&directory, &ids, &generations, &access, &deletions, &bodies, &gone],
     )
     .await?;
     Ok(())
@@ -224,14 +226,16 @@ async fn save_groups(tx: &Tx<'_>, directory: &str, snapshot: &Snapshot) -> Resul
     let sequences: Vec<i64> = groups.iter().map(|(_, group)| big(group.member_sequence)).collect();
     let deleted: Vec<bool> = groups.iter().map(|(_, group)| group.is_deleted()).collect();
     let bodies: Vec<String> = groups.iter().map(|(_, group)| to_json(group)).collect();
+    let gone: Vec<Option<&Version>> = groups.iter().map(|(_, group)| group.gone_since()).collect();
     execute(
         tx,
-        "INSERT INTO groups (directory, id, generation, member_sequence, is_deleted, body)
-         SELECT $1, given.* FROM unnest($2::text[], $3::bigint[], $4::bigint[], $5::boolean[], $6::text[]) AS given
+        "INSERT INTO groups (directory, id, generation, member_sequence, is_deleted, body, gone_since)
+         SELECT $1, given.* FROM unnest($2::text[], $3::bigint[], $4::bigint[], $5::boolean[], $6::text[],
+                                        $7::bytea[]) AS given
          ON CONFLICT (directory, id) DO UPDATE
          SET generation = excluded.generation, member_sequence = excluded.member_sequence,
-             is_deleted = excluded.is_deleted, body = excluded.body",
-        &[&directory, &ids, &generations, &sequences, &deleted, &bodies],
+             is_deleted = excluded.is_deleted, body = excluded.body, gone_since = excluded.gone_since",
+        &[&directory, &ids, &generations, &sequences, &deleted, &bodies, &gone],
     )
     .await?;
     Ok(())

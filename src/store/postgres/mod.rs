@@ -29,10 +29,10 @@ mod next_state;
 mod page;
 mod parked;
 mod project;
+mod prune;
 mod rounds;
 mod rows;
 mod status;
-mod stubs;
 mod targets;
 mod tls;
 mod work;
@@ -62,7 +62,6 @@ use append::{Appender, BATCHES_AT_ONCE};
 use connection::Connector;
 use database::Database;
 use hints::{Hints, Told};
-use stubs::prune;
 
 /// Longest page of a list.
 const PAGE_MAX: usize = 1_000;

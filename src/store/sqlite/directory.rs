@@ -157,11 +157,11 @@ fn membership(row: &SqlRow<'_>) -> rusqlite::Result<(ExternalId, ExternalId, Mem
 
 fn save_user(conn: &Connection, directory: &str, id: &ExternalId, user: &User) -> Result<(), StoreError> {
     conn.prepare_cached(
-        "INSERT INTO users (directory, id, generation, has_access, deleted_at, body)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6)
+        "INSERT INTO users (directory, id, generation, has_access, deleted_at, body, gone_since)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
          ON CONFLICT DO UPDATE
          SET generation = excluded.generation, has_access = excluded.has_access,
-             deleted_at = excluded.deleted_at, body = excluded.body",
+             deleted_at = excluded.deleted_at, body = excluded.body, gone_since = excluded.gone_since",
     )?
     .execute(params![
         directory,
@@ -169,18 +169,19 @@ fn save_user(conn: &Connection, directory: &str, id: &ExternalId, user: &User) -
         user.generation,
         user.has_access(),
         user.deleted_at,
-        to_json(user)
+        to_json(user),
+        user.gone_since()
     ])?;
     Ok(())
 }
 
 fn save_group(conn: &Connection, directory: &str, id: &ExternalId, group: &Group) -> Result<(), StoreError> {
     conn.prepare_cached(
-        "INSERT INTO groups (directory, id, generation, member_sequence, is_deleted, body)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6)
+        "INSERT INTO groups (directory, id, generation, member_sequence, is_deleted, body, gone_since)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
          ON CONFLICT DO UPDATE
          SET generation = excluded.generation, member_sequence = excluded.member_sequence,
-             is_deleted = excluded.is_deleted, body = excluded.body",
+             is_deleted = excluded.is_deleted, body = excluded.body, gone_since = excluded.gone_since",
     )?
     .execute(params![
         directory,
@@ -188,7 +189,8 @@ fn save_group(conn: &Connection, directory: &str, id: &ExternalId, group: &Group
         group.generation,
         group.member_sequence,
         group.is_deleted(),
-        to_json(group)
+        to_json(group),
+        group.gone_since()
     ])?;
     Ok(())
 }

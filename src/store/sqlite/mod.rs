@@ -21,6 +21,7 @@ mod members;
 mod migrate;
 mod parked;
 mod project;
+mod prune;
 mod readers;
 mod rows;
 mod seen;
@@ -319,13 +320,9 @@ impl Store for SqliteStore {
         self.readers.read(move |conn| ledger::page(conn, &filter, before, limit)).await
     }
 
-    async fn prune(
-        &self,
-        _retention: &Retention,
-        _now: Timestamp,
-        _limit: usize,
-    ) -> Result<Pruned, StoreError> {
-        Ok(Pruned::default())
+    async fn prune(&self, retention: &Retention, now: Timestamp, limit: usize) -> Result<Pruned, StoreError> {
+        let retention = *retention;
+        self.writer.write(move |conn| prune::prune(conn, &retention, now, limit)).await
     }
 
     async fn ping(&self) -> Result<(), StoreError> {

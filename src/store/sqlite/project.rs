@@ -68,7 +68,8 @@ pub(super) fn pick(conn: &Connection, limit: usize) -> Result<Picked, StoreError
         let taken_ahead = picker.events.len();
         let exhausted = picker.take(in_turn.query(params![limit - taken_ahead, projected])?)?;
         let last_in_turn = picker.events[taken_ahead..].last().map_or(projected, |event| event.seq);
-        through = if exhausted { last } else { last_in_turn };
+        // The newest events may have been pruned; the cursor never goes back.
+        through = if exhausted { last.max(projected) } else { last_in_turn };
     }
     Ok(Picked { batch, events: picker.events, through })
 }
@@ -162,7 +163,7 @@ pub(super) fn unprojected(conn: &Connection) -> Result<u64, StoreError> {
     // Each event is counted in one place: past the cursor unless done early, or ahead and behind it.
     let count = conn
         .prepare_cached(
-            "SELECT (SELECT coalesce(max(seq), 0) FROM events) - c.value
+            "SELECT max((SELECT coalesce(max(seq), 0) FROM events), c.value) - c.value
                   - (SELECT count(*) FROM events_done_early)
                   + (SELECT count(*) FROM events_ahead WHERE seq <= c.value)
              FROM counters AS c WHERE c.name = 'projected'",
