@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::store::Tenure;
 use crate::sync::dispatcher::{Dispatcher, Ended};
-use crate::sync::leases::lease::{Lease, Over};
+use crate::sync::leases::lease::Lease;
 use crate::sync::memory::Memory;
 use crate::sync::shared::Shared;
 use crate::telemetry::chain;
@@ -41,7 +41,8 @@ pub(super) struct Run {
 pub(super) async fn run(shared: Arc<Shared>, tenure: Tenure, lease: Lease, stop: CancellationToken) -> End {
     let _present = Present::begin(Arc::clone(&shared), &tenure, lease.clone());
     let run = Arc::new(Run { shared, tenure, lease, stop });
-    let end = run.lease.within(work(&run)).await.unwrap_or_else(|Over| End::RanOut);
+    // On the heap: it is large, and moved about.
+    let end = run.lease.within(Box::pin(work(&run))).await.unwrap_or(End::RanOut);
     // Steps that are still there see it before they do anything further.
     run.lease.end();
     end

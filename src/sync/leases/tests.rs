@@ -193,6 +193,30 @@ async fn a_late_commit_is_refused_and_ends_the_run() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_roster_that_names_another_ends_the_run_of_who_has_nothing_to_commit() {
+    let stage = Stage::new(&[ACME], RATE).await;
+    let one = stage.replica("one");
+    until("it is held", async || one.holds(ACME)).await;
+    sleep(LEASE.every() / 2).await;
+    stage.world.depose(ACME, "two").await;
+    sleep(LEASE.every()).await;
+    assert!(!one.holds(ACME));
+    assert_eq!(one.target(ACME).holder().as_deref(), Some("two"));
+    one.shut_down().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_target_that_is_followed_no_more_is_let_go() {
+    let stage = Stage::new(&[ACME, "beta"], RATE).await;
+    let one = stage.replica("one");
+    until("both are held", async || one.holds(ACME) && one.holds("beta")).await;
+    stage.world.view().retire_all_but(&[ACME.to_owned()]).await.unwrap();
+    sleep(LEASE.every() + PERIOD).await;
+    assert!(one.holds(ACME) && !one.holds("beta"));
+    one.shut_down().await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_pause_and_its_end_reach_the_holder_through_any_replica_whether_or_not_hints_do() {
     for mute in [false, true] {
         let stage = Stage::new(&[ACME], RATE).await;

@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 pub(super) use store::{Mood, View, World};
 pub(super) use vendor::{Vendor, throttled};
 
-use crate::clock::{Clock as _, SharedClock, Timestamp, TokioClock};
+use crate::clock::{SharedClock, Timestamp, TokioClock};
 use crate::store::conformance::script::{DIRECTORY, Script, now, user};
 use crate::store::{Store, TargetState};
 use crate::sync::handle::{Handle, Handles};
