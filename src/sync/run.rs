@@ -16,6 +16,8 @@ use crate::telemetry::chain;
 
 /// Wait after the store has failed.
 const STORE_PAUSE: Duration = Duration::from_millis(500);
+/// How often a target is handed back to a store that fails.
+const RELEASES_MAX: usize = 3;
 
 /// Why a tenure has ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,13 +65,21 @@ async fn work(run: &Arc<Run>) -> End {
     };
     match ended {
         Ended::Stopped => {
-            if let Err(error) = run.shared.store.release(&run.tenure).await {
-                tracing::warn!(target_name = run.shared.name(), error = %chain(&error), "failed to hand a target back");
-            }
+            hand_back(run).await;
             End::HandedBack
         }
         Ended::Deposed => End::TakenOver,
         Ended::Over => End::RanOut,
+    }
+}
+
+/// Nothing is sent any more. Others wait for the target until its lease has ended, if the store
+/// cannot be told.
+async fn hand_back(run: &Run) {
+    for _ in 0..RELEASES_MAX {
+        let Err(error) = run.shared.store.release(&run.tenure).await else { return };
+        tracing::warn!(target_name = run.shared.name(), error = %chain(&error), "failed to hand a target back");
+        tokio::time::sleep(STORE_PAUSE).await;
     }
 }
 

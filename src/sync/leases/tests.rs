@@ -205,6 +205,22 @@ async fn a_roster_that_names_another_ends_the_run_of_who_has_nothing_to_commit()
     one.shut_down().await;
 }
 
+/// While a configuration is rolled out, some replicas know targets that others do not.
+#[tokio::test(start_paused = true)]
+async fn a_target_that_some_replicas_do_not_know_is_dispatched_by_one_that_does() {
+    for unknown in [ACME, "beta"] {
+        let stage = Stage::new(&[ACME, "beta"], RATE).await;
+        let (one, two) = (stage.replica_without(&[unknown], "one"), stage.replica("two"));
+        let all = || one.targets.values().chain(two.targets.values());
+        until("both are held", async || {
+            two.holds(unknown) && all().filter(|target| target.is_held()).count() == 2
+        })
+        .await;
+        one.shut_down().await;
+        two.shut_down().await;
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_target_that_is_followed_no_more_is_let_go() {
     let stage = Stage::new(&[ACME, "beta"], RATE).await;
@@ -330,7 +346,7 @@ async fn after_a_kill_the_next_process_on_the_file_dispatches_at_once() {
     drop(before);
 
     let began = Instant::now();
-    let one = stage.replica_on("one", open(), stage.world.view());
+    let one = stage.replica_on(open(), "one");
     until("it is held", async || one.holds(ACME)).await;
     assert!(began.elapsed() < Duration::from_millis(100), "{:?}", began.elapsed());
     one.shut_down().await;
