@@ -87,13 +87,12 @@ impl Stage {
     /// Users come into the directory; whoever dispatches a target is told.
     pub(super) async fn hire(&self, users: std::ops::Range<usize>) {
         let store = self.world.view();
-        for number in users {
+        let hired = |number: usize| {
             let name = format!("u{number}");
-            let attributes = json!({"userName": format!("{name}@example.com"), "active": true});
-            let number = self.events.fetch_add(1, Ordering::Relaxed);
-            let event = self.script.event(number, vec![now(user(&name, &attributes))]);
-            store.append(event).await.unwrap();
-        }
+            now(user(&name, &json!({"userName": format!("{name}@example.com"), "active": true})))
+        };
+        let number = self.events.fetch_add(1, Ordering::Relaxed);
+        store.append(self.script.event(number, users.map(hired).collect())).await.unwrap();
         while store.project(&self.script, 1_000).await.unwrap().more {}
     }
 
