@@ -9,13 +9,15 @@ use tokio_util::sync::CancellationToken;
 
 use crate::store::Tenure;
 use crate::sync::dispatcher::{Dispatcher, Ended};
-use crate::sync::leases::lease::{Lease, Over};
+use crate::sync::leases::lease::Lease;
 use crate::sync::memory::Memory;
 use crate::sync::shared::Shared;
 use crate::telemetry::chain;
 
 /// Wait after the store has failed.
 const STORE_PAUSE: Duration = Duration::from_millis(500);
+/// How often a target is handed back to a store that fails.
+const RELEASES_MAX: usize = 3;
 
 /// Why a tenure has ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,7 +43,8 @@ pub(super) struct Run {
 pub(super) async fn run(shared: Arc<Shared>, tenure: Tenure, lease: Lease, stop: CancellationToken) -> End {
     let _present = Present::begin(Arc::clone(&shared), &tenure, lease.clone());
     let run = Arc::new(Run { shared, tenure, lease, stop });
-    let end = run.lease.within(work(&run)).await.unwrap_or_else(|Over| End::RanOut);
+    // On the heap: it is large, and moved about.
+    let end = run.lease.within(Box::pin(work(&run))).await.unwrap_or(End::RanOut);
     // Steps that are still there see it before they do anything further.
     run.lease.end();
     end
@@ -62,13 +65,21 @@ async fn work(run: &Arc<Run>) -> End {
     };
     match ended {
         Ended::Stopped => {
-            if let Err(error) = run.shared.store.release(&run.tenure).await {
-                tracing::warn!(target_name = run.shared.name(), error = %chain(&error), "failed to hand a target back");
-            }
+            hand_back(run).await;
             End::HandedBack
         }
         Ended::Deposed => End::TakenOver,
         Ended::Over => End::RanOut,
+    }
+}
+
+/// Nothing is sent any more. Others wait for the target until its lease has ended, if the store
+/// cannot be told.
+async fn hand_back(run: &Run) {
+    for _ in 0..RELEASES_MAX {
+        let Err(error) = run.shared.store.release(&run.tenure).await else { return };
+        tracing::warn!(target_name = run.shared.name(), error = %chain(&error), "failed to hand a target back");
+        tokio::time::sleep(STORE_PAUSE).await;
     }
 }
 

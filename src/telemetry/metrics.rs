@@ -206,12 +206,17 @@ mod tests {
         metrics.pending.get_or_create(&LaneLabels { target: target(), lane: "change" }).set(2);
         metrics.parked.get_or_create(&TargetLabels { target: target() }).set(1);
         metrics.throttled_seconds.get_or_create(&TargetLabels { target: target() }).inc_by(0.5);
+        metrics.target_held.get_or_create(&TargetLabels { target: target() }).set(1);
+        metrics.takeovers.get_or_create(&TakeoverLabels { target: target(), reason: "free" }).inc();
         let text = metrics.exposition();
         for line in [
             "scim_relay_events_total{source=\"hr\",outcome=\"accepted\"} 1",
             "scim_relay_pending{target=\"genesys\",lane=\"change\"} 2",
             "scim_relay_parked{target=\"genesys\"} 1",
             "scim_relay_throttled_seconds_total{target=\"genesys\"} 0.5",
+            "scim_relay_target_held{target=\"genesys\"} 1",
+            "scim_relay_takeovers_total{target=\"genesys\",reason=\"free\"} 1",
+            "scim_relay_clock_offset_seconds 0.0",
         ] {
             assert!(text.contains(line), "{line} is missing in:\n{text}");
         }

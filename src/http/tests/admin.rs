@@ -132,6 +132,7 @@ async fn a_target_is_paused_and_resumed_in_the_name_of_the_key() {
     assert_eq!(resumed["limits"], json!({"rate_per_second": 20}));
     assert_eq!(resumed["breaker"], json!({"state": "closed"}));
     assert_eq!(resumed["capabilities"], json!({"patch": true}));
+    assert_eq!((&resumed["holder"], &resumed["held_here"]), (&json!("relay-0"), &json!(true)));
     let reason = "401: the client is not known".to_owned();
     *served.parts.target.state.lock().unwrap() = TargetState::Suspended { reason, since: NOW };
     let listed = served.admin("GET", "/targets", VIEWER).await.json();

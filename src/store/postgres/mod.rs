@@ -42,6 +42,8 @@ mod equality;
 #[cfg(test)]
 mod harness;
 #[cfg(test)]
+mod plans;
+#[cfg(test)]
 mod tests;
 
 use std::time::Duration;

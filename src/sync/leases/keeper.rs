@@ -252,7 +252,7 @@ impl Keeping {
         match timeout(GOODBYE_MAX, store.leave(replica)).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => {
-                tracing::warn!(error = %chain(&error), "failed to say goodbye to other replicas")
+                tracing::warn!(error = %chain(&error), "failed to say goodbye to other replicas");
             }
             Err(_) => tracing::warn!("failed to say goodbye to other replicas: the store did not answer"),
         }

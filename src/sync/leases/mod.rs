@@ -22,7 +22,8 @@ pub struct Settings {
     /// By how much earlier its holder reckons it to be over: what a call takes to be cut, and how
     /// unevenly the two clocks may run.
     pub margin: Duration,
-    /// How long it lasts when the replica says goodbye: enough to end what is in flight.
+    /// How long it lasts when the replica says goodbye: enough to end what is
+    /// in flight, and not much more, since others wait for it where it is killed meanwhile.
     pub last_term: Duration,
     /// How soon the store is asked again that did not answer.
     pub retry: Duration,
@@ -33,7 +34,7 @@ impl Default for Settings {
         Self {
             term: Duration::from_secs(15),
             margin: Duration::from_secs(2),
-            last_term: Duration::from_secs(45),
+            last_term: Duration::from_secs(35),
             retry: Duration::from_secs(1),
         }
     }

@@ -100,12 +100,12 @@ async fn who_takes_a_target_up_again_loosens_nothing_that_it_knows() {
     let health = handle.target().health().clone();
     let now = Instant::now();
     health.limiter.take_over(0.5);
-    health.gate.pause_until(now + Duration::from_secs(60));
+    health.gate.pause_until(now + Duration::from_mins(1));
     let paused_until = stage.clock.now().after(Duration::from_secs(30));
     let stored = json!({"paused_until": paused_until, "rate_factor": 0.8});
     Memory::take_up(Arc::clone(handle.shared()), stored).await;
     assert!((health.limiter.snapshot().factor - 0.5).abs() < f64::EPSILON);
-    assert_eq!(health.gate.snapshot().paused_until, Some(now + Duration::from_secs(60)));
+    assert_eq!(health.gate.snapshot().paused_until, Some(now + Duration::from_mins(1)));
 
     let paused_until = stage.clock.now().after(Duration::from_secs(90));
     let stored = json!({"paused_until": paused_until, "rate_factor": 0.1});

@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 pub(super) use store::{Mood, View, World};
 pub(super) use vendor::{Vendor, throttled};
 
-use crate::clock::{Clock as _, SharedClock, Timestamp, TokioClock};
+use crate::clock::{SharedClock, Timestamp, TokioClock};
 use crate::store::conformance::script::{DIRECTORY, Script, now, user};
 use crate::store::{Store, TargetState};
 use crate::sync::handle::{Handle, Handles};
@@ -35,7 +35,7 @@ pub(super) const ACME: &str = "acme";
 pub(super) const LEASE: LeaseSettings = LeaseSettings {
     term: Duration::from_secs(15),
     margin: Duration::from_secs(2),
-    last_term: Duration::from_secs(45),
+    last_term: Duration::from_secs(35),
     retry: Duration::from_secs(1),
 };
 
@@ -87,13 +87,12 @@ impl Stage {
     /// Users come into the directory; whoever dispatches a target is told.
     pub(super) async fn hire(&self, users: std::ops::Range<usize>) {
         let store = self.world.view();
-        for number in users {
+        let hired = |number: usize| {
             let name = format!("u{number}");
-            let attributes = json!({"userName": format!("{name}@example.com"), "active": true});
-            let number = self.events.fetch_add(1, Ordering::Relaxed);
-            let event = self.script.event(number, vec![now(user(&name, &attributes))]);
-            store.append(event).await.unwrap();
-        }
+            now(user(&name, &json!({"userName": format!("{name}@example.com"), "active": true})))
+        };
+        let number = self.events.fetch_add(1, Ordering::Relaxed);
+        store.append(self.script.event(number, users.map(hired).collect())).await.unwrap();
         while store.project(&self.script, 1_000).await.unwrap().more {}
     }
 
@@ -126,16 +125,26 @@ impl Stage {
 
     /// A replica that keeps leases and dispatches.
     pub(super) fn replica(&self, name: &str) -> Replica {
-        let view = self.world.view();
-        self.replica_on(name, Arc::clone(&view) as Arc<dyn Store>, view)
+        self.replica_without(&[], name)
     }
 
-    /// The same on another store than the world's.
-    pub(super) fn replica_on(&self, name: &str, store: Arc<dyn Store>, view: Arc<View>) -> Replica {
+    /// One whose configuration lacks some targets.
+    pub(super) fn replica_without(&self, missing: &[&str], name: &str) -> Replica {
+        let view = self.world.view();
+        self.start(missing, name, Arc::clone(&view) as Arc<dyn Store>, view)
+    }
+
+    /// One on another store than the world's.
+    pub(super) fn replica_on(&self, store: Arc<dyn Store>, name: &str) -> Replica {
+        self.start(&[], name, store, self.world.view())
+    }
+
+    fn start(&self, missing: &[&str], name: &str, store: Arc<dyn Store>, view: Arc<View>) -> Replica {
         let metrics = Metrics::new();
         let targets: Handles = self
             .vendors
             .iter()
+            .filter(|(target, _)| !missing.contains(target))
             .map(|(target, _)| {
                 ((*target).to_owned(), self.handle(target, name, Arc::clone(&store), &metrics))
             })

@@ -110,7 +110,7 @@ fn both(pace: Pace, before: &[Step], after: &[Step], factor: f64, taken_over: Du
     let earlier = calls.len();
     play(&mut new, after, taken_over, Duration::MAX, &mut calls);
     if let Some(first) = calls.get(earlier) {
-        let waited = *first - taken_over + Duration::from_micros(1);
+        let waited = first.abs_diff(taken_over) + Duration::from_micros(1);
         assert!(waited >= pace.period, "a full period after the take-over, whatever was spent: {waited:?}");
     }
     calls
