@@ -10,7 +10,7 @@ use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{Mutex, mpsc, oneshot};
 
 use crate::store::postgres::database::Database;
-use crate::store::postgres::{OpenError, rows};
+use crate::store::postgres::{OpenError, fault, rows};
 use crate::store::{Appended, NewEvent, StoreError};
 
 /// Calls that may wait.
@@ -92,7 +92,7 @@ async fn serve(database: &Database, batch: Vec<Append>) {
     }
     let inserted = database.write(|tx, _| insert(tx, &events).boxed()).await;
     if let Err(error) = &inserted {
-        tracing::error!(%error, refused = answers.len(), "failed to append; nothing of the batch is answered as stored");
+        tracing::error!(error = %fault::reason(error), refused = answers.len(), "failed to append; nothing of the batch is answered as stored");
     }
     let inserted = inserted.map_err(Refusal::of);
     for (key, first, answer) in answers {

@@ -80,12 +80,14 @@ pub(super) fn leaves_sound(error: &StoreError) -> bool {
     }
 }
 
-/// Why it failed, for people.
+/// Why it failed, for people: what the store adds to its cause is left out.
 pub(super) fn reason(error: &StoreError) -> String {
-    match error {
-        StoreError::Unavailable { source } => source.to_string(),
-        StoreError::Busy | StoreError::Corrupt { .. } | StoreError::Deposed { .. } => error.to_string(),
-    }
+    let first: &dyn Error = match error {
+        StoreError::Unavailable { source } => source.as_ref(),
+        StoreError::Busy | StoreError::Corrupt { .. } | StoreError::Deposed { .. } => error,
+    };
+    let causes = std::iter::successors(Some(first), |cause| (**cause).source());
+    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }
 
 fn refusal(error: &StoreError) -> Option<&Refused> {

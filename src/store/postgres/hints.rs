@@ -15,7 +15,7 @@ use tokio::task::AbortHandle;
 use tokio_postgres::{AsyncMessage, Client};
 
 use crate::store::postgres::connection::{Connector, SETUP_TIMEOUT, set_up};
-use crate::store::postgres::fault::TimedOut;
+use crate::store::postgres::fault::{self, TimedOut};
 use crate::store::postgres::rows::{self, Tx};
 use crate::store::{Hint, StoreError};
 
@@ -118,7 +118,7 @@ async fn listen(connector: Connector, own: u64, heard: broadcast::Sender<Hint>) 
     let mut wait = RECONNECT_WAIT_MIN;
     loop {
         let Err(ended) = listen_once(&connector, own, &heard, &mut wait).await;
-        tracing::warn!(reason = %ended, "hints from other replicas are not heard; they are asked for meanwhile");
+        tracing::warn!(reason = %fault::reason(&ended), "hints from other replicas are not heard; they are asked for meanwhile");
         let part = rand::rng().random_range(0.5..=1.0);
         tokio::time::sleep(wait.mul_f64(part)).await;
         wait = (wait * 2).min(RECONNECT_WAIT_MAX);
