@@ -10,7 +10,7 @@ use scim_relay::sandbox::{Behaviour, Settings};
 use serde_json::json;
 use tokio::time::Instant;
 
-use crate::support::eventually;
+use crate::support::{eventually, eventually_each};
 use crate::support::postgres::Postgres;
 use crate::support::proof::{assert_all_accounted_for, assert_equal};
 use crate::support::relay::TargetSetup;
@@ -61,6 +61,16 @@ async fn calls_flow(vendors: &[Sandbox]) {
         let more = async || (vendor.total().await >= before + 10).then_some(());
         eventually("calls go out", LIMIT, more).await;
     }
+}
+
+/// Waits until nothing comes to a vendor for longer than it takes to answer; tells how much has come.
+async fn rests(vendor: &Sandbox) -> u64 {
+    let mut last = None;
+    eventually_each(Duration::from_secs(2), "no more calls come", LIMIT, async || {
+        let total = vendor.total().await;
+        (last.replace(total) == Some(total)).then_some(total)
+    })
+    .await
 }
 
 /// Everything is at every vendor, and each user was made by one call.
@@ -120,12 +130,7 @@ async fn a_replica_that_slept_past_its_lease_finds_itself_deposed_and_nobody_is_
     calls_flow(&vendors).await;
     // Of a pause the sleeper knows nothing, so whatever comes now comes from one that believes its lease.
     replicas.act(other, &format!("/targets/{}/pause", NAMES[0])).await;
-    let idle = async || {
-        let status = replicas.admin(other, "/status").await;
-        (status["targets"][NAMES[0]]["in_flight"] == 0).then_some(())
-    };
-    eventually("the paused target rests", LIMIT, idle).await;
-    let before = vendors[0].total().await;
+    let before = rests(&vendors[0]).await;
     replicas.wake(sleeper).await;
     let lost = async || replicas.log(sleeper).contains("lost a target").then_some(());
     eventually("the sleeper sees that it has lost its targets", LIMIT, lost).await;
