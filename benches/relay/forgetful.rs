@@ -7,8 +7,8 @@ use scim_relay::clock::Timestamp;
 use scim_relay::directory::{DirectoryName, ExternalId, Kind, ResourceKey};
 use scim_relay::store::{
     Appended, Committed, Dossier, EventReader, EventRecord, EventSummary, Hint, Intent, Lane, LedgerFilter,
-    LedgerRecord, NewEvent, Outcome, Page, ParkedId, ParkedItem, Projection, Pruned, Retention, Roster, Status, Store, StoreError,
-    TargetRecord, TargetState, Tenure, WorkItem,
+    LedgerRecord, NewEvent, Outcome, Page, ParkedId, ParkedItem, Projection, Pruned, Retention, Roster,
+    Status, Store, StoreError, TargetRecord, TargetState, Tenure, WorkItem,
 };
 use tokio::sync::broadcast;
 

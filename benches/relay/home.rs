@@ -85,6 +85,7 @@ impl Home {
 }
 
 /// Makes an empty database; answers its URL. It goes with the server.
+#[expect(clippy::disallowed_methods, reason = "a benchmark has no configuration")]
 async fn create_database() -> String {
     let server = std::env::var(SERVER)
         .unwrap_or_else(|_| panic!("{SERVER} is not set: run scripts/bench, which starts a server"));

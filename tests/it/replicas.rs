@@ -10,13 +10,13 @@ use scim_relay::sandbox::{Behaviour, Settings};
 use serde_json::json;
 use tokio::time::Instant;
 
-use crate::support::{eventually, eventually_each};
 use crate::support::postgres::Postgres;
 use crate::support::proof::{assert_all_accounted_for, assert_equal};
 use crate::support::relay::TargetSetup;
 use crate::support::replicas::{Replicas, Setup};
 use crate::support::sandbox::{Call, Sandbox, TOKEN, longest_gap};
 use crate::support::sender::Sender;
+use crate::support::{eventually, eventually_each};
 
 const LIMIT: Duration = Duration::from_mins(2);
 /// For how long a lease lasts that nobody renews.

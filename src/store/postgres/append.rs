@@ -32,7 +32,7 @@ struct Append {
 
 impl Appender {
     /// Starts the tasks, which use connections of their own: nothing else delays an event.
-    pub(super) fn start(pool: Pool) -> Self {
+    pub(super) fn start(pool: &Pool) -> Self {
         let (queue, waiting) = mpsc::channel(QUEUE_MAX);
         let waiting = Arc::new(Mutex::new(waiting));
         for _ in 0..BATCHES_AT_ONCE {

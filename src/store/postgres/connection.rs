@@ -182,7 +182,7 @@ pub(super) async fn set_up(client: &Client) -> Result<(), SetUpError> {
     let messages = answer.map_err(|_| SetUpError::TimedOut(TimedOut { limit: SETUP_TIMEOUT }))??;
     let row = messages.iter().find_map(|message| match message {
         SimpleQueryMessage::Row(row) => Some(row),
-        _ => None,
+        SimpleQueryMessage::CommandComplete(_) | _ => None,
     });
     let fields = row.and_then(|row| Some((row.get(0)?, row.get(1)?, row.get(2)?)));
     let (version, encoding, read_only) = fields.ok_or(SetUpError::Mute)?;

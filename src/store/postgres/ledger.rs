@@ -97,7 +97,7 @@ pub(super) async fn page(
     let mut params: Vec<&(dyn ToSql + Sync)> = vec![&before, &room];
     let mut narrow = |condition: &str, value| {
         params.push(value);
-        sql.push_str(&format!(" AND {condition} ${}", params.len()));
+        sql.extend([" AND ", condition, " $", &params.len().to_string()]);
     };
     if let Some(target) = &target {
         narrow("target =", target);

@@ -110,7 +110,7 @@ impl PostgresStore {
         let database = Database::new(pool);
         migrate::migrate(&database).await?;
         database.write_long(|tx, _| project::retry_unreadable(tx).boxed()).await?;
-        let appender = Appender::start(connector.pool(BATCHES_AT_ONCE));
+        let appender = Appender::start(&connector.pool(BATCHES_AT_ONCE));
         let hints = Hints::listen(connector);
         Ok(Self { database, appender, hints })
     }

@@ -117,7 +117,7 @@ fn next<'a>(step: &Step<'a>, held: &Held, ready: bool) -> &'a WorkChange {
 
 /// What a row that stays becomes.
 struct State<'a> {
-    state: i16,
+    code: i16,
     due: Timestamp,
     attempts: u32,
     reason: Option<&'a str>,
@@ -129,7 +129,7 @@ impl<'a> State<'a> {
     /// `None` for a row that goes.
     fn of(change: &'a WorkChange, now: Timestamp) -> Option<Self> {
         let due_now =
-            Self { state: PENDING, due: now, attempts: 0, reason: None, failed_at: None, parked_at: None };
+            Self { code: PENDING, due: now, attempts: 0, reason: None, failed_at: None, parked_at: None };
         match change {
             WorkChange::Finish => None,
             WorkChange::Continue => Some(due_now),
@@ -141,10 +141,10 @@ impl<'a> State<'a> {
                 ..due_now
             }),
             WorkChange::Wait { due, reason } => {
-                Some(Self { state: WAITING, due: *due, reason: Some(reason), ..due_now })
+                Some(Self { code: WAITING, due: *due, reason: Some(reason), ..due_now })
             }
             WorkChange::Park { reason } => Some(Self {
-                state: PARKED,
+                code: PARKED,
                 attempts: 1,
                 reason: Some(reason),
                 failed_at: Some(now),
@@ -180,7 +180,7 @@ async fn update(at: &LockedTarget<'_>, rows: &[Stay<'_>]) -> Result<(), StoreErr
         return Ok(());
     }
     let (kinds, ids) = key_columns(rows.iter().map(|row| &row.step.outcome.key));
-    let states: Vec<_> = rows.iter().map(|row| row.state.state).collect();
+    let states: Vec<_> = rows.iter().map(|row| row.state.code).collect();
     let dues: Vec<_> = rows.iter().map(|row| row.state.due).collect();
     let attempts: Vec<_> =
         rows.iter().map(|row| i32::try_from(row.state.attempts).unwrap_or(i32::MAX)).collect();

@@ -57,9 +57,11 @@ async fn what_runs_often_reads_no_large_table_from_end_to_end() {
     assert!(faults.is_empty(), "\n{}", faults.join("\n"));
 }
 
+type Run = Box<dyn for<'t> Fn(&'t Tx<'t>) -> Running<'t, ()> + Send + Sync>;
+
 struct Step {
     name: &'static str,
-    run: Box<dyn for<'t> Fn(&'t Tx<'t>) -> Running<'t, ()> + Send + Sync>,
+    run: Run,
 }
 
 /// A step from an expression that the transaction is put into.

@@ -37,13 +37,14 @@ struct Plan<'a> {
     free: BTreeMap<&'a ResourceKey, Free>,
 }
 
-/// The first rounds in which a resource may be touched again, after those who touched it so far: two
+/// The first rounds in which a resource may be touched again, after its own, those who seek it and those
+/// who wake it so far: two
 /// who seek it, or two who wake it, do not disturb each other.
 #[derive(Clone, Copy, Default)]
 struct Free {
-    after_own: usize,
-    after_seek: usize,
-    after_wake: usize,
+    own: usize,
+    seek: usize,
+    wake: usize,
 }
 
 impl<'a> Plan<'a> {
@@ -51,12 +52,12 @@ impl<'a> Plan<'a> {
         let mut round = if touch.alone { self.rounds.len() } else { self.open };
         let free = |key: &ResourceKey| self.free.get(key).copied().unwrap_or_default();
         let own = free(touch.own);
-        round = round.max(own.after_own).max(own.after_seek).max(own.after_wake);
+        round = round.max(own.own).max(own.seek).max(own.wake);
         for key in &touch.seeks {
-            round = round.max(free(key).after_own).max(free(key).after_wake);
+            round = round.max(free(key).own).max(free(key).wake);
         }
         for key in &touch.wakes {
-            round = round.max(free(key).after_own).max(free(key).after_seek);
+            round = round.max(free(key).own).max(free(key).seek);
         }
         self.put(place, touch, round);
     }
@@ -70,14 +71,14 @@ impl<'a> Plan<'a> {
         if touch.alone {
             self.open = next;
         }
-        self.free.entry(touch.own).or_default().after_own = next;
+        self.free.entry(touch.own).or_default().own = next;
         for key in &touch.seeks {
             let free = self.free.entry(key).or_default();
-            free.after_seek = free.after_seek.max(next);
+            free.seek = free.seek.max(next);
         }
         for key in &touch.wakes {
             let free = self.free.entry(key).or_default();
-            free.after_wake = free.after_wake.max(next);
+            free.wake = free.wake.max(next);
         }
     }
 }
