@@ -518,8 +518,11 @@ fn what_is_odd_but_works_is_a_warning() {
 #[test]
 fn the_files_that_come_with_the_relay_are_valid() {
     let secrets = ["HR_WEBHOOK_SECRET", "RELAY_ADMIN_KEY", "VENDOR_TOKEN"];
-    let environment: Environment =
-        secrets.map(|name| (name, "long-enough-for-any-of-them")).into_iter().collect();
+    let environment: Environment = secrets
+        .map(|name| (name, "long-enough-for-any-of-them"))
+        .into_iter()
+        .chain([("RELAY_STORE_URL", "postgres://relay:secret@postgres/relay")])
+        .collect();
     // The vendor of the containers is reached over their own network, in plain HTTP.
     for (file, warnings_expected) in [("examples/relay.toml", 0), ("deploy/compose/relay.toml", 1)] {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(file);
