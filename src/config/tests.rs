@@ -213,6 +213,20 @@ fn every_fault_has_its_message() {
         ("[store]\nurl = 'host=h password=pw'", "store.url", None, "not a store's URL", "postgres://"),
         ("[store]\nurl = 'env:KEY'", "store.url", Some("env:KEY"), "not a store's URL", "postgres://"),
         ("[store]\nurl = 'env:NOWHERE'", "store.url", Some("env:NOWHERE"), "not set", "NOWHERE"),
+        (
+            "[store.retention]\nevents = '6d'",
+            "store.retention.events",
+            Some("6d"),
+            "out of range",
+            "from \"7days\"",
+        ),
+        (
+            "[store.retention]\nevents = '40d'\ntombstones = '39d'",
+            "store.retention.tombstones",
+            None,
+            "shorter",
+            "at least 1month",
+        ),
         ("[store]\nconnections = 3", "store.connections", Some("3"), "out of range", "from 4 to 100"),
         ("[admin]\nkeys = 'x'", "admin.keys", None, "where a list is needed", "[[…]]"),
         (

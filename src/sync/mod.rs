@@ -16,6 +16,7 @@ mod outcome;
 pub mod plan;
 pub mod policy;
 pub mod projector;
+pub mod pruning;
 mod record;
 mod run;
 mod shared;

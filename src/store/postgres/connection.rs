@@ -23,8 +23,9 @@ use crate::store::postgres::{OpenError, tls};
 pub(super) const STATEMENT_TIMEOUT: Duration = Duration::from_secs(30);
 /// Longest wait of a statement for others' locks.
 const LOCK_TIMEOUT: Duration = Duration::from_secs(10);
-/// Longest pause within a transaction, after which the server gives up on the relay.
-const IDLE_TIMEOUT: Duration = Duration::from_secs(10);
+/// Longest pause within a transaction, after which the server gives up on the relay. Whoever waits for
+/// the locks of a replica that fell silent gets them before the wait is given up.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(5);
 /// How often the server looks, during a statement, whether the relay is still there (PostgreSQL 14).
 const PEER_CHECK: Duration = Duration::from_secs(5);
 /// Longest wait for a host to take a connection.
