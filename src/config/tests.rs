@@ -368,6 +368,22 @@ fn every_fault_of_a_targets_credentials_has_its_message() {
             "where a table is needed",
             "[targets.acme.auth]",
         ),
+        (
+            auth,
+            "auth = { type = 'header', name = 'X Key', value = 'env:TOKEN' }",
+            "targets.acme.auth.name",
+            Some("X Key"),
+            "not a header's name",
+            "letters",
+        ),
+        (
+            auth,
+            "auth = { type = 'header', name = 'If-Match', value = 'env:TOKEN' }",
+            "targets.acme.auth.name",
+            Some("If-Match"),
+            "sets itself",
+            "own header",
+        ),
         (auth, "auth = { token = 'env:TOKEN' }", "targets.acme.auth.type", None, "missing", "oauth2"),
         (
             auth,
@@ -375,7 +391,7 @@ fn every_fault_of_a_targets_credentials_has_its_message() {
             "targets.acme.auth.type",
             Some("magic"),
             "choices",
-            "bearer or oauth2",
+            "bearer, header or oauth2",
         ),
         (
             auth,
@@ -644,7 +660,7 @@ fn the_environment_overrides_the_file() {
     assert_eq!(target.connection.base_url.as_str(), "https://eu.acme.example/");
     assert_eq!(target.connection.limits.rate_per_second, Some(3.0));
     let Auth::Bearer { token } = &target.connection.auth else { panic!("wrong kind of auth") };
-    assert_eq!(token.expose_secret(), "007");
+    assert_eq!(token.at_start().expose_secret(), "007");
 }
 
 #[test]
@@ -668,7 +684,11 @@ fn a_secret_file_is_found_beside_the_configuration_and_loses_its_line_end() {
     let Auth::Bearer { token } = &config.targets["acme"].connection.auth else {
         panic!("wrong kind of auth")
     };
-    assert_eq!(token.expose_secret(), "t0ken");
+    assert_eq!(token.at_start().expose_secret(), "t0ken");
+
+    std::fs::write(folder.path().join("token"), "another\n").unwrap();
+    let read_again = tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(token.now());
+    assert_eq!(read_again.unwrap().expose_secret(), "another");
 
     std::fs::write(&path, with("env:TOKEN", "file:big")).unwrap();
     let found = Config::load(&path, &environment()).unwrap_err();

@@ -51,9 +51,9 @@ pub async fn run(pruner: Pruner, stop: CancellationToken) {
 /// Whether there is more. What the store cannot do now is done in the next round.
 async fn batch(pruner: &Pruner) -> bool {
     match pruner.store.prune(&pruner.retention, pruner.clock.now(), BATCH).await {
-        Ok(pruned) => {
-            count(&pruner.metrics, pruned);
-            pruned.more
+        Ok(done) => {
+            count(&pruner.metrics, done);
+            done.more
         }
         Err(error) => {
             tracing::warn!(error = %chain(&error), "failed to delete what is past its retention; will try again");
@@ -105,11 +105,11 @@ mod tests {
         let stop = CancellationToken::new();
         let task = tokio::spawn(run(pruner, stop.clone()));
         let started = Instant::now();
-        let pruned = metrics.pruned.get_or_create_owned(&PrunedLabels { sort: "events" });
-        while pruned.get() < events as u64 {
-            assert!(started.elapsed() < KEPT + ROUND * 2, "{} are gone", pruned.get());
+        let gone = metrics.pruned.get_or_create_owned(&PrunedLabels { sort: "events" });
+        while gone.get() < events as u64 {
+            assert!(started.elapsed() < KEPT + ROUND * 2, "{} are gone", gone.get());
             if started.elapsed() < KEPT {
-                assert_eq!(pruned.get(), 0, "after {:?}", started.elapsed());
+                assert_eq!(gone.get(), 0, "after {:?}", started.elapsed());
             }
             tokio::time::sleep(Duration::from_mins(1)).await;
         }
