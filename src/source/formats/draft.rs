@@ -68,12 +68,6 @@ impl Draft {
         self
     }
 
-    /// Any value.
-    pub fn put(mut self, attribute: &str, value: Value) -> Self {
-        self.attributes.insert(attribute.to_owned(), value);
-        self
-    }
-
     /// A SCIM resource as somebody else's client wrote it. Attributes that are not of the shape that
     /// SCIM gives them are left out, rather than the whole refused for them.
     pub fn scim(mut self, resource: &Map<String, Value>) -> Self {
@@ -128,8 +122,19 @@ pub fn group_deletion(id: ExternalId, occurred_at: Option<Timestamp>) -> Change 
     Change { occurred_at, operation: Operation::GroupDelete { id } }
 }
 
-/// Who joins a group, and who leaves it.
+/// One who joins a group, or leaves it.
 pub fn membership(
+    group: ExternalId,
+    user: ExternalId,
+    joins: bool,
+    occurred_at: Option<Timestamp>,
+) -> Change {
+    let (add, remove) = if joins { (vec![user], vec![]) } else { (vec![], vec![user]) };
+    memberships(group, add, remove, occurred_at)
+}
+
+/// Those who join a group, and those who leave it.
+pub fn memberships(
     group: ExternalId,
     add: Vec<ExternalId>,
     remove: Vec<ExternalId>,

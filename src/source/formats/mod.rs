@@ -1,12 +1,20 @@
 //! What each sender's webhooks look like: one file a sender.
 
+mod auth0;
+mod bamboohr;
+mod clerk;
 mod draft;
+mod hibob;
+mod keycloak;
+mod logto;
 mod native;
+mod polis;
 mod preset;
 #[cfg(test)]
 mod tests;
 mod view;
 mod workos;
+mod zitadel;
 
 pub use preset::{Options, Preset};
 
@@ -15,7 +23,17 @@ use super::{Kind, Settings, Source};
 use preset::Hook;
 
 /// The senders that are built in, besides the relay's own format; one line a sender.
-pub static PRESETS: &[&Preset] = &[&workos::PRESET];
+pub static PRESETS: &[&Preset] = &[
+    &auth0::PRESET,
+    &bamboohr::PRESET,
+    &clerk::PRESET,
+    &hibob::PRESET,
+    &keycloak::PRESET,
+    &logto::PRESET,
+    &polis::PRESET,
+    &workos::PRESET,
+    &zitadel::PRESET,
+];
 
 /// Sets up what understands the sender.
 pub fn open(settings: &Settings) -> Result<Box<dyn Source>, SecretError> {

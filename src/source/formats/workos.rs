@@ -13,7 +13,7 @@ use crate::directory::Change;
 use crate::source::Reading;
 use crate::source::json::{self, Malformed};
 use crate::source::signature::Scheme;
-use crate::source::signature::keyed::{self, Algorithm, Encoding, KeyForm, Template, Time, ValueForm};
+use crate::source::signature::keyed::Settings;
 use crate::source::signature::time::{Format, Tolerance};
 
 /// `kind = "workos"`.
@@ -21,20 +21,8 @@ pub const PRESET: Preset = Preset::new("workos", |_| scheme(), read);
 
 /// `WorkOS-Signature: t=<ms>, v1=<hex>`; their libraries allow three minutes.
 fn scheme() -> Scheme {
-    Scheme::Keyed(keyed::Settings {
-        headers: vec![http::HeaderName::from_static("workos-signature")],
-        form: ValueForm::Pairs { time: "t".to_owned(), signature: "v1".to_owned() },
-        algorithm: Algorithm::Sha256,
-        encoding: Encoding::Hex,
-        key: KeyForm::Text,
-        signed: Template::timestamp_dot_body(),
-        time: Some(Time {
-            header: None,
-            format: Format::UnixMillis,
-            tolerance: Tolerance { past: 180, future: 180 },
-        }),
-        id_header: None,
-    })
+    let tolerance = Tolerance { past: 180, future: 180 };
+    Scheme::Keyed(Settings::of_time_and_body("workos-signature", "v1", Format::UnixMillis, tolerance))
 }
 
 fn read(body: &[u8]) -> Result<Reading, Malformed> {
@@ -95,6 +83,5 @@ fn upserted_group(group: &View<'_>) -> Result<Change, Malformed> {
 fn edge(pair: &View<'_>, joins: bool, at: Option<Timestamp>) -> Result<Change, Malformed> {
     let user = pair.need("user")?.need("id")?.id()?;
     let group = pair.need("group")?.need("id")?.id()?;
-    let (add, remove) = if joins { (vec![user], vec![]) } else { (vec![], vec![user]) };
-    Ok(membership(group, add, remove, at))
+    Ok(membership(group, user, joins, at))
 }

@@ -56,6 +56,39 @@ pub struct Settings {
     pub id_header: Option<HeaderName>,
 }
 
+impl Settings {
+    /// A bare SHA-256 of the body in hexadecimal, in the header of that name.
+    pub fn of_body(header: &'static str) -> Self {
+        Self {
+            headers: vec![HeaderName::from_static(header)],
+            form: ValueForm::Bare,
+            algorithm: Algorithm::Sha256,
+            encoding: Encoding::Hex,
+            key: KeyForm::Text,
+            signed: Template::body(),
+            time: None,
+            id_header: None,
+        }
+    }
+
+    /// A SHA-256 of time, dot and body, in hexadecimal, in pairs such as `t=…,v1=…`.
+    pub fn of_time_and_body(header: &'static str, pair: &str, format: Format, tolerance: Tolerance) -> Self {
+        Self {
+            form: ValueForm::Pairs { time: "t".to_owned(), signature: pair.to_owned() },
+            signed: Template::timestamp_dot_body(),
+            time: Some(Time { header: None, format, tolerance }),
+            ..Self::of_body(header)
+        }
+    }
+
+    /// This, under another header besides, which counts first.
+    #[must_use]
+    pub fn or_header(mut self, header: &'static str) -> Self {
+        self.headers.insert(0, HeaderName::from_static(header));
+        self
+    }
+}
+
 /// The time of signing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Time {

@@ -45,6 +45,11 @@ impl Template {
         Self(vec![Part::Timestamp, Part::Literal(".".to_owned()), Part::Body])
     }
 
+    /// The body, and the time of signing right behind it.
+    pub fn body_timestamp() -> Self {
+        Self(vec![Part::Body, Part::Timestamp])
+    }
+
     /// Reads a template.
     pub fn parse(text: &str) -> Result<Self, TemplateError> {
         if text.len() > BYTES_MAX {
