@@ -276,7 +276,7 @@ fn every_fault_of_a_source_has_its_message() {
     let secrets = "secrets = [\"env:HOOK\"]";
     let cases = [
         (kind, "", "sources.hr.kind", None, "missing", "native"),
-        (kind, "kind = 'okta'", "sources.hr.kind", Some("okta"), "this version does not support", "native"),
+        (kind, "kind = 'poll'", "sources.hr.kind", Some("poll"), "this version does not support", "native"),
         (kind, "kind = 'hal'", "sources.hr.kind", Some("hal"), "not a kind of source", "native"),
         (secrets, "", "sources.hr.secrets", None, "missing", "env:NAME"),
         (secrets, "secrets = []", "sources.hr.secrets", None, "holds no secret", "env:NAME"),
@@ -568,7 +568,7 @@ fn all_faults_are_told_at_once() {
 listen = "nowhere"
 bodylimit = 1
 [sources.hr]
-kind = "okta"
+kind = "poll"
 [targets.acme]
 profile = "none"
 base_url = "ftp://x"

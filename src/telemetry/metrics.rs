@@ -87,6 +87,9 @@ pub struct Metrics {
     registry: Arc<Registry>,
     /// Webhooks received, by what became of them.
     pub events: Family<EventLabels, Counter>,
+    /// `scim_relay_event_items_total`: what accepted webhooks hold besides changes; the outcome is
+    /// `needs_read` or `ignored`.
+    pub event_items: Family<EventLabels, Counter>,
     /// Work rows that wait for a call.
     pub pending: Family<LaneLabels, Gauge>,
     /// Age in seconds of the oldest work row that waits; 0 when none does.
@@ -124,6 +127,7 @@ impl Metrics {
         let metrics = Self {
             registry: Arc::new(Registry::default()),
             events: Family::default(),
+            event_items: Family::default(),
             pending: Family::default(),
             oldest_pending_seconds: Family::default(),
             requests: Family::default(),
@@ -140,6 +144,11 @@ impl Metrics {
             pruned: Family::default(),
         };
         registry.register("events", "Webhooks received, by outcome", metrics.events.clone());
+        registry.register(
+            "event_items",
+            "Parts of accepted webhooks that change nothing by themselves",
+            metrics.event_items.clone(),
+        );
         registry.register("pending", "Work that waits for a call", metrics.pending.clone());
         registry.register(
             "oldest_pending_seconds",
