@@ -38,6 +38,17 @@ pub struct TargetConfig {
     pub create_inactive: bool,
     /// Tries of one item before it is parked.
     pub max_attempts: NonZeroU32,
+    /// Whether several operations may go in one request.
+    pub bulk: BulkMode,
+}
+
+/// Whether several operations may go in one request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BulkMode {
+    /// Where the vendor takes them.
+    Auto,
+    /// Never.
+    Off,
 }
 
 /// What becomes of a user that is deleted or leaves.
@@ -67,6 +78,7 @@ pub fn read(name: &str, mut section: Section<'_>) -> Option<TargetConfig> {
     let members = members(&mut section);
     let create_inactive = section.boolean("create_inactive");
     let max_attempts = section.positive("max_attempts", MAX_ATTEMPTS_MAX);
+    let bulk = section.choice("bulk", &[("auto", BulkMode::Auto), ("off", BulkMode::Off)]);
     later::refuse(&mut section);
     section.finish();
     Some(TargetConfig {
@@ -76,6 +88,7 @@ pub fn read(name: &str, mut section: Section<'_>) -> Option<TargetConfig> {
         members: members.unwrap_or(MemberPolicy::Additive),
         create_inactive: create_inactive.unwrap_or(true),
         max_attempts: max_attempts.unwrap_or(MAX_ATTEMPTS),
+        bulk: bulk.unwrap_or(BulkMode::Auto),
     })
 }
 

@@ -25,6 +25,8 @@ pub struct Call {
     pub body: Option<Bytes>,
     /// Sent as `If-Match`, byte for byte.
     pub if_match: Option<ETag>,
+    /// How many operations it stands for: 1, unless several go in one request.
+    pub operations: u32,
 }
 
 /// Kinds of call that vendors limit apart.

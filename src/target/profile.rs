@@ -3,6 +3,7 @@
 //! A profile says how the vendor departs from RFC 7644; what it leaves out is the RFC's way. A value
 //! belongs here once a vendor's document or a measurement shows it, and `sources` says which.
 
+mod bulk;
 mod defaults;
 mod limits;
 mod validate;
@@ -12,6 +13,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
+pub use bulk::{Bulk, BulkSupport};
 pub use limits::{ClassLimits, Limits, QuotaHeaders, ResetUnit, Window};
 
 use crate::scim::error::ScimType;
@@ -64,6 +66,9 @@ pub struct Profile {
     /// Lists.
     #[serde(default)]
     pub list: Lists,
+    /// Several operations in one request.
+    #[serde(default)]
+    pub bulk: Bulk,
 }
 
 /// How well a profile's values are known.

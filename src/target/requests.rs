@@ -97,6 +97,13 @@ pub fn delete(profile: &Profile, kind: Kind, id: &str, if_match: Option<&ETag>) 
     Ok(Call { if_match: trusted(profile, if_match), ..call })
 }
 
+/// Sends several operations at once; `body` is the whole request.
+pub fn bulk(profile: &Profile, body: Vec<u8>, operations: usize) -> Call {
+    let call = call(Method::POST, profile.bulk.path.clone(), "Bulk", CallClass::Bulk);
+    let operations = u32::try_from(operations).unwrap_or(u32::MAX);
+    Call { body: Some(body.into()), operations, ..call }
+}
+
 /// Asks whether the target is there: its service provider configuration, RFC 7644 section 4.
 pub fn probe(profile: &Profile) -> Call {
     call(Method::GET, profile.http.probe_path.clone(), "ServiceProviderConfig", CallClass::Probe)
@@ -189,7 +196,7 @@ fn resource_call(profile: &Profile, method: Method, kind: Kind, id: &str) -> Res
 }
 
 fn call(method: Method, path: String, endpoint: &'static str, class: CallClass) -> Call {
-    Call { method, path, endpoint, class, body: None, if_match: None }
+    Call { method, path, endpoint, class, body: None, if_match: None, operations: 1 }
 }
 
 fn trusted(profile: &Profile, etag: Option<&ETag>) -> Option<ETag> {

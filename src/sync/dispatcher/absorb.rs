@@ -19,14 +19,22 @@ use crate::telemetry::chain;
 const GATHER_PAUSE: Duration = Duration::from_secs(1);
 
 impl Dispatcher {
-    pub(super) async fn absorb(&mut self, done: StepDone) -> Result<(), Ended> {
+    pub(super) async fn absorb_all(&mut self, done: Vec<StepDone>) -> Result<(), Ended> {
+        for done in done {
+            self.absorb(done).await?;
+        }
+        Ok(())
+    }
+
+    async fn absorb(&mut self, done: StepDone) -> Result<(), Ended> {
         let StepDone { task, stepped, unused, vendor_works } = done;
         self.spare.extend(unused);
         if vendor_works {
             self.vendor_works().await;
         }
         match stepped {
-            Stepped::Further | Stepped::Throttled => self.lanes.resume(task.item.lane, task),
+            Stepped::Further { packable } => self.put_back(task, packable),
+            Stepped::Throttled => self.lanes.resume(task.item.lane, task),
             Stepped::Gone => self.let_go(&task),
             Stepped::Settled => self.settle(task).await,
             Stepped::Later { reason, cause } => self.postpone(task, reason, cause),
@@ -47,6 +55,20 @@ impl Dispatcher {
             }
         }
         Ok(())
+    }
+
+    /// Another call is needed.
+    pub(super) fn put_back(&mut self, mut task: Task, packable: bool) {
+        let lane = task.item.lane;
+        if packable && !task.alone {
+            self.lanes.resume_packable(lane, task);
+        } else if task.ledger.is_empty() && !task.alone {
+            // Nothing was sent yet. It is planned anew when its turn comes, with what is true then.
+            task.pass = None;
+            self.lanes.resume_later(lane, task);
+        } else {
+            self.lanes.resume(lane, task);
+        }
     }
 
     /// Nothing is to be recorded: the row is as it was.

@@ -35,6 +35,7 @@ fn http(profile: &Profile) -> Result<(), ProfileError> {
         ("http.users_path", &http.users_path),
         ("http.groups_path", &http.groups_path),
         ("http.probe_path", &http.probe_path),
+        ("bulk.path", &profile.bulk.path),
     ] {
         let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_./".contains(&byte);
         let fits = !path.is_empty()
