@@ -139,7 +139,7 @@ limits = { rate_per_second = 2.5, burst = 20, concurrency = 8, windows = [{ limi
     assert_eq!(connection.timeout, Duration::from_secs(20));
     let limits = &connection.limits;
     assert_eq!((limits.rate_per_second, limits.burst.get(), limits.concurrency.get()), (Some(2.5), 20, 8));
-    let window = |limit, seconds| Window { limit: count(limit), per: Duration::from_secs(seconds) };
+    let window = |limit, seconds| Window::of_all(count(limit), Duration::from_secs(seconds));
     assert_eq!(limits.windows, [window(300, 60)]);
     assert_eq!(limits.list.windows, [window(5, 1)]);
     let Auth::OAuth2(oauth) = &connection.auth else { panic!("wrong kind of auth") };

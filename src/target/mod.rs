@@ -158,7 +158,7 @@ impl Target {
                 metrics.throttled_seconds.get_or_create(&labels).clone(),
             ),
             breaker: Breaker::new(BreakerSettings { seed, ..breaker }, clock),
-            limiter: Limiter::new(&limits.paces()),
+            limiter: Limiter::new(&limits.buckets()),
         };
         let admission = Admission { gate: health.gate.clone(), limiter: health.limiter.clone() };
         let shared = Shared {
@@ -197,7 +197,7 @@ impl Target {
         &self.name
     }
 
-    /// A stack for calls of any class: it is ready when every window has room.
+    /// A stack for calls of any class: it is ready when every window that counts all calls has room.
     pub fn stack(&self) -> Stack {
         stack::build(&self.shared, None)
     }

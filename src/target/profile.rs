@@ -6,13 +6,15 @@
 mod defaults;
 mod limits;
 mod validate;
+mod window;
 
 use std::num::NonZeroU32;
 use std::time::Duration;
 
 use serde::Deserialize;
 
-pub use limits::{ClassLimits, Limits, QuotaHeaders, ResetUnit, Window};
+pub use limits::{ClassLimits, Limits, QuotaHeaders, ResetUnit};
+pub use window::{Cost, Resource, Scope, Shape, Verb, Window};
 
 use crate::scim::error::ScimType;
 

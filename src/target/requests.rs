@@ -189,7 +189,7 @@ fn resource_call(profile: &Profile, method: Method, kind: Kind, id: &str) -> Res
 }
 
 fn call(method: Method, path: String, endpoint: &'static str, class: CallClass) -> Call {
-    Call { method, path, endpoint, class, body: None, if_match: None }
+    Call { method, path, endpoint, class, body: None, if_match: None, operations: 1 }
 }
 
 fn trusted(profile: &Profile, etag: Option<&ETag>) -> Option<ETag> {

@@ -54,5 +54,5 @@ fn window(mut section: Section<'_>) -> Option<Window> {
     let per = section.duration("per", Duration::from_secs(1)..=Duration::from_hours(24));
     let per = section.require("per", per, "write per = \"1m\"");
     section.finish();
-    Some(Window { limit: limit?, per: per? })
+    Some(Window::of_all(limit?, per?))
 }

@@ -8,5 +8,6 @@ pub mod meter;
 pub mod observe;
 pub mod rate;
 #[cfg(test)]
-mod testing;
+pub(in crate::target) mod testing;
 pub mod timeout;
+mod window;

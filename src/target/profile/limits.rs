@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
+use super::window::{Cost, Scope, Window};
 use crate::target::call::CallClass;
-use crate::target::layers::limiter::Paces;
+use crate::target::layers::limiter::Bucket;
 use crate::target::layers::meter::Pace;
 
 /// How much a vendor takes: rates, calls in flight, pauses.
@@ -47,17 +48,6 @@ pub struct ClassLimits {
     pub burst: Option<NonZeroU32>,
     /// Windows.
     pub windows: Vec<Window>,
-}
-
-/// Never more than `limit` calls in any stretch of `per`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Window {
-    /// So many calls.
-    pub limit: NonZeroU32,
-    /// In so much time.
-    #[serde(with = "duration")]
-    pub per: Duration,
 }
 
 /// The names of the headers in which a vendor tells its quota. Either `remaining`, or `allowed` and
@@ -107,15 +97,16 @@ impl Default for Limits {
 }
 
 impl Limits {
-    /// The paces that keep all of these limits.
-    pub fn paces(&self) -> Paces {
-        let mut paces: Vec<_> =
-            all(self.rate_per_second, self.burst, &self.windows).map(|pace| (None, pace)).collect();
+    /// The buckets that keep all of these limits.
+    pub fn buckets(&self) -> Vec<Bucket> {
+        let mut buckets = Vec::new();
+        fill(&mut buckets, &Scope::default(), self.rate_per_second, self.burst, &self.windows);
         for (class, limits) in self.classes() {
             let burst = limits.burst.unwrap_or(NonZeroU32::MIN);
-            paces.extend(all(limits.rate_per_second, burst, &limits.windows).map(|pace| (Some(class), pace)));
+            let scope = Scope::of_class(class);
+            fill(&mut buckets, &scope, limits.rate_per_second, burst, &limits.windows);
         }
-        Paces { paces }
+        buckets
     }
 
     /// The classes that have limits of their own.
@@ -124,9 +115,16 @@ impl Limits {
     }
 }
 
-fn all(rate: Option<f64>, burst: NonZeroU32, windows: &[Window]) -> impl Iterator<Item = Pace> {
-    let windows = windows.iter().map(|window| Pace::window(window.limit, window.per));
-    rate.map(|rate| Pace::per_second(rate, burst)).into_iter().chain(windows)
+fn fill(buckets: &mut Vec<Bucket>, scope: &Scope, rate: Option<f64>, burst: NonZeroU32, windows: &[Window]) {
+    if let Some(rate) = rate {
+        let pace = Pace::per_second(rate, burst);
+        buckets.push(Bucket { scope: scope.clone(), cost: Cost::Request, pace });
+    }
+    for window in windows {
+        let pace = Pace::window(window.limit, window.per, window.burst());
+        let scope = Scope { class: scope.class, ..window.scope.clone() };
+        buckets.push(Bucket { scope, cost: window.cost, pace });
+    }
 }
 
 /// Durations as people write them: `500ms`, `60s`, `1h`.
