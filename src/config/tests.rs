@@ -399,6 +399,22 @@ fn every_fault_of_a_targets_bounds_has_its_message() {
         ),
         (
             profile,
+            "profile = 'rfc7644'\nlimits = { windows = [{ limit = 3, per = '1m', shapes = ['lists'] }] }",
+            "targets.acme.limits.windows[0].shapes",
+            Some("lists"),
+            "not one of the choices",
+            "search",
+        ),
+        (
+            profile,
+            "profile = 'rfc7644'\nlimits = { windows = [{ limit = 3, per = '1m', cost = 'request', cost_bytes = 5 }] }",
+            "targets.acme.limits.windows[0].cost_bytes",
+            Some("5"),
+            "beside cost",
+            "either",
+        ),
+        (
+            profile,
             "profile = 'rfc7644'\nlimits = { windows = [{ limit = 3 }] }",
             "targets.acme.limits.windows[0].per",
             None,
@@ -470,6 +486,13 @@ fn what_is_odd_but_works_is_a_warning() {
             Some("http://acme.example/scim/v2"),
             "plain HTTP",
             "https://",
+        ),
+        (
+            with("profile = \"rfc7644\"", "profile = 'genesys-cloud'\nlimits = { rate_per_second = 10 }"),
+            "targets.acme.limits",
+            None,
+            "300 in 1m",
+            "lower rate",
         ),
         (
             with("profile = \"rfc7644\"", "profile = 'rfc7644'\nmembers = 'authoritative'"),

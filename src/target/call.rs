@@ -25,7 +25,7 @@ pub struct Call {
     pub body: Option<Bytes>,
     /// Sent as `If-Match`, byte for byte.
     pub if_match: Option<ETag>,
-    /// How many operations it carries: 1 unless it is a bulk request.
+    /// How many operations it stands for: 1, unless several go in one request.
     pub operations: u32,
 }
 

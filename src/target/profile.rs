@@ -14,7 +14,7 @@ use std::time::Duration;
 use serde::Deserialize;
 
 pub use limits::{ClassLimits, Limits, QuotaHeaders, ResetUnit};
-pub use window::{Cost, Resource, Scope, Shape, Verb, Window};
+pub use window::{Cost, Resource, Scope, Shape, Unit, Verb, Window};
 
 use crate::scim::error::ScimType;
 

@@ -52,6 +52,16 @@ impl Pace {
     }
 }
 
+impl Pace {
+    /// The most that any stretch of `time` sees, in calls.
+    pub fn most(&self, time: Duration) -> f64 {
+        match self.window {
+            Some((limit, per)) => f64::from(limit.get()) * time.div_duration_f64(per).ceil(),
+            None => f64::from(self.burst.get()) + time.div_duration_f64(self.period).floor(),
+        }
+    }
+}
+
 /// Keeps one pace. Time is given as the time since some fixed moment; it never runs backwards.
 pub struct Meter {
     pace: Pace,

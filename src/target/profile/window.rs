@@ -1,5 +1,6 @@
 //! One window of a vendor's rate limit: which calls it counts, and what each costs.
 
+use std::fmt;
 use std::num::NonZeroU32;
 use std::time::Duration;
 
@@ -9,10 +10,12 @@ use serde::Deserialize;
 use super::limits::duration;
 use crate::target::call::{Call, CallClass};
 
+const PER_MAX: Duration = Duration::from_hours(24);
+
 /// Never more than `limit` in any stretch of `per`. A call takes its cost from every window that
 /// counts it, from all of them at once.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(from = "Written")]
+#[serde(try_from = "Written")]
 pub struct Window {
     /// So much.
     pub limit: NonZeroU32,
@@ -35,8 +38,8 @@ struct Written {
     #[serde(with = "duration")]
     per: Duration,
     burst: Option<NonZeroU32>,
-    #[serde(default)]
-    cost: Cost,
+    cost: Option<Unit>,
+    cost_bytes: Option<NonZeroU32>,
     #[serde(default)]
     methods: Vec<Verb>,
     #[serde(default)]
@@ -47,17 +50,31 @@ struct Written {
     body_bytes_min: usize,
 }
 
-impl From<Written> for Window {
-    fn from(written: Written) -> Self {
-        let Written { limit, per, burst, cost, methods, resources, shapes, body_bytes_min } = written;
+impl TryFrom<Written> for Window {
+    type Error = &'static str;
+
+    fn try_from(written: Written) -> Result<Self, &'static str> {
+        let Written { limit, per, burst, cost, cost_bytes, methods, resources, shapes, body_bytes_min } =
+            written;
+        let cost = Cost::read(cost, cost_bytes).ok_or("write either `cost` or `cost_bytes`")?;
         let scope = Scope { class: None, methods, resources, shapes, body_bytes_min };
-        Self { limit, per, burst, cost, scope }
+        Ok(Self { limit, per, burst, cost, scope })
     }
 }
 
-/// What a call takes from a window.
+/// What a window counts one by one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
+pub enum Unit {
+    /// Requests, whatever is in them.
+    #[default]
+    Request,
+    /// The operations of bulk requests; any other request is one.
+    BulkOperation,
+}
+
+/// What a call takes from a window.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Cost {
     /// 1.
     #[default]
@@ -131,6 +148,22 @@ impl Window {
         Self { limit, per, burst: None, cost: Cost::Request, scope: Scope::default() }
     }
 
+    /// Whether each and every call counts 1.
+    pub fn counts_all(&self) -> bool {
+        self.cost == Cost::Request && self.scope.counts_every(None)
+    }
+
+    /// Which rule the window breaks; `Ok` when none.
+    pub fn check(&self) -> Result<(), &'static str> {
+        let lasts = !self.per.is_zero() && self.per <= PER_MAX;
+        let fits = self.burst.is_none_or(|burst| burst <= self.limit);
+        match (lasts, fits) {
+            (false, _) => Err("a window lasts over 0s and at most 24h"),
+            (_, false) => Err("`burst` is at most `limit`"),
+            (true, true) => Ok(()),
+        }
+    }
+
     /// What may go at once after a quiet time.
     pub fn burst(&self) -> NonZeroU32 {
         let share = match self.cost {
@@ -141,7 +174,23 @@ impl Window {
     }
 }
 
+impl fmt::Display for Window {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "{} in {}", self.limit, humantime::format_duration(self.per))
+    }
+}
+
 impl Cost {
+    /// As `cost` and `cost_bytes` say; `None` when they contradict each other.
+    pub fn read(unit: Option<Unit>, bytes: Option<NonZeroU32>) -> Option<Self> {
+        match (unit, bytes) {
+            (None | Some(Unit::Request), None) => Some(Self::Request),
+            (Some(Unit::BulkOperation), None) => Some(Self::BulkOperation),
+            (None, Some(bytes)) => Some(Self::Bytes(bytes)),
+            (Some(_), Some(_)) => None,
+        }
+    }
+
     /// What `call` costs.
     pub fn of(self, call: &Call) -> u32 {
         match self {

@@ -48,9 +48,9 @@ fn a_call_costs_by_its_kind_its_operations_or_its_bytes() {
         ("", 1),
         ("cost = \"request\"", 1),
         ("cost = \"bulk_operation\"", 40),
-        ("cost = { bytes = 500 }", 2),
-        ("cost = { bytes = 999 }", 2),
-        ("cost = { bytes = 1000 }", 1),
+        ("cost_bytes = 500", 2),
+        ("cost_bytes = 999", 2),
+        ("cost_bytes = 1000", 1),
     ] {
         let cost = window(text).cost;
         assert_eq!((cost.of(&bulk), cost.of(&fetch)), (of_bulk, 1), "{text}");
@@ -66,9 +66,14 @@ fn the_burst_is_small_unless_it_is_said_or_calls_differ_in_cost() {
 
 #[test]
 fn what_a_window_cannot_mean_is_refused() {
-    for text in
-        ["methods = [\"get\"]", "resources = [\"people\"]", "cost = { bytes = 0 }", "colour = 1", "limit = 0"]
-    {
+    for text in [
+        "methods = [\"get\"]",
+        "resources = [\"people\"]",
+        "cost_bytes = 0",
+        "cost = \"request\"\ncost_bytes = 1",
+        "colour = 1",
+        "limit = 0",
+    ] {
         let text = format!("limit = 20\nper = \"30s\"\n{text}");
         assert!(toml::from_str::<Window>(&text).is_err(), "{text}");
     }
