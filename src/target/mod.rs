@@ -16,6 +16,7 @@ pub mod call;
 pub mod layers;
 pub mod oauth;
 pub mod profile;
+pub mod rate_headers;
 pub mod requests;
 pub mod retry_after;
 pub mod settings;

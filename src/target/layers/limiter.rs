@@ -21,8 +21,10 @@ use tokio::sync::{Notify, Semaphore};
 use tokio::time::Instant;
 
 use crate::target::call::{Call, CallClass};
+use crate::target::layers::allowance::Allowance;
 use crate::target::layers::meter::{Meter, Pace};
-use crate::target::profile::{Cost, Scope};
+use crate::target::profile::{Cost, Scope, Window};
+use crate::target::rate_headers::Told;
 
 /// One limit of a target: which calls it counts, what they cost, how fast they may follow each other.
 #[derive(Clone, Debug, PartialEq)]
@@ -33,6 +35,14 @@ pub struct Bucket {
     pub cost: Cost,
     /// How fast.
     pub pace: Pace,
+}
+
+impl Bucket {
+    /// Whether nothing that passes here is more than a window allows.
+    pub fn keeps(&self, window: &Window) -> bool {
+        let counts = self.scope == window.scope || self.scope.counts_every(None);
+        counts && self.cost == window.cost && self.pace.most(window.per) <= f64::from(window.limit.get())
+    }
 }
 
 /// What a call takes from each bucket, in their order; `None` where it is not counted.
@@ -94,6 +104,9 @@ struct Core {
     holds: Vec<Hold>,
     /// Calls that wait for buckets of their own.
     apart: usize,
+    /// Calls that are not answered yet.
+    under_way: u64,
+    allowance: Allowance,
     last_id: u64,
 }
 
@@ -119,6 +132,9 @@ pub struct Permit {
     id: u64,
 }
 
+/// A call that is not answered yet, until it is dropped.
+pub struct UnderWay(Limiter);
+
 /// A call that waits for buckets of its own, until it is dropped.
 pub struct Apart(Limiter);
 
@@ -126,7 +142,16 @@ impl Limiter {
     /// A limiter that has spent its bursts and nothing else.
     pub fn new(buckets: &[Bucket]) -> Self {
         let meters = buckets.iter().map(|bucket| Meter::new(bucket.pace, Duration::ZERO)).collect();
-        let core = Core { meters, factor: 1.0, cut_at: None, holds: Vec::new(), apart: 0, last_id: 0 };
+        let core = Core {
+            meters,
+            factor: 1.0,
+            cut_at: None,
+            holds: Vec::new(),
+            apart: 0,
+            under_way: 0,
+            allowance: Allowance::default(),
+            last_id: 0,
+        };
         Self {
             shared: Arc::new(Shared {
                 anchor: Instant::now(),
@@ -190,6 +215,23 @@ impl Limiter {
         let at = core.earliest(demand, now);
         core.spend(demand, at);
         self.shared.anchor + at
+    }
+
+    /// A call is under way, until what this answers is dropped.
+    pub fn begin(&self) -> UnderWay {
+        self.core().under_way += 1;
+        UnderWay(self.clone())
+    }
+
+    /// Takes in what the answer to a call that was sent at `sent` tells of the vendor's count.
+    pub fn hear(&self, told: Told, sent: Instant) {
+        let now = self.elapsed(Instant::now());
+        let mut core = self.core();
+        let (rate, under_way) = (self.rate(&core), core.under_way);
+        core.allowance.hear(told, self.elapsed(sent), under_way, rate, now);
+        drop(core);
+        // Who sleeps until the count starts anew may go earlier when it is told that more is left.
+        self.shared.freed.notify_waiters();
     }
 
     /// A 429 to a call that was sent at `sent`.
@@ -324,6 +366,12 @@ impl Drop for Permit {
     }
 }
 
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        self.0.core().under_way -= 1;
+    }
+}
+
 impl Drop for Apart {
     fn drop(&mut self) {
         self.0.core().apart -= 1;
@@ -334,7 +382,8 @@ impl Drop for Apart {
 impl Core {
     fn earliest(&self, demand: &Demand, now: Duration) -> Duration {
         let drawn = self.meters.iter().zip(demand.0.iter());
-        drawn.filter_map(|(meter, cost)| Some(meter.earliest((*cost)?, now))).max().unwrap_or(now)
+        let paced = drawn.filter_map(|(meter, cost)| Some(meter.earliest((*cost)?, now))).max();
+        paced.unwrap_or(now).max(self.allowance.earliest(0, now))
     }
 
     /// The earliest moment after those that hold permits have called.
@@ -343,13 +392,14 @@ impl Core {
             self.holds.iter().filter_map(|hold| hold.demand.0[index]).map(NonZeroU32::get).sum()
         };
         let drawn = self.meters.iter().zip(demand.0.iter()).enumerate();
-        drawn
+        let paced = drawn
             .filter_map(|(index, (meter, cost))| Some(meter.earliest_after(held(index), (*cost)?, now)))
-            .max()
-            .unwrap_or(now)
+            .max();
+        paced.unwrap_or(now).max(self.allowance.earliest(self.holds.len(), now))
     }
 
     fn spend(&mut self, demand: &Demand, at: Duration) {
+        self.allowance.spend(at);
         for (meter, cost) in self.meters.iter_mut().zip(demand.0.iter()) {
             if let Some(cost) = cost {
                 meter.spend(*cost, at);

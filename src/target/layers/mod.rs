@@ -1,5 +1,6 @@
 //! The layers of a target's stack, one file each; [`stack`](super::stack) puts them in order.
 
+mod allowance;
 pub mod auth;
 pub mod breaker;
 pub mod gate;

@@ -141,7 +141,12 @@ where
                 admission.again(&demand).await;
             }
             let sent = Instant::now();
+            let under_way = admission.limiter.begin();
             let answer = inner.call(call).await?;
+            drop(under_way);
+            if let Some(told) = admission.gate.told(&answer) {
+                admission.limiter.hear(told, sent);
+            }
             match answer.status {
                 StatusCode::TOO_MANY_REQUESTS => admission.limiter.slow_down(sent),
                 status if status.is_success() => admission.limiter.speed_up(),

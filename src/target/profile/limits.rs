@@ -34,7 +34,7 @@ pub struct Limits {
     /// The pause after a 429 that does not say how long; it widens with a run of them.
     #[serde(with = "duration")]
     pub default_wait: Duration,
-    /// Headers in which the vendor tells its quota.
+    /// Headers in which the vendor tells its quota; absent: those that are usual.
     pub headers: Option<QuotaHeaders>,
 }
 
@@ -63,18 +63,37 @@ pub struct QuotaHeaders {
     pub remaining: Option<String>,
     /// When it starts anew.
     pub reset: String,
-    /// What the number in `reset` means.
+    /// What is in `reset`.
     #[serde(default)]
     pub reset_unit: ResetUnit,
 }
 
-/// What the number in a reset header means.
+/// What is in a reset header.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ResetUnit {
     /// Seconds from now.
     #[default]
     Seconds,
+    /// A moment, in seconds since 1970.
+    EpochSeconds,
+    /// A moment, in milliseconds since 1970.
+    EpochMilliseconds,
+    /// A moment, as HTTP writes dates.
+    HttpDate,
+}
+
+impl QuotaHeaders {
+    /// A vendor that tells what is left, and for how many seconds.
+    pub fn of(remaining: &str, reset: &str) -> Self {
+        Self {
+            allowed: None,
+            used: None,
+            remaining: Some(remaining.to_owned()),
+            reset: reset.to_owned(),
+            reset_unit: ResetUnit::Seconds,
+        }
+    }
 }
 
 impl Default for Limits {
