@@ -99,11 +99,9 @@ fn connection(name: &str, section: &mut Section<'_>) -> Option<target::Settings>
     let limits = section.section("limits").map(limits::read).unwrap_or_default();
     let timeout = section.duration("timeout", TIMEOUT_MIN..=TIMEOUT_MAX);
     let settings = target::Settings::new(name, base_url?, auth?, profile?);
-    Some(target::Settings {
-        limits: settings.limits.clone().with(&limits),
-        timeout: timeout.unwrap_or(settings.timeout),
-        ..settings
-    })
+    let own = settings.limits.clone().with(&limits);
+    limits::warn_of_wider(section, &settings.limits, &own);
+    Some(target::Settings { limits: own, timeout: timeout.unwrap_or(settings.timeout), ..settings })
 }
 
 fn members(section: &mut Section<'_>) -> Option<MemberPolicy> {

@@ -139,7 +139,7 @@ limits = { rate_per_second = 2.5, burst = 20, concurrency = 8, windows = [{ limi
     assert_eq!(connection.timeout, Duration::from_secs(20));
     let limits = &connection.limits;
     assert_eq!((limits.rate_per_second, limits.burst.get(), limits.concurrency.get()), (Some(2.5), 20, 8));
-    let window = |limit, seconds| Window { limit: count(limit), per: Duration::from_secs(seconds) };
+    let window = |limit, seconds| Window::of_all(count(limit), Duration::from_secs(seconds));
     assert_eq!(limits.windows, [window(300, 60)]);
     assert_eq!(limits.list.windows, [window(5, 1)]);
     let Auth::OAuth2(oauth) = &connection.auth else { panic!("wrong kind of auth") };
@@ -429,6 +429,22 @@ fn every_fault_of_a_targets_bounds_has_its_message() {
         ),
         (
             profile,
+            "profile = 'rfc7644'\nlimits = { windows = [{ limit = 3, per = '1m', shapes = ['lists'] }] }",
+            "targets.acme.limits.windows[0].shapes",
+            Some("lists"),
+            "not one of the choices",
+            "search",
+        ),
+        (
+            profile,
+            "profile = 'rfc7644'\nlimits = { windows = [{ limit = 3, per = '1m', cost = 'request', cost_bytes = 5 }] }",
+            "targets.acme.limits.windows[0].cost_bytes",
+            Some("5"),
+            "beside cost",
+            "either",
+        ),
+        (
+            profile,
             "profile = 'rfc7644'\nlimits = { windows = [{ limit = 3 }] }",
             "targets.acme.limits.windows[0].per",
             None,
@@ -500,6 +516,13 @@ fn what_is_odd_but_works_is_a_warning() {
             Some("http://acme.example/scim/v2"),
             "plain HTTP",
             "https://",
+        ),
+        (
+            with("profile = \"rfc7644\"", "profile = 'genesys-cloud'\nlimits = { rate_per_second = 10 }"),
+            "targets.acme.limits",
+            None,
+            "300 in 1m",
+            "lower rate",
         ),
         (
             with("profile = \"rfc7644\"", "profile = 'rfc7644'\nmembers = 'authoritative'"),

@@ -16,6 +16,7 @@ pub mod call;
 pub mod layers;
 pub mod oauth;
 pub mod profile;
+pub mod rate_headers;
 pub mod requests;
 pub mod retry_after;
 pub mod secret;
@@ -161,7 +162,7 @@ impl Target {
                 metrics.throttled_seconds.get_or_create(&labels).clone(),
             ),
             breaker: Breaker::new(BreakerSettings { seed, ..breaker }, clock),
-            limiter: Limiter::new(&limits.paces()),
+            limiter: Limiter::new(&limits.buckets()),
         };
         let admission = Admission { gate: health.gate.clone(), limiter: health.limiter.clone() };
         let shared = Shared {
@@ -200,7 +201,7 @@ impl Target {
         &self.name
     }
 
-    /// A stack for calls of any class: it is ready when every window has room.
+    /// A stack for calls of any class: it is ready when every window that counts all calls has room.
     pub fn stack(&self) -> Stack {
         stack::build(&self.shared, None)
     }

@@ -7,6 +7,7 @@ mod bulk;
 mod defaults;
 mod limits;
 mod validate;
+mod window;
 
 use std::num::NonZeroU32;
 use std::time::Duration;
@@ -14,7 +15,8 @@ use std::time::Duration;
 use serde::Deserialize;
 
 pub use bulk::{Bulk, BulkSupport};
-pub use limits::{ClassLimits, Limits, QuotaHeaders, ResetUnit, Window};
+pub use limits::{ClassLimits, Limits, QuotaHeaders, ResetUnit};
+pub use window::{Cost, Resource, Scope, Shape, Unit, Verb, Window};
 
 use crate::scim::error::ScimType;
 

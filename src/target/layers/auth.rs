@@ -116,7 +116,7 @@ where
                 return Ok(pass.sign(answer));
             }
             let pass = auth.tokens.renewed(&pass).await?;
-            auth.admission.again(call.class).await;
+            auth.admission.again(&auth.admission.limiter.demand(&call)).await;
             let answer = again.oneshot(pass.authorize(call)).await?;
             if answer.status == StatusCode::UNAUTHORIZED {
                 let reason = "the vendor answered 401 to a fresh token".to_owned();

@@ -1,5 +1,4 @@
 use super::*;
-use crate::target::layers::meter::Pace;
 
 const HEAD: &str = "name = \"mine\"\nevidence = \"partial\"\nsources = [\"docs\"]\nas_of = \"2026-11-20\"\n";
 
@@ -28,8 +27,10 @@ fn genesys_departs_from_the_rfc_where_its_documents_say_so() {
     assert!(genesys.etag.stale[0].matches(400, Some(&ScimType::InvalidVers)));
     assert!(!genesys.etag.stale[0].matches(400, None));
     assert!(!genesys.groups.create && !genesys.groups.delete && !genesys.list.includes_inactive);
-    let paces = genesys.limits.paces().paces;
-    assert!(paces.contains(&(None, Pace::window(NonZeroU32::new(300).unwrap(), Duration::from_mins(1)))));
+    assert_eq!(
+        genesys.limits.windows,
+        [Window::of_all(NonZeroU32::new(300).unwrap(), Duration::from_mins(1))]
+    );
 }
 
 #[test]

@@ -8,7 +8,7 @@ use http::{HeaderName, HeaderValue, StatusCode};
 use super::{Dialect, Limits, Profile, ProfileError, QuotaHeaders, Window};
 
 const TIMEOUT_MAX: Duration = Duration::from_mins(10);
-const WINDOW_MAX: Duration = Duration::from_hours(24);
+const WINDOWS_MAX: usize = 16;
 const BODY_BYTES_MIN: usize = 4 * 1024;
 
 pub(super) fn validate(profile: &Profile) -> Result<(), ProfileError> {
@@ -91,9 +91,12 @@ fn pace(
         let fits = (0.000_1..=10_000.0).contains(&rate);
         rule(fits, rate_key, &rate, "from 0.0001 to 10000 calls a second")?;
     }
-    for Window { per, .. } in windows {
-        let fits = !per.is_zero() && *per <= WINDOW_MAX;
-        rule(fits, windows_key, &humantime::format_duration(*per), "a window lasts over 0s and at most 24h")?;
+    let few = windows.len() <= WINDOWS_MAX;
+    rule(few, windows_key, &windows.len(), "at most 16 windows")?;
+    for window in windows {
+        if let Err(remedy) = window.check() {
+            rule(false, windows_key, &window, remedy)?;
+        }
     }
     Ok(())
 }

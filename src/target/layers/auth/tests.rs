@@ -60,7 +60,7 @@ fn admission() -> Admission {
     let clock = Arc::new(TokioClock::starting_at(Timestamp::from_seconds(0)));
     let limits = Limits::default();
     let gate = Gate::new(GateSettings::new(&limits, 7), clock, FloatCounter::default());
-    Admission { gate, limiter: Limiter::new(&limits.paces()) }
+    Admission { gate, limiter: Limiter::new(&limits.buckets()) }
 }
 
 /// The tokens that a vendor was shown.
@@ -180,7 +180,7 @@ async fn a_repetition_waits_for_the_gate_and_is_accounted() {
     let sent = sent.lock().unwrap().clone();
     assert!(sent[1] - sent[0] >= Duration::from_secs(30));
     // 25 a second: the next one's moment is about 41 ms after the repetition.
-    let next = admission.limiter.account(crate::target::call::CallClass::Single);
+    let next = admission.limiter.account(&admission.limiter.at_least(None));
     assert!(next > Instant::now() + Duration::from_millis(35), "{:?}", next - Instant::now());
 }
 
