@@ -175,7 +175,7 @@ mod tests {
             ("--rate 0", "not over zero"),
             ("--rate nan", "not over zero"),
             ("--rate 1 --burst 0", "0 is not in"),
-            ("--profile none", "genesys-cloud, rfc7644"),
+            ("--profile none", "genesys-cloud, "),
             ("--fault tea", "\"tea\""),
             ("--latency soon", "expected number"),
             ("--client x", "ID:SECRET"),
