@@ -5,6 +5,7 @@
 
 mod builtin;
 mod defaults;
+mod effective;
 mod limits;
 mod reads;
 mod validate;
@@ -228,8 +229,19 @@ pub enum ProfileError {
 impl Profile {
     /// The built-in profile of this name.
     pub fn builtin(name: &str) -> Option<Self> {
-        let (_, text) = builtin::BUILTIN.iter().find(|(known, _)| *known == name)?;
-        Some(Self::parse(text).expect("a test reads every built-in profile"))
+        Some(Self::parse(Self::builtin_text(name)?).expect("a test reads every built-in profile"))
+    }
+
+    /// The text of the built-in profile of this name.
+    pub fn builtin_text(name: &str) -> Option<&'static str> {
+        builtin::BUILTIN.iter().find(|(known, _)| *known == name).map(|(_, text)| *text)
+    }
+
+    /// The whole of a profile as TOML, with the values that it leaves to RFC 7644; what departs from
+    /// those says so.
+    pub fn effective(text: &str) -> Result<String, ProfileError> {
+        Self::parse(text)?;
+        effective::effective(text).map_err(|error| ProfileError::Syntax(error.to_string()))
     }
 
     /// The names of the built-in profiles, sorted.
