@@ -1,6 +1,7 @@
 //! `[targets.NAME]`: one vendor's directory, how to reach it, and how far the relay may go there.
 
 mod auth;
+mod consent;
 mod later;
 mod limits;
 mod profile;
@@ -75,6 +76,7 @@ pub fn read(name: &str, mut section: Section<'_>) -> Option<TargetConfig> {
     let directory = section.name("directory").unwrap_or_else(|| DEFAULT_DIRECTORY.to_owned());
     let on_delete =
         section.choice("on_delete", &[("deactivate", OnDelete::Deactivate), ("delete", OnDelete::Delete)]);
+    consent::irreversible(&mut section, connection.as_ref().map(|connection| &connection.profile), on_delete);
     let members = members(&mut section);
     let create_inactive = section.boolean("create_inactive");
     let max_attempts = section.positive("max_attempts", MAX_ATTEMPTS_MAX);
@@ -94,9 +96,13 @@ pub fn read(name: &str, mut section: Section<'_>) -> Option<TargetConfig> {
 
 fn connection(name: &str, section: &mut Section<'_>) -> Option<target::Settings> {
     let profile = profile::read(section);
+    consent::simulation(section, profile.as_ref());
     let base_url = base_url(section);
     let auth = auth::read(section, profile.as_ref().map(|profile| &profile.auth));
     let limits = section.section("limits").map(limits::read).unwrap_or_default();
+    if let Some(profile) = &profile {
+        consent::unknown(section, profile, &limits);
+    }
     let timeout = section.duration("timeout", TIMEOUT_MIN..=TIMEOUT_MAX);
     let settings = target::Settings::new(name, base_url?, auth?, profile?);
     let own = settings.limits.clone().with(&limits);

@@ -327,7 +327,7 @@ fn every_fault_of_a_target_has_its_message() {
             "targets.acme.profile",
             Some("none"),
             "neither a built-in",
-            "genesys-cloud, rfc7644",
+            "genesys-cloud, ",
         ),
         (url, "", "targets.acme.base_url", None, "missing", "SCIM address"),
         (url, "base_url = 'acme'", "targets.acme.base_url", Some("acme"), "not a URL", "https://"),
@@ -353,6 +353,59 @@ fn every_fault_of_a_target_has_its_message() {
     for (line, instead, key, value, reason, remedy) in cases {
         assert_problem(&with(line, instead), Severity::Error, key, value, reason, remedy);
     }
+}
+
+#[test]
+fn what_a_profile_needs_a_word_for_is_refused_without_it() {
+    let profile = "profile = \"rfc7644\"";
+    for (instead, key, value, reason, remedy, consent) in [
+        (
+            "profile = 'github-org'",
+            "targets.acme.profile",
+            Some("github-org"),
+            "out of the organisation",
+            "allow_irreversible = true",
+            "allow_irreversible = true",
+        ),
+        (
+            "profile = 'pagerduty'",
+            "targets.acme.profile",
+            Some("pagerduty"),
+            "deletes the account",
+            "allow_irreversible = true",
+            "allow_irreversible = true",
+        ),
+        (
+            "profile = 'github-emu'\non_delete = 'delete'",
+            "targets.acme.on_delete",
+            Some("delete"),
+            "never comes back",
+            "on_delete = \"deactivate\"",
+            "allow_irreversible = true",
+        ),
+        (
+            "profile = 'genesys-tutorial'",
+            "targets.acme.profile",
+            Some("genesys-tutorial"),
+            "simulation",
+            "allow_simulation = true",
+            "allow_simulation = true",
+        ),
+        (
+            "profile = 'nice-cxone'",
+            "targets.acme.limits",
+            None,
+            "no public document",
+            "rate_per_second",
+            "limits = { rate_per_second = 2 }",
+        ),
+    ] {
+        assert_problem(&with(profile, instead), Severity::Error, key, value, reason, remedy);
+        let allowed = with(profile, &format!("{instead}\n{consent}"));
+        assert_eq!(problems(&allowed), [], "{allowed}");
+    }
+    let harmless = with(profile, "profile = 'github-emu'");
+    assert_eq!(problems(&harmless), []);
 }
 
 #[test]
