@@ -4,7 +4,6 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use serde::Deserialize as _;
 use serde_json::{Value, json};
 use tower::{Service, ServiceExt};
 
@@ -106,8 +105,8 @@ impl BulkState {
         let mut known = self.known();
         let learned = memory[OPERATIONS]["value"].as_u64().and_then(|learned| usize::try_from(learned).ok());
         known.learned = learned.unwrap_or(OPERATIONS_MAX).clamp(OPERATIONS_MIN, OPERATIONS_MAX);
-        known.off_until =
-            Timestamp::deserialize(&memory[OFF]["at"]).ok().map(|at: Timestamp| at.after(OFF_LASTS));
+        let off_at = memory[OFF]["at"].as_str().and_then(Timestamp::parse_rfc3339);
+        known.off_until = off_at.map(|at| at.after(OFF_LASTS));
     }
 
     /// What the service says of itself; `None` when it did not say that it takes bulk requests.
