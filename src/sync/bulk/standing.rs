@@ -14,7 +14,6 @@ use crate::sync::BulkMode;
 use crate::sync::bulk::reading::Whole;
 use crate::sync::run::Run;
 use crate::sync::shared::Shared;
-use crate::sync::step::StepDone;
 use crate::target::profile::{Bulk, BulkSupport};
 use crate::target::verdict::Verdict;
 use crate::target::{CallFacts, Stack, judge, requests};
@@ -213,7 +212,7 @@ pub(super) async fn learn(shared: &Shared, whole: &Whole, count: usize) {
 }
 
 /// Asks the service what it says of itself, with one call.
-pub(in crate::sync) async fn ask(run: &Run, ready: Stack) -> Vec<StepDone> {
+pub(in crate::sync) async fn ask(run: &Run, ready: Stack) {
     let shared = &run.shared;
     let (profile, now) = (shared.target.profile(), shared.clock.now());
     // Whatever comes of it, one call at a time asks.
@@ -245,7 +244,6 @@ pub(in crate::sync) async fn ask(run: &Run, ready: Stack) -> Vec<StepDone> {
         | Verdict::NotSent
         | Verdict::TargetFault { .. } => {}
     }
-    Vec::new()
 }
 
 /// The profile's limits, else the service's, else ours.
