@@ -22,7 +22,7 @@ pub(super) struct Waiting {
 /// What to do with a permit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Move {
-    /// Find out what so many fresh ones need, and keep the permit.
+    /// Find out what so many fresh ones need, which takes no permit.
     LookAt(usize),
     /// One call for one resource.
     Single,
@@ -30,7 +30,7 @@ pub(super) enum Move {
     Pack,
 }
 
-/// Most resources that are looked at in one go: a permit does not last for ever.
+/// Most resources that are looked at in one go, and that wait for a read after it.
 const LOOK_MAX: usize = 64;
 /// Most reads that go ahead of a write.
 const OVERTAKEN_MAX: usize = 64;
@@ -44,8 +44,8 @@ pub(super) fn next(waiting: Waiting, room: usize, urgent: bool) -> Move {
     }
     // Of one alone there is nothing to find out beforehand.
     let worth_a_look = fresh > 1 || (fresh == 1 && single + packable > 0);
-    if worth_a_look && packable.max(single) < room {
-        return Move::LookAt(fresh.min(room - packable.max(single)).min(LOOK_MAX));
+    if worth_a_look && packable < room && single < LOOK_MAX {
+        return Move::LookAt(fresh.min(room - packable).min(LOOK_MAX - single));
     }
     if packable > 0 && single == 0 { Move::Pack } else { Move::Single }
 }
@@ -65,19 +65,14 @@ mod tests {
         for (what, waiting, room, expected) in [
             ("one alone is one call", waiting(1, 0, 0, 0), 100, Move::Single),
             ("several are looked at first", waiting(30, 0, 0, 0), 100, Move::LookAt(30)),
-            ("so many at once as a permit lasts", waiting(900, 0, 0, 0), 1_000, Move::LookAt(64)),
+            ("not too many at once", waiting(900, 0, 0, 0), 1_000, Move::LookAt(64)),
             ("and as there is room for", waiting(30, 0, 95, 0), 100, Move::LookAt(5)),
             ("writes that nothing holds up go", waiting(0, 0, 3, 0), 100, Move::Pack),
             ("a read goes ahead of them", waiting(0, 5, 3, 7), 100, Move::Single),
             ("not for ever", waiting(0, 5, 3, 64), 100, Move::Pack),
             ("nor when they fill a request", waiting(9, 5, 100, 0), 100, Move::Pack),
             ("reads alone go one by one", waiting(0, 5, 0, 0), 100, Move::Single),
-            (
-                "with as many reads at hand as fill a request no more are looked for",
-                waiting(9, 100, 1, 0),
-                100,
-                Move::Single,
-            ),
+            ("with enough reads at hand no more are looked for", waiting(9, 64, 1, 0), 100, Move::Single),
         ] {
             assert_eq!(next(waiting, room, false), expected, "{what}");
         }

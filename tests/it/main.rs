@@ -12,6 +12,7 @@
 )]
 
 mod admin;
+mod bulk;
 mod commands;
 mod conflicts;
 mod convergence;

@@ -4,7 +4,6 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use serde::Deserialize as _;
 use serde_json::{Value, json};
 use tower::{Service, ServiceExt};
 
@@ -15,7 +14,6 @@ use crate::sync::BulkMode;
 use crate::sync::bulk::reading::Whole;
 use crate::sync::run::Run;
 use crate::sync::shared::Shared;
-use crate::sync::step::StepDone;
 use crate::target::profile::{Bulk, BulkSupport};
 use crate::target::verdict::Verdict;
 use crate::target::{CallFacts, Stack, judge, requests};
@@ -106,8 +104,8 @@ impl BulkState {
         let mut known = self.known();
         let learned = memory[OPERATIONS]["value"].as_u64().and_then(|learned| usize::try_from(learned).ok());
         known.learned = learned.unwrap_or(OPERATIONS_MAX).clamp(OPERATIONS_MIN, OPERATIONS_MAX);
-        known.off_until =
-            Timestamp::deserialize(&memory[OFF]["at"]).ok().map(|at: Timestamp| at.after(OFF_LASTS));
+        let off_at = memory[OFF]["at"].as_str().and_then(Timestamp::parse_rfc3339);
+        known.off_until = off_at.map(|at| at.after(OFF_LASTS));
     }
 
     /// What the service says of itself; `None` when it did not say that it takes bulk requests.
@@ -214,7 +212,7 @@ pub(super) async fn learn(shared: &Shared, whole: &Whole, count: usize) {
 }
 
 /// Asks the service what it says of itself, with one call.
-pub(in crate::sync) async fn ask(run: &Run, ready: Stack) -> Vec<StepDone> {
+pub(in crate::sync) async fn ask(run: &Run, ready: Stack) {
     let shared = &run.shared;
     let (profile, now) = (shared.target.profile(), shared.clock.now());
     // Whatever comes of it, one call at a time asks.
@@ -246,7 +244,6 @@ pub(in crate::sync) async fn ask(run: &Run, ready: Stack) -> Vec<StepDone> {
         | Verdict::NotSent
         | Verdict::TargetFault { .. } => {}
     }
-    Vec::new()
 }
 
 /// The profile's limits, else the service's, else ours.

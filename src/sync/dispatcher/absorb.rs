@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::{Dispatcher, Ended, STORE_PAUSE};
+use super::{Dispatcher, Ended, STORE_PAUSE, Steps};
 use crate::clock::Timestamp;
 use crate::store::{StoreError, WorkChange, WorkItem};
 use crate::sync::backoff;
@@ -19,8 +19,9 @@ use crate::telemetry::chain;
 const GATHER_PAUSE: Duration = Duration::from_secs(1);
 
 impl Dispatcher {
-    pub(super) async fn absorb_all(&mut self, done: Vec<StepDone>) -> Result<(), Ended> {
-        for done in done {
+    pub(super) async fn absorb_all(&mut self, steps: Steps) -> Result<(), Ended> {
+        self.looks -= usize::from(steps.looked);
+        for done in steps.done {
             self.absorb(done).await?;
         }
         Ok(())

@@ -52,18 +52,27 @@ pub(super) enum Ended {
     Over,
 }
 
+/// What has become of the resources of one task.
+struct Steps {
+    done: Vec<StepDone>,
+    /// Whether they were only looked at.
+    looked: bool,
+}
+
 type Commit = JoinHandle<(Vec<ResourceKey>, Result<Committed, StoreError>)>;
 
 pub(super) struct Dispatcher {
     run: Arc<Run>,
     lanes: Lanes<Task>,
-    steps: JoinSet<Result<Vec<StepDone>, Over>>,
+    steps: JoinSet<Result<Steps, Over>>,
     /// Not ready yet, or being polled.
     stack: Stack,
     /// Whether `stack` was polled and not ready: it then has a place in the line for permits.
     lined_up: bool,
     /// Services that were ready and not needed.
     spare: Vec<Stack>,
+    /// Tasks that find out what resources need.
+    looks: usize,
     outcomes: Vec<Outcome>,
     commit: Option<Commit>,
     /// When to ask the store again, whatever happens.
@@ -75,7 +84,7 @@ pub(super) struct Dispatcher {
 }
 
 enum Event {
-    Stepped(Result<Vec<StepDone>, Over>),
+    Stepped(Result<Steps, Over>),
     Committed(Vec<ResourceKey>, Result<Committed, StoreError>),
     Ready(Result<Stack, String>),
     Look,
@@ -91,6 +100,7 @@ impl Dispatcher {
             lanes: Lanes::new(),
             steps: JoinSet::new(),
             spare: Vec::new(),
+            looks: 0,
             outcomes: Vec::new(),
             commit: None,
             look_at: Instant::now(),
@@ -133,7 +143,9 @@ impl Dispatcher {
     }
 
     async fn event(&mut self) -> Event {
-        let wants_permit = self.may_send() && self.lanes.has_candidate();
+        // What is being looked at may go together with what waits, and is known in a moment.
+        let something_waits = self.lanes.is_urgent() || (self.looks == 0 && self.lanes.has_candidate());
+        let wants_permit = self.may_send() && something_waits;
         let spare = if wants_permit { self.spare.pop() } else { None };
         if let Some(stack) = spare {
             return Event::Ready(Ok(stack));

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use super::Dispatcher;
+use super::{Dispatcher, Steps};
 use crate::scim::bulk::request::BulkLimits;
 use crate::store::WorkItem;
 use crate::sync::bulk;
@@ -29,7 +29,10 @@ impl Dispatcher {
 
     fn start_packed(&mut self, stack: Stack, limits: BulkLimits) {
         match self.lanes.choose(limits.operations) {
-            Some(Choice::LookAt(items)) => self.start_looking(stack, items),
+            Some(Choice::LookAt(items)) => {
+                self.spare.push(stack);
+                self.start_looking(items);
+            }
             Some(Choice::Single(candidate)) => self.start_single(stack, candidate),
             Some(Choice::Pack(tasks)) => self.start_pack(stack, limits, tasks),
             None => self.spare.push(stack),
@@ -43,12 +46,13 @@ impl Dispatcher {
         };
         self.probe.begin();
         let run = Arc::clone(&self.run);
-        let step = async move { vec![step::run(&run, task, Some(stack)).await] };
+        let step =
+            async move { Steps { done: vec![step::run(&run, task, Some(stack)).await], looked: false } };
         self.spawn(step);
     }
 
-    /// Finds out what each needs first; the permit comes back.
-    fn start_looking(&mut self, stack: Stack, items: Vec<WorkItem>) {
+    /// Finds out what each needs first.
+    fn start_looking(&mut self, items: Vec<WorkItem>) {
         let tasks: Vec<Task> = items.into_iter().map(|item| self.taken(item)).collect();
         let run = Arc::clone(&self.run);
         let look = async move {
@@ -56,11 +60,9 @@ impl Dispatcher {
             for task in tasks {
                 done.push(step::run(&run, task, None).await);
             }
-            if let Some(last) = done.last_mut() {
-                last.unused = Some(stack);
-            }
-            done
+            Steps { done, looked: true }
         };
+        self.looks += 1;
         self.spawn(look);
     }
 
@@ -73,7 +75,7 @@ impl Dispatcher {
         }
         if profile.bulk.saves(pack.len()) {
             let run = Arc::clone(&self.run);
-            self.spawn(async move { bulk::send(&run, pack, stack).await });
+            self.spawn(async move { Steps { done: bulk::send(&run, pack, stack).await, looked: false } });
             return;
         }
         let mut tasks = pack.into_tasks();
@@ -88,7 +90,11 @@ impl Dispatcher {
 
     fn start_asking(&mut self, stack: Stack) {
         let run = Arc::clone(&self.run);
-        self.spawn(async move { standing::ask(&run, stack).await });
+        let ask = async move {
+            standing::ask(&run, stack).await;
+            Steps { done: Vec::new(), looked: false }
+        };
+        self.spawn(ask);
     }
 
     fn taken(&self, item: WorkItem) -> Task {
@@ -96,7 +102,7 @@ impl Dispatcher {
         Task::new(item)
     }
 
-    fn spawn(&mut self, step: impl Future<Output = Vec<step::StepDone>> + Send + 'static) {
+    fn spawn(&mut self, step: impl Future<Output = Steps> + Send + 'static) {
         let run = Arc::clone(&self.run);
         self.steps.spawn(async move { run.lease.within(step).await });
     }
