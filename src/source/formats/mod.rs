@@ -4,10 +4,14 @@ mod auth0;
 mod bamboohr;
 mod clerk;
 mod draft;
+mod entra;
+mod google;
 mod hibob;
 mod keycloak;
 mod logto;
 mod native;
+mod okta;
+mod onelogin;
 mod polis;
 mod preset;
 #[cfg(test)]
@@ -27,9 +31,13 @@ pub static PRESETS: &[&Preset] = &[
     &auth0::PRESET,
     &bamboohr::PRESET,
     &clerk::PRESET,
+    &entra::PRESET,
+    &google::PRESET,
     &hibob::PRESET,
     &keycloak::PRESET,
     &logto::PRESET,
+    &okta::PRESET,
+    &onelogin::PRESET,
     &polis::PRESET,
     &workos::PRESET,
     &zitadel::PRESET,
