@@ -9,6 +9,7 @@ mod google;
 mod hibob;
 mod keycloak;
 mod logto;
+pub mod mapped;
 mod native;
 mod okta;
 mod onelogin;
@@ -47,6 +48,7 @@ pub static PRESETS: &[&Preset] = &[
 pub fn open(settings: &Settings) -> Result<Box<dyn Source>, SecretError> {
     Ok(match &settings.kind {
         Kind::Native => Box::new(native::Native::open(&settings.secrets)?),
+        Kind::Mapped(mapping) => Box::new(mapped::Mapped::open(mapping, &settings.secrets)?),
         Kind::Preset(preset, options) => Box::new(Hook::open(preset, options, &settings.secrets)?),
     })
 }
