@@ -1,5 +1,8 @@
 //! `[sources.NAME]`: who sends changes, and how they prove who they are.
 
+mod mapping;
+mod signature;
+
 use std::num::NonZeroU32;
 
 use http::HeaderName;
@@ -50,6 +53,9 @@ fn kind(section: &mut Section<'_>) -> Option<Kind> {
     if text == "native" {
         return Some(Kind::Native);
     }
+    if text == "mapped" {
+        return mapping::read(section).map(|mapping| Kind::Mapped(Box::new(mapping)));
+    }
     if let Some(preset) = PRESETS.iter().find(|preset| preset.name == text) {
         return Some(Kind::Preset(preset, options(section, preset)));
     }
@@ -58,8 +64,9 @@ fn kind(section: &mut Section<'_>) -> Option<Kind> {
     } else {
         "is not a kind of source"
     };
-    let presets: Vec<&str> = PRESETS.iter().map(|preset| preset.name).collect();
-    section.reject("kind", &text, reason, format!("{remedy}, or one of {}", presets.join(", ")));
+    let mut kinds: Vec<&str> = PRESETS.iter().map(|preset| preset.name).collect();
+    kinds.push("mapped");
+    section.reject("kind", &text, reason, format!("{remedy}, or {}", one_of(&kinds)));
     None
 }
 
@@ -85,14 +92,7 @@ fn header(section: &mut Section<'_>, key: &'static str) -> Option<HeaderName> {
 }
 
 fn algorithm(section: &mut Section<'_>) -> Option<Algorithm> {
-    let text = section.text(Options::ALGORITHM)?;
-    let found = ALGORITHMS.iter().find(|(word, _)| *word == text).map(|(_, algorithm)| *algorithm);
-    if found.is_none() {
-        let words: Vec<&str> = ALGORITHMS.iter().map(|(word, _)| *word).collect();
-        let remedy = format!("write {}", one_of(&words));
-        section.reject(Options::ALGORITHM, &text, "is not a hash that is known", remedy);
-    }
-    found
+    section.choice(Options::ALGORITHM, &ALGORITHMS)
 }
 
 fn secrets(section: &mut Section<'_>) -> Option<Vec<SecretString>> {

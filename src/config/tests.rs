@@ -1,5 +1,7 @@
 //! What a configuration says back: one row a message, and the whole reference example.
 
+mod mapped;
+
 use std::num::NonZeroU32;
 use std::path::Path;
 use std::time::Duration;

@@ -19,8 +19,10 @@ use http::{HeaderMap, Request, Response, StatusCode};
 use secrecy::SecretString;
 
 pub use event::{Proof, Reading};
+pub use formats::mapped;
 pub use formats::{Options, PRESETS, Preset};
 pub use json::Malformed;
+use mapped::Mapping;
 pub use registry::{Registered, SettingsError, Sources};
 
 use self::signature::SecretError;
@@ -158,6 +160,8 @@ pub enum Kind {
     Native,
     /// A sender whose format and signature are built in.
     Preset(&'static Preset, Options),
+    /// Any JSON, read as the configuration tells.
+    Mapped(Box<Mapping>),
 }
 
 /// How many webhooks of one source are taken before it is told to wait.

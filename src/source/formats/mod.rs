@@ -4,10 +4,15 @@ mod auth0;
 mod bamboohr;
 mod clerk;
 mod draft;
+mod entra;
+mod google;
 mod hibob;
 mod keycloak;
 mod logto;
+pub mod mapped;
 mod native;
+mod okta;
+mod onelogin;
 mod polis;
 mod preset;
 #[cfg(test)]
@@ -27,9 +32,13 @@ pub static PRESETS: &[&Preset] = &[
     &auth0::PRESET,
     &bamboohr::PRESET,
     &clerk::PRESET,
+    &entra::PRESET,
+    &google::PRESET,
     &hibob::PRESET,
     &keycloak::PRESET,
     &logto::PRESET,
+    &okta::PRESET,
+    &onelogin::PRESET,
     &polis::PRESET,
     &workos::PRESET,
     &zitadel::PRESET,
@@ -39,6 +48,7 @@ pub static PRESETS: &[&Preset] = &[
 pub fn open(settings: &Settings) -> Result<Box<dyn Source>, SecretError> {
     Ok(match &settings.kind {
         Kind::Native => Box::new(native::Native::open(&settings.secrets)?),
+        Kind::Mapped(mapping) => Box::new(mapped::Mapped::open(mapping, &settings.secrets)?),
         Kind::Preset(preset, options) => Box::new(Hook::open(preset, options, &settings.secrets)?),
     })
 }

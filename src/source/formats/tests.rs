@@ -1,7 +1,9 @@
 //! What every built-in sender is held to, by its fixtures: a body beside what it means.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
 
 use http::{HeaderMap, HeaderValue};
 use proptest::prelude::*;
@@ -36,7 +38,15 @@ struct Fixture {
     meaning: String,
 }
 
-fn fixtures(preset: &Preset) -> Vec<Fixture> {
+/// Read once: some tests go through them hundreds of times.
+static FIXTURES: LazyLock<BTreeMap<&'static str, Vec<Fixture>>> =
+    LazyLock::new(|| PRESETS.iter().map(|preset| (preset.name, read_fixtures(preset))).collect());
+
+fn fixtures(preset: &Preset) -> &'static [Fixture] {
+    &FIXTURES[preset.name]
+}
+
+fn read_fixtures(preset: &Preset) -> Vec<Fixture> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/hooks").join(preset.name);
     let mut paths: Vec<PathBuf> = fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path()).collect();
     paths.retain(|path| path.extension().is_some_and(|extension| extension == "json"));
@@ -145,12 +155,12 @@ fn verify(preset: &'static Preset, secrets: &[&str], webhook: &Webhook) -> Resul
 fn every_sender_is_believed_by_any_of_its_secrets_and_by_no_other() {
     for preset in PRESETS {
         for fixture in fixtures(preset) {
-            let (_, webhook) = signed(preset, &fixture, "the secret", NOW);
+            let (_, webhook) = signed(preset, fixture, "the secret", NOW);
             let name = fixture.path.display();
             assert_eq!(verify(preset, &["the secret"], &webhook), Ok(()), "{name}");
             assert_eq!(verify(preset, &["next", "the secret"], &webhook), Ok(()), "{name}: rotating");
             assert!(verify(preset, &["another secret"], &webhook).is_err(), "{name}: another secret");
-            let (_, forged) = signed(preset, &fixture, "", NOW);
+            let (_, forged) = signed(preset, fixture, "", NOW);
             assert!(verify(preset, &["the secret"], &forged).is_err(), "{name}: an empty secret");
             let bare = Webhook {
                 headers: fixture.headers.clone(),
@@ -166,7 +176,7 @@ fn every_sender_is_believed_by_any_of_its_secrets_and_by_no_other() {
 fn a_signed_body_cannot_be_changed() {
     for preset in PRESETS {
         for fixture in fixtures(preset) {
-            let (scheme, mut webhook) = signed(preset, &fixture, "the secret", NOW);
+            let (scheme, mut webhook) = signed(preset, fixture, "the secret", NOW);
             webhook.body.push(b' ');
             let refused = verify(preset, &["the secret"], &webhook).is_err();
             let is_signed = !matches!(scheme, Scheme::Shared(_));
@@ -199,9 +209,9 @@ fn a_signature_with_a_time_does_not_last() {
 #[test]
 fn what_is_sent_again_has_the_same_id_and_another_event_has_another() {
     for preset in PRESETS {
-        let mut ids = std::collections::BTreeMap::new();
+        let mut ids = BTreeMap::new();
         for fixture in fixtures(preset) {
-            let (_, webhook) = signed(preset, &fixture, "the secret", NOW);
+            let (_, webhook) = signed(preset, fixture, "the secret", NOW);
             let hook = Hook::open(preset, &Options::default(), &["the secret".into()]).unwrap();
             let id = || {
                 let proof = hook.verify(&webhook.delivery(), NOW).unwrap();
