@@ -3,9 +3,11 @@
 mod auth;
 mod later;
 mod limits;
+mod mapping;
 mod profile;
 
 use std::num::NonZeroU32;
+use std::sync::Arc;
 use std::time::Duration;
 
 use url::Url;
@@ -13,6 +15,7 @@ use url::Url;
 use super::problem::Problem;
 use super::reader::Section;
 use super::source::DEFAULT_DIRECTORY;
+use crate::mapping::Mapping;
 use crate::target;
 
 /// Tries of one item before it is parked, where none are configured.
@@ -38,6 +41,8 @@ pub struct TargetConfig {
     pub create_inactive: bool,
     /// Tries of one item before it is parked.
     pub max_attempts: NonZeroU32,
+    /// Who is in scope, and what goes out of each user.
+    pub mapping: Arc<Mapping>,
 }
 
 /// What becomes of a user that is deleted or leaves.
@@ -67,6 +72,7 @@ pub fn read(name: &str, mut section: Section<'_>) -> Option<TargetConfig> {
     let members = members(&mut section);
     let create_inactive = section.boolean("create_inactive");
     let max_attempts = section.positive("max_attempts", MAX_ATTEMPTS_MAX);
+    let mapping = Arc::new(mapping::read(&mut section));
     later::refuse(&mut section);
     section.finish();
     Some(TargetConfig {
@@ -76,6 +82,7 @@ pub fn read(name: &str, mut section: Section<'_>) -> Option<TargetConfig> {
         members: members.unwrap_or(MemberPolicy::Additive),
         create_inactive: create_inactive.unwrap_or(true),
         max_attempts: max_attempts.unwrap_or(MAX_ATTEMPTS),
+        mapping,
     })
 }
 

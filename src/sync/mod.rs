@@ -6,6 +6,7 @@
 //! one call.
 
 pub mod backoff;
+mod catch_up;
 pub mod clock;
 mod dispatcher;
 pub mod handle;

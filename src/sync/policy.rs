@@ -2,7 +2,9 @@
 //! what was learned of its limits.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
+use crate::mapping::Mapping;
 use crate::target::Profile;
 use crate::target::profile::{DeleteMode, MembersRead, PathFilters};
 
@@ -49,6 +51,8 @@ pub struct Policy {
     pub members_per_request: usize,
     /// Attributes that never go out, by path or by their first part.
     pub strip: BTreeSet<String>,
+    /// Who is in scope, and what goes out of each user.
+    pub mapping: Arc<Mapping>,
 }
 
 impl Default for Policy {
@@ -70,6 +74,7 @@ impl Default for Policy {
             members_readable: true,
             members_per_request: 100,
             strip: BTreeSet::new(),
+            mapping: Arc::default(),
         }
     }
 }
@@ -99,11 +104,13 @@ impl Policy {
             members_readable: profile.members.read == MembersRead::Get,
             members_per_request,
             strip: profile.users.strip.iter().cloned().collect(),
+            mapping: Arc::default(),
         }
     }
 
     /// Whether an attribute never goes out.
     pub fn strips(&self, path: &str) -> bool {
-        self.strip.contains(path) || path.split_once('.').is_some_and(|(first, _)| self.strip.contains(first))
+        let first = path.split_once(['.', '[']).map(|(first, _)| first);
+        self.strip.contains(path) || first.is_some_and(|first| self.strip.contains(first))
     }
 }
