@@ -111,7 +111,7 @@ fn only_what_is_mapped_goes_out_and_what_identity_needs() {
 fn elements_and_attributes_of_others_stay_with_or_without_path_filters() {
     for (path_filters, patch) in [(true, true), (false, true), (false, false)] {
         let policy = policy(None, Some(&[(WORK, "user.nickName"), ("title", "user.title")]));
-        let policy = Policy { path_filters, patch, ..policy };
+        let policy = Policy { patch, path_filters, ..policy };
         let mut vendor = Vendor::strict();
         let theirs = json!([{"value": "p@home", "type": "home"}, {"value": "untyped@x"}]);
         vendor.insert(
