@@ -4,9 +4,11 @@ mod auth;
 mod consent;
 mod later;
 mod limits;
+mod mapping;
 mod profile;
 
 use std::num::NonZeroU32;
+use std::sync::Arc;
 use std::time::Duration;
 
 use url::Url;
@@ -14,6 +16,7 @@ use url::Url;
 use super::problem::Problem;
 use super::reader::Section;
 use super::source::DEFAULT_DIRECTORY;
+use crate::mapping::Mapping;
 use crate::target;
 
 /// Tries of one item before it is parked, where none are configured.
@@ -41,6 +44,8 @@ pub struct TargetConfig {
     pub max_attempts: NonZeroU32,
     /// Whether several operations may go in one request.
     pub bulk: BulkMode,
+    /// Who is in scope, and what goes out of each user.
+    pub mapping: Arc<Mapping>,
 }
 
 /// Whether several operations may go in one request.
@@ -81,6 +86,7 @@ pub fn read(name: &str, mut section: Section<'_>) -> Option<TargetConfig> {
     let create_inactive = section.boolean("create_inactive");
     let max_attempts = section.positive("max_attempts", MAX_ATTEMPTS_MAX);
     let bulk = section.choice("bulk", &[("auto", BulkMode::Auto), ("off", BulkMode::Off)]);
+    let mapping = Arc::new(mapping::read(&mut section));
     later::refuse(&mut section);
     section.finish();
     Some(TargetConfig {
@@ -91,6 +97,7 @@ pub fn read(name: &str, mut section: Section<'_>) -> Option<TargetConfig> {
         create_inactive: create_inactive.unwrap_or(true),
         max_attempts: max_attempts.unwrap_or(MAX_ATTEMPTS),
         bulk: bulk.unwrap_or(BulkMode::Auto),
+        mapping,
     })
 }
 

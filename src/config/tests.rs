@@ -533,19 +533,35 @@ fn every_fault_of_a_targets_bounds_has_its_message() {
         ),
         (
             profile,
-            "profile = 'rfc7644'\nscope = 'true'",
+            "profile = 'rfc7644'\nscope = 'user.department == SALES'",
             "targets.acme.scope",
-            None,
-            "everyone",
-            "leave it out",
+            Some("user.department == SALES"),
+            "at line 1, column 20: there is no variable `SALES`",
+            "in quotes",
         ),
         (
             profile,
-            "profile = 'rfc7644'\nattributes = { userName = 'user.mail' }",
+            "profile = 'rfc7644'\nattributes = { title = 'user.' }",
+            "targets.acme.attributes.title",
+            Some("user."),
+            "at line 1, column 6",
+            "Common Expression Language",
+        ),
+        (
+            profile,
+            "profile = 'rfc7644'\nattributes = { 'emails[0].value' = 'user.userName' }",
+            "targets.acme.attributes.\"emails[0].value\"",
+            None,
+            "is not a SCIM path",
+            "emails[type eq",
+        ),
+        (
+            profile,
+            "profile = 'rfc7644'\nattributes = { title = 'user.title', Title = 'user.title' }",
             "targets.acme.attributes",
             None,
-            "not supported by this version",
-            "leave it out",
+            "maps title twice",
+            "keep one",
         ),
         (
             profile,
@@ -810,6 +826,8 @@ const LINES: &[&str] = &[
     "limits = { rate_per_second = nan, windows = [[]] }",
     "guard = { max_percent = inf }",
     "derived_groups = [{}]",
+    "scope = 'user.['",
+    "attributes = { emails = 7, 'a[' = '(' }",
 ];
 
 proptest! {

@@ -105,10 +105,11 @@ impl Expression {
 
     /// The answer for one user to an expression that is a condition.
     pub fn holds(&self, subject: &Subject) -> Result<bool, EvaluationError> {
-        match self.run(subject)? {
-            Cel::Bool(answer) => Ok(answer),
-            other => Err(EvaluationError::Result { given: kind_of(&other), wanted: "true or false" }),
+        let result = self.run(subject)?;
+        if let Cel::Bool(answer) = result {
+            return Ok(answer);
         }
+        Err(EvaluationError::Result { given: kind_of(&result), wanted: "true or false" })
     }
 
     fn run(&self, subject: &Subject) -> Result<Cel, EvaluationError> {

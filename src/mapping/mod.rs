@@ -16,6 +16,8 @@ mod value;
 
 use std::collections::BTreeMap;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
@@ -79,8 +81,7 @@ impl Mapping {
         let scope = self.scope.as_ref().map(Expression::source);
         let attributes: Option<BTreeMap<_, _>> = self.attributes.as_ref().map(|map| map.texts().collect());
         let said = serde_json::json!({ "scope": scope, "attributes": attributes });
-        let digest = Sha256::digest(said.to_string());
-        Some(digest.iter().map(|byte| format!("{byte:02x}")).collect())
+        Some(STANDARD.encode(Sha256::digest(said.to_string())))
     }
 }
 

@@ -7,6 +7,7 @@
 
 pub mod backoff;
 mod bulk;
+mod catch_up;
 pub mod clock;
 mod dispatcher;
 pub mod handle;

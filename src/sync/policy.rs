@@ -2,7 +2,9 @@
 //! what was learned of its limits.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
+use crate::mapping::Mapping;
 use crate::target::Profile;
 use crate::target::profile::{DeleteMode, MembersRead, PathFilters, RemoveAbsent};
 
@@ -65,6 +67,8 @@ pub struct Policy {
     pub shape: Shape,
     /// Attributes that never go out, by path or by their first part.
     pub strip: BTreeSet<String>,
+    /// Who is in scope, and what goes out of each user.
+    pub mapping: Arc<Mapping>,
 }
 
 /// What a vendor can hold of a user or a group.
@@ -121,6 +125,7 @@ impl Default for Policy {
             deactivation_ends_the_account: false,
             shape: Shape::default(),
             strip: BTreeSet::new(),
+            mapping: Arc::default(),
         }
     }
 }
@@ -163,12 +168,14 @@ impl Policy {
                 group_attributes: profile.groups.writable_attributes.iter().cloned().collect(),
             },
             strip: profile.users.strip.iter().cloned().collect(),
+            mapping: Arc::default(),
         }
     }
 
     /// Whether an attribute never goes out.
     pub fn strips(&self, path: &str) -> bool {
-        self.strip.contains(path) || path.split_once('.').is_some_and(|(first, _)| self.strip.contains(first))
+        let first = path.split_once(['.', '[']).map(|(first, _)| first);
+        self.strip.contains(path) || first.is_some_and(|first| self.strip.contains(first))
     }
 }
 

@@ -94,6 +94,7 @@ macro_rules! store_conformance {
                 a_new_target_gets_all_that_the_directory_holds,
                 enrolling_again_changes_nothing,
                 a_target_that_follows_another_directory_starts_anew,
+                a_backfill_makes_all_that_the_directory_holds_due_again,
                 a_retired_target_gets_no_work_and_catches_up_when_it_is_back,
                 who_was_deposed_commits_nothing,
                 state_and_memory_of_a_target_are_kept,

@@ -5,6 +5,7 @@
 use serde_json::{Map, Value};
 
 use crate::directory::{AttributePath, ExternalId, Kind};
+use crate::mapping::Mapped;
 use crate::scim::etag::ETag;
 use crate::store::{Link, Row};
 use crate::sync::plan::absorb::version_of;
@@ -148,7 +149,11 @@ impl Pass {
 
     fn match_value(&self, policy: &Policy) -> Option<String> {
         let path = AttributePath::new(self.match_attribute(policy));
-        Some(self.registers().shown(&path)?.as_str()?.to_owned())
+        let mapped = match &self.mapped {
+            Mapped::To(units) => units.get(&path),
+            Mapped::AsItCame | Mapped::OutOfScope | Mapped::Fault(_) => None,
+        };
+        Some(mapped.or_else(|| self.registers().shown(&path))?.as_str()?.to_owned())
     }
 }
 

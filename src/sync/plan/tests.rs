@@ -1,3 +1,5 @@
+mod mapping;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -462,7 +464,9 @@ proptest! {
             prop_assert!(desired.is_deleted(), "the account is missing");
             return Ok(());
         };
-        let units = user::units(&id("u-1"), desired, &BTreeMap::new(), false, &mut BTreeSet::new());
+        let (id, references, mapped) = (id("u-1"), BTreeMap::new(), Mapped::AsItCame);
+        let facts = user::Facts { id: &id, user: desired, references: &references, mapped: &mapped, said_inactive: false };
+        let units = user::units(&facts, false, &mut BTreeSet::new());
         let left = diff(&units, &Units::new(), Current::Read(held), true);
         prop_assert!(left.is_empty(), "left to say: {left:?}\nheld: {held:?}");
         prop_assert!(!started || held["locale"] == "theirs");
