@@ -17,6 +17,7 @@ pub mod plan;
 pub mod policy;
 pub mod projector;
 mod record;
+mod retry_budget;
 mod run;
 mod shared;
 #[cfg(test)]

@@ -15,6 +15,7 @@
 mod absorb;
 mod commit;
 mod health;
+mod retries;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -31,6 +32,7 @@ use crate::directory::ResourceKey;
 use crate::store::{Committed, Outcome, StoreError, TargetState, WorkChange};
 use crate::sync::lanes::{Candidate, Lanes};
 use crate::sync::leases::lease::Over;
+use crate::sync::retry_budget::RetryBudget;
 use crate::sync::run::Run;
 use crate::sync::shared::Shared;
 use crate::sync::step::{self, StepDone, Task};
@@ -71,6 +73,7 @@ pub(super) struct Dispatcher {
     /// When the vendor last answered in a way that shows it to be working.
     worked_at: Option<Timestamp>,
     probe: Probe,
+    retries: RetryBudget,
     chance: StdRng,
 }
 
@@ -96,6 +99,7 @@ impl Dispatcher {
             look_at: Instant::now(),
             worked_at: None,
             probe: Probe::default(),
+            retries: RetryBudget::default(),
             chance: StdRng::from_rng(&mut rand::rng()),
         }
     }
@@ -198,7 +202,14 @@ impl Dispatcher {
         for (lane, limit) in wants {
             let now = self.shared().clock.now();
             match self.shared().store.due(self.name(), lane, now, limit).await {
-                Ok(items) => self.lanes.fill(lane, limit, items),
+                Ok(items) => {
+                    let full = items.len() >= limit;
+                    let items = self.within_retry_budget(items);
+                    self.lanes.fill(lane, limit, items);
+                    if full {
+                        self.lanes.expect_more();
+                    }
+                }
                 Err(error) => {
                     tracing::error!(target_name = self.name(), error = %chain(&error), "failed to read due work");
                     self.lanes.fill(lane, limit, Vec::new());
