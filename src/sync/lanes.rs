@@ -90,16 +90,6 @@ impl<U> Lanes<U> {
         }
     }
 
-    /// Whether a key is known here.
-    pub(super) fn is_held(&self, key: &ResourceKey) -> bool {
-        self.held.contains(key)
-    }
-
-    /// Keeps a key from being taken in until it is released.
-    pub(super) fn hold(&mut self, key: ResourceKey) {
-        self.held.insert(key);
-    }
-
     pub(super) fn has_candidate(&self) -> bool {
         self.windows.iter().any(Window::has_candidate)
     }

@@ -202,14 +202,7 @@ impl Dispatcher {
         for (lane, limit) in wants {
             let now = self.shared().clock.now();
             match self.shared().store.due(self.name(), lane, now, limit).await {
-                Ok(items) => {
-                    let full = items.len() >= limit;
-                    let items = self.within_retry_budget(items);
-                    self.lanes.fill(lane, limit, items);
-                    if full {
-                        self.lanes.expect_more();
-                    }
-                }
+                Ok(items) => self.lanes.fill(lane, limit, items),
                 Err(error) => {
                     tracing::error!(target_name = self.name(), error = %chain(&error), "failed to read due work");
                     self.lanes.fill(lane, limit, Vec::new());
@@ -232,7 +225,7 @@ impl Dispatcher {
     }
 
     fn start_step(&mut self, stack: Stack) {
-        let task = match self.lanes.take() {
+        let task = match self.next_within_retry_budget() {
             Some(Candidate::Fresh(item)) => {
                 self.shared().in_flight.fetch_add(1, Ordering::SeqCst);
                 Task::new(item)
