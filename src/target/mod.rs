@@ -32,7 +32,6 @@ mod tests;
 use std::sync::Arc;
 
 use http::HeaderValue;
-use tower::limit::GlobalConcurrencyLimitLayer;
 use tower::util::BoxCloneSyncService;
 
 pub use self::call::{Answer, Call, CallClass, CallError, Stack};
@@ -44,6 +43,7 @@ pub use self::settings::{Auth, LimitOverrides, Settings};
 pub use self::verdict::{CallFacts, Verdict, judge};
 
 use self::layers::breaker::{Breaker, BreakerSettings, BreakerSnapshot};
+use self::layers::concurrency::{ConcurrencyLayer, Places};
 use self::layers::gate::{Gate, GateSettings, GateSnapshot};
 use self::layers::limiter::{Limiter, LimiterSnapshot};
 use self::layers::observe::ObserveLayer;
@@ -169,7 +169,7 @@ impl Target {
             observe: ObserveLayer::new(name.clone(), metrics.clone()),
             admission,
             breaker: health.breaker.clone(),
-            concurrency: GlobalConcurrencyLimitLayer::new(limits.concurrency.get() as usize),
+            concurrency: ConcurrencyLayer::new(Places::new(limits.concurrency.get())),
             tokens: Arc::new(tokens),
             timeout: TimeoutLayer::new(timeout),
             transport: BoxCloneSyncService::new(Transport::new(
