@@ -5,6 +5,7 @@
 
 mod defaults;
 mod limits;
+mod stated;
 mod validate;
 
 use std::num::NonZeroU32;
@@ -13,6 +14,7 @@ use std::time::Duration;
 use serde::Deserialize;
 
 pub use limits::{ClassLimits, Limits, QuotaHeaders, ResetUnit, Window};
+pub use stated::Stated;
 
 use crate::scim::error::ScimType;
 
@@ -64,6 +66,9 @@ pub struct Profile {
     /// Lists.
     #[serde(default)]
     pub list: Lists,
+    /// Which of these values its text states.
+    #[serde(skip)]
+    pub stated: Stated,
 }
 
 /// How well a profile's values are known.
@@ -374,9 +379,16 @@ impl Profile {
 
     /// Reads a profile. Unknown keys are errors, and each value is checked.
     pub fn parse(text: &str) -> Result<Self, ProfileError> {
-        let profile: Self = toml::from_str(text).map_err(|error| ProfileError::Syntax(error.to_string()))?;
+        let mut profile: Self =
+            toml::from_str(text).map_err(|error| ProfileError::Syntax(error.to_string()))?;
+        profile.stated = Stated::of(text);
         validate::validate(&profile)?;
         Ok(profile)
+    }
+
+    /// Whether it states a value, as `table.key`, with evidence behind it.
+    pub fn knows(&self, key: &str) -> bool {
+        self.evidence != Evidence::Unverified && self.stated.has(key)
     }
 
     /// Whether a filter may compare this attribute.
