@@ -6,6 +6,7 @@
 //! | [`requests`] | the calls to make, by profile; pure |
 //! | [`call`] | a call, its answer, its failure |
 //! | [`verdict`] | what an answer means; pure |
+//! | [`discovery`] | what the vendor's server says of itself |
 //! | [`layers`] | gate, breaker, limits, auth, timeout |
 //! | [`stack`] | the layers in order |
 //! | [`transport`], [`oauth`], [`token`], [`secret`] | HTTP, tokens, what they are made from |
@@ -13,6 +14,7 @@
 //! Nothing here repeats a call, except once after a 401. Whoever calls decides by the [`verdict`].
 
 pub mod call;
+pub mod discovery;
 pub mod layers;
 pub mod oauth;
 pub mod profile;
