@@ -68,6 +68,21 @@ impl Home {
         &self.url
     }
 
+    /// Lets the database do what it otherwise does in its own time, so that what is measured next is
+    /// not a late part of what came before.
+    pub async fn settle(&self) {
+        if self.kind == Kind::Postgres {
+            let (client, connection) =
+                tokio_postgres::connect(&self.url, tokio_postgres::NoTls).await.expect("the server answers");
+            let connection = tokio::spawn(connection);
+            for statement in ["VACUUM (ANALYZE)", "CHECKPOINT"] {
+                client.batch_execute(statement).await.expect("the owner may");
+            }
+            drop(client);
+            connection.await.expect("the connection ends").expect("in order");
+        }
+    }
+
     /// Opens the store in this process.
     pub async fn open(&self) -> Arc<dyn Store> {
         match self.kind {
