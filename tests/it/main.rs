@@ -21,6 +21,7 @@ mod faults;
 mod lifecycle;
 mod line;
 mod long_day;
+mod mapping;
 mod memberships;
 mod priority;
 mod replicas;
