@@ -19,12 +19,9 @@ pub(super) fn strangers(code: &IdedExpr) -> Vec<String> {
     let mut open = vec![code];
     while let Some(node) = open.pop() {
         if let Some((holder, name)) = member(node) {
-            let known = match &holder.expr {
-                Expr::Ident(user) if user == "user" => is_attribute(name),
-                _ if is_name(holder) => schema::NAME_SUB_ATTRIBUTES.contains(&name),
-                _ => true,
-            };
-            if !known && !found.iter().any(|held| held == name) {
+            let stranger = (is_user(holder) && !is_attribute(name))
+                || (is_name(holder) && !schema::NAME_SUB_ATTRIBUTES.contains(&name));
+            if stranger && !found.iter().any(|held| held == name) {
                 found.push(name.to_owned());
             }
         }
@@ -50,9 +47,11 @@ fn member(node: &IdedExpr) -> Option<(&IdedExpr, &str)> {
 }
 
 fn is_name(holder: &IdedExpr) -> bool {
-    member(holder).is_some_and(|(user, name)| {
-        name == "name" && matches!(&user.expr, Expr::Ident(user) if user == "user")
-    })
+    member(holder).is_some_and(|(user, name)| name == "name" && is_user(user))
+}
+
+fn is_user(holder: &IdedExpr) -> bool {
+    matches!(&holder.expr, Expr::Ident(user) if user == "user")
 }
 
 fn is_attribute(name: &str) -> bool {
