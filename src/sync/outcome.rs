@@ -9,7 +9,7 @@ use crate::sync::step::Task;
 
 /// What is to be recorded of `task`, whose row becomes `work`.
 pub(super) fn outcome(now: Timestamp, task: Task, work: WorkChange) -> Outcome {
-    let Task { item, pass, mut ledger } = task;
+    let Task { item, pass, mut ledger, .. } = task;
     let generation = pass.as_ref().map_or(item.generation, Pass::generation);
     let unchanged =
         if pass.as_ref().is_some_and(Pass::is_out_of_scope) { "out_of_scope" } else { "already_in_place" };

@@ -25,6 +25,15 @@ pub struct Call {
     pub body: Option<Bytes>,
     /// Sent as `If-Match`, byte for byte.
     pub if_match: Option<ETag>,
+    /// How many operations it stands for: 1, unless several go in one request.
+    pub operations: u32,
+}
+
+impl Call {
+    /// The length of its body; 0 without one.
+    pub fn body_bytes(&self) -> usize {
+        self.body.as_ref().map_or(0, Bytes::len)
+    }
 }
 
 /// Kinds of call that vendors limit apart.

@@ -21,7 +21,15 @@ pub fn call() -> Call {
 /// A call of a class.
 pub fn call_of(class: CallClass) -> Call {
     let path = "Users/1".to_owned();
-    Call { method: Method::GET, path, endpoint: "Users/{id}", class, body: None, if_match: None }
+    Call {
+        method: Method::GET,
+        path,
+        endpoint: "Users/{id}",
+        class,
+        body: None,
+        if_match: None,
+        operations: 1,
+    }
 }
 
 pub fn answer(status: u16) -> Answer {
