@@ -620,6 +620,13 @@ fn what_is_odd_but_works_is_a_warning() {
             "pause",
         ),
         (
+            with("profile = \"rfc7644\"", "profile = 'rfc7644'\nscope = 'user.departement == \"A\"'"),
+            "targets.acme.scope",
+            Some("user.departement == \"A\""),
+            "reads `departement`, which SCIM does not know",
+            "spelling",
+        ),
+        (
             format!("[[admin.keys]]\nname = 'a'\nsecret = 'env:TOKEN'\nrole = 'viewer'\n{SOUND}"),
             "admin.keys[0].secret",
             None,

@@ -27,6 +27,7 @@ const RESULT_BYTES_MAX: usize = 64 * 1024;
 pub struct Expression {
     source: String,
     code: Arc<IdedExpr>,
+    strangers: Vec<String>,
 }
 
 /// What is wrong with an expression's text.
@@ -82,13 +83,20 @@ impl Expression {
             return Err(vec![Fault::whole(format!("over {DEPTH_MAX} operations are inside each other"))]);
         }
         names::check(source, &code)?;
+        let strangers = names::strangers(&code);
         language::forgive(&mut code);
-        Ok(Self { source: source.to_owned(), code: Arc::new(code) })
+        Ok(Self { source: source.to_owned(), code: Arc::new(code), strangers })
     }
 
     /// The text, as it was written.
     pub fn source(&self) -> &str {
         &self.source
+    }
+
+    /// Attributes of the user that SCIM does not know by this spelling, such as `departement`. A source
+    /// may send them all the same; where it does not, they are absent for everyone.
+    pub fn strangers(&self) -> &[String] {
+        &self.strangers
     }
 
     /// The result for one user, as JSON; null is "absent".

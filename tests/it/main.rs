@@ -23,6 +23,7 @@ mod full_disk;
 mod lifecycle;
 mod line;
 mod long_day;
+mod mapping;
 mod memberships;
 mod priority;
 mod replicas;

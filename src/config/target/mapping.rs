@@ -56,5 +56,11 @@ fn compile(section: &Section<'_>, key: &str, text: &str) -> Option<Expression> {
         let reason = format!("at line {}, column {}: {}", fault.line, fault.column, fault.reason);
         section.add(Problem::error(key, reason, &fault.remedy).with_value(text));
     }
+    for stranger in compiled.as_ref().map_or(&[][..], Expression::strangers) {
+        let reason =
+            format!("reads `{stranger}`, which SCIM does not know: it is absent unless a source sends it so");
+        let remedy = "check the spelling, upper and lower case too";
+        section.add(Problem::warning(key, reason, remedy).with_value(text));
+    }
     compiled.ok()
 }

@@ -1,15 +1,64 @@
 //! Variables and functions that do not exist: they would fail for every user, and are told at once.
 
-use cel::common::ast::{Expr, IdedExpr};
+use cel::common::ast::{Expr, IdedExpr, LiteralValue, operators};
 
 use crate::mapping::expression::Fault;
 use crate::mapping::language;
+use crate::scim::schema;
 
 /// Finds every name that means nothing.
 pub(super) fn check(source: &str, code: &IdedExpr) -> Result<(), Vec<Fault>> {
     let mut names = Names { source, bound: Vec::new(), faults: Vec::new() };
     names.visit(code);
     if names.faults.is_empty() { Ok(()) } else { Err(names.faults) }
+}
+
+/// The attributes right under `user` and `user.name` that SCIM does not know by this spelling.
+pub(super) fn strangers(code: &IdedExpr) -> Vec<String> {
+    let mut found = Vec::new();
+    let mut open = vec![code];
+    while let Some(node) = open.pop() {
+        if let Some((holder, name)) = member(node) {
+            let stranger = (is_user(holder) && !is_attribute(name))
+                || (is_name(holder) && !schema::NAME_SUB_ATTRIBUTES.contains(&name));
+            if stranger && !found.iter().any(|held| held == name) {
+                found.push(name.to_owned());
+            }
+        }
+        open.extend(language::children(node));
+    }
+    found
+}
+
+/// What is taken from where, in `a.b`, `has(a.b)` and `a["b"]`.
+fn member(node: &IdedExpr) -> Option<(&IdedExpr, &str)> {
+    if let Expr::Select(select) = &node.expr {
+        return Some((&select.operand, &select.field));
+    }
+    let Expr::Call(call) = &node.expr else { return None };
+    match call.args.as_slice() {
+        [holder, IdedExpr { expr: Expr::Literal(LiteralValue::String(name)), .. }]
+            if call.func_name == operators::INDEX =>
+        {
+            Some((holder, name.inner()))
+        }
+        _ => None,
+    }
+}
+
+fn is_name(holder: &IdedExpr) -> bool {
+    member(holder).is_some_and(|(user, name)| name == "name" && is_user(user))
+}
+
+fn is_user(holder: &IdedExpr) -> bool {
+    matches!(&holder.expr, Expr::Ident(user) if user == "user")
+}
+
+fn is_attribute(name: &str) -> bool {
+    let exact = |known: Option<&str>| known == Some(name);
+    name.starts_with("urn:")
+        || exact(schema::canonical_user_attribute(name))
+        || exact(schema::canonical_enterprise_attribute(name))
 }
 
 struct Names<'a> {

@@ -143,6 +143,21 @@ fn every_fault_of_a_text_is_told_at_its_place() {
 }
 
 #[test]
+fn attributes_that_scim_does_not_know_are_named() {
+    for (source, expected) in [
+        ("user.department == 'A' && user.id == '1' && has(user.name.givenName)", vec![]),
+        (r#"user["urn:example:ext:1.0:User"].badge == 1 && user["title"] == 'a'"#, vec![]),
+        ("user.emails.exists(e, e.colour == 'red')", vec![]),
+        ("user.departement == 'A' || user.departement == 'B'", vec!["departement"]),
+        ("has(user.username)", vec!["username"]),
+        ("user['shoeSize'] == 4", vec!["shoeSize"]),
+        ("user.name.first == 'J'", vec!["first"]),
+    ] {
+        assert_eq!(Expression::compile(source).unwrap().strangers(), expected, "{source}");
+    }
+}
+
+#[test]
 fn what_would_run_long_is_refused() {
     let long = subject(&json!({"emails": vec![json!({"value": "x"}); 501]}));
     let error = evaluate("user.emails.size()", &long).unwrap_err();
