@@ -18,10 +18,11 @@ const MAY_USE: &[(&str, MayUse)] = &[
     ("store", MayUse::Only(&["directory", "scim", "clock"])),
     ("source", MayUse::Only(&["directory", "store", "clock"])),
     ("target", MayUse::Only(&["scim", "clock", "telemetry"])),
-    ("sync", MayUse::Only(&["directory", "scim", "store", "target", "telemetry", "clock"])),
+    ("sync", MayUse::Only(&["directory", "mapping", "scim", "store", "target", "telemetry", "clock"])),
+    ("mapping", MayUse::Only(&["directory", "scim", "clock"])),
     ("http", MayUse::Only(&["source", "sync", "store", "directory", "telemetry", "clock"])),
     ("sandbox", MayUse::Only(&["scim", "target", "clock"])),
-    ("config", MayUse::Only(&["source", "target", "store", "http", "clock"])),
+    ("config", MayUse::Only(&["source", "mapping", "target", "store", "http", "clock"])),
     ("demo", MayUse::Everything),
     ("app", MayUse::Everything),
     ("cli", MayUse::Everything),
@@ -35,7 +36,7 @@ enum MayUse {
 }
 
 /// Files that compute and never wait, read or write: a path under `src`, or the beginning of one.
-const PURE: &[&str] = &["directory/", "scim/", "sync/plan", "sync/leases/balance"];
+const PURE: &[&str] = &["directory/", "scim/", "mapping/", "sync/plan", "sync/leases/balance"];
 
 /// What a pure file does not hold.
 const IMPURE_WORDS: &[&str] = &[

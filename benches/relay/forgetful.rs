@@ -29,6 +29,9 @@ impl Store for Forgetful {
     async fn enrol(&self, _: &str, _: &DirectoryName, _: Timestamp) -> Result<(), StoreError> {
         unreachable!("{UNASKED}")
     }
+    async fn backfill(&self, _: &str, _: Timestamp) -> Result<(), StoreError> {
+        unreachable!("{UNASKED}")
+    }
     async fn retire_all_but(&self, _: &[String]) -> Result<(), StoreError> {
         unreachable!("{UNASKED}")
     }

@@ -1,5 +1,6 @@
 //! From what an operator wrote to how each target is worked on.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::config::{BulkMode as ConfiguredBulkMode, OnDelete as ConfiguredOnDelete, TargetConfig};
@@ -19,7 +20,10 @@ pub(super) fn sync(config: &TargetConfig) -> sync::Settings {
     };
     sync::Settings {
         target: config.connection.name.clone(),
-        policy: Policy::new(&config.connection.profile, on_delete, config.create_inactive),
+        policy: Policy {
+            mapping: Arc::clone(&config.mapping),
+            ..Policy::new(&config.connection.profile, on_delete, config.create_inactive)
+        },
         attempts_max: config.max_attempts.get(),
         poll_interval: POLL_INTERVAL,
         recheck_after: RECHECK_AFTER,

@@ -1,11 +1,14 @@
 //! `[targets.NAME]`: one vendor's directory, how to reach it, and how far the relay may go there.
 
 mod auth;
+mod consent;
 mod later;
 mod limits;
+mod mapping;
 mod profile;
 
 use std::num::NonZeroU32;
+use std::sync::Arc;
 use std::time::Duration;
 
 use url::Url;
@@ -13,6 +16,7 @@ use url::Url;
 use super::problem::Problem;
 use super::reader::Section;
 use super::source::DEFAULT_DIRECTORY;
+use crate::mapping::Mapping;
 use crate::target;
 
 /// Tries of one item before it is parked, where none are configured.
@@ -40,6 +44,8 @@ pub struct TargetConfig {
     pub max_attempts: NonZeroU32,
     /// Whether several operations may go in one request.
     pub bulk: BulkMode,
+    /// Who is in scope, and what goes out of each user.
+    pub mapping: Arc<Mapping>,
 }
 
 /// Whether several operations may go in one request.
@@ -75,10 +81,12 @@ pub fn read(name: &str, mut section: Section<'_>) -> Option<TargetConfig> {
     let directory = section.name("directory").unwrap_or_else(|| DEFAULT_DIRECTORY.to_owned());
     let on_delete =
         section.choice("on_delete", &[("deactivate", OnDelete::Deactivate), ("delete", OnDelete::Delete)]);
+    consent::irreversible(&mut section, connection.as_ref().map(|connection| &connection.profile), on_delete);
     let members = members(&mut section);
     let create_inactive = section.boolean("create_inactive");
     let max_attempts = section.positive("max_attempts", MAX_ATTEMPTS_MAX);
     let bulk = section.choice("bulk", &[("auto", BulkMode::Auto), ("off", BulkMode::Off)]);
+    let mapping = Arc::new(mapping::read(&mut section));
     later::refuse(&mut section);
     section.finish();
     Some(TargetConfig {
@@ -89,21 +97,24 @@ pub fn read(name: &str, mut section: Section<'_>) -> Option<TargetConfig> {
         create_inactive: create_inactive.unwrap_or(true),
         max_attempts: max_attempts.unwrap_or(MAX_ATTEMPTS),
         bulk: bulk.unwrap_or(BulkMode::Auto),
+        mapping,
     })
 }
 
 fn connection(name: &str, section: &mut Section<'_>) -> Option<target::Settings> {
     let profile = profile::read(section);
+    consent::simulation(section, profile.as_ref());
     let base_url = base_url(section);
     let auth = auth::read(section, profile.as_ref().map(|profile| &profile.auth));
     let limits = section.section("limits").map(limits::read).unwrap_or_default();
+    if let Some(profile) = &profile {
+        consent::unknown(section, profile, &limits);
+    }
     let timeout = section.duration("timeout", TIMEOUT_MIN..=TIMEOUT_MAX);
     let settings = target::Settings::new(name, base_url?, auth?, profile?);
-    Some(target::Settings {
-        limits: settings.limits.clone().with(&limits),
-        timeout: timeout.unwrap_or(settings.timeout),
-        ..settings
-    })
+    let own = settings.limits.clone().with(&limits);
+    limits::warn_of_wider(section, &settings.limits, &own);
+    Some(target::Settings { limits: own, timeout: timeout.unwrap_or(settings.timeout), ..settings })
 }
 
 fn members(section: &mut Section<'_>) -> Option<MemberPolicy> {

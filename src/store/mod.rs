@@ -61,6 +61,10 @@ pub trait Store: Send + Sync + 'static {
     /// Stops marking work for every enrolled target that is not named. Nothing is deleted.
     async fn retire_all_but(&self, targets: &[String]) -> Result<(), StoreError>;
 
+    /// Marks all that the directory holds as work of a target that follows it, in the lane of a target
+    /// that catches up; what is parked or waiting is due again, and what is more urgent stays so.
+    async fn backfill(&self, target: &str, now: Timestamp) -> Result<(), StoreError>;
+
     /// A target's stored state.
     async fn target(&self, target: &str) -> Result<Option<TargetRecord>, StoreError>;
 

@@ -7,6 +7,7 @@
 
 pub mod backoff;
 mod bulk;
+mod catch_up;
 pub mod clock;
 mod dispatcher;
 pub mod handle;
@@ -19,6 +20,7 @@ mod pack;
 pub mod plan;
 pub mod policy;
 pub mod projector;
+pub mod pruning;
 mod record;
 mod run;
 mod shared;

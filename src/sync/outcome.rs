@@ -11,9 +11,11 @@ use crate::sync::step::Task;
 pub(super) fn outcome(now: Timestamp, task: Task, work: WorkChange) -> Outcome {
     let Task { item, pass, mut ledger, .. } = task;
     let generation = pass.as_ref().map_or(item.generation, Pass::generation);
+    let unchanged =
+        if pass.as_ref().is_some_and(Pass::is_out_of_scope) { "out_of_scope" } else { "already_in_place" };
     let findings = pass.map_or_else(no_findings, |mut pass| pass.findings(now));
     let told = ledger.iter().any(|entry| entry.result == "applied") || !findings.parked().is_empty();
-    if let Some(entry) = closing_entry(now, told, &work) {
+    if let Some(entry) = closing_entry(now, told, unchanged, &work) {
         ledger.push(entry);
     }
     for parked in findings.parked() {
@@ -40,10 +42,16 @@ fn no_findings() -> Findings {
 }
 
 /// The end of a pass that no other entry tells. A pass that came to its end without a write that
-/// was applied has found everything in place, however many calls it took to see that.
-fn closing_entry(now: Timestamp, told: bool, work: &WorkChange) -> Option<LedgerEntry> {
+/// was applied has found everything in place, however many calls it took to see that; `unchanged` says
+/// what that means of the resource.
+fn closing_entry(
+    now: Timestamp,
+    told: bool,
+    unchanged: &'static str,
+    work: &WorkChange,
+) -> Option<LedgerEntry> {
     match work {
-        WorkChange::Finish if !told => Some(LedgerEntry::without_call(now, "none", "already_in_place", None)),
+        WorkChange::Finish if !told => Some(LedgerEntry::without_call(now, "none", unchanged, None)),
         WorkChange::Wait { reason, .. } => {
             Some(LedgerEntry::without_call(now, "none", "waiting", Some(reason.clone())))
         }

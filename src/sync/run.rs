@@ -8,6 +8,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use crate::store::Tenure;
+use crate::sync::catch_up::catch_up;
 use crate::sync::dispatcher::{Dispatcher, Ended};
 use crate::sync::leases::lease::Lease;
 use crate::sync::memory::Memory;
@@ -96,7 +97,13 @@ async fn take_up(run: &Run) -> Option<Memory> {
                     }
                     None => serde_json::Value::Null,
                 };
-                return Some(Memory::take_up(Arc::clone(shared), memory).await);
+                let taken_up = Memory::take_up(Arc::clone(shared), memory.clone()).await;
+                match catch_up(shared, &memory).await {
+                    Ok(()) => return Some(taken_up),
+                    Err(error) => {
+                        tracing::error!(target_name = shared.name(), error = %chain(&error), "failed to mark all users under a changed mapping");
+                    }
+                }
             }
             Err(error) => {
                 tracing::error!(target_name = shared.name(), error = %chain(&error), "failed to read what is known of a target");

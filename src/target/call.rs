@@ -29,6 +29,13 @@ pub struct Call {
     pub operations: u32,
 }
 
+impl Call {
+    /// The length of its body; 0 without one.
+    pub fn body_bytes(&self) -> usize {
+        self.body.as_ref().map_or(0, Bytes::len)
+    }
+}
+
 /// Kinds of call that vendors limit apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum CallClass {

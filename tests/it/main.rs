@@ -20,6 +20,7 @@ mod convergence;
 mod crash;
 mod database_outages;
 mod faults;
+mod full_disk;
 mod lifecycle;
 mod line;
 mod long_day;

@@ -12,13 +12,6 @@ const REMEDY: &str = "leave it out until a version that supports it";
 
 /// Reads the shape of the keys that are not supported, and says so.
 pub fn refuse(section: &mut Section<'_>) {
-    if section.text("scope").is_some() {
-        unsupported(section, "scope", "everyone would be provisioned");
-    }
-    if let Some(attributes) = section.section("attributes") {
-        attributes.free_texts();
-        unsupported(section, "attributes", "attributes would go out as they came");
-    }
     let groups = section.sections("derived_groups");
     if !groups.is_empty() {
         unsupported(section, "derived_groups", "nobody would become a member by attribute");

@@ -3,9 +3,10 @@
 use std::num::NonZeroU32;
 use std::time::Duration;
 
-use crate::config::reader::Section;
+use crate::config::problem::Problem;
+use crate::config::reader::{Section, one_of};
 use crate::target::LimitOverrides;
-use crate::target::profile::{ClassLimits, Window};
+use crate::target::profile::{ClassLimits, Cost, Limits, Resource, Scope, Shape, Unit, Verb, Window};
 
 /// Highest rate that may be set, in calls a second.
 const RATE_MAX: f64 = 10_000.0;
@@ -15,6 +16,8 @@ const RATE_MIN: f64 = 0.001;
 const BURST_MAX: NonZeroU32 = NonZeroU32::new(100_000).expect("100000 is over zero");
 /// Most calls in flight that may be set.
 const CONCURRENCY_MAX: NonZeroU32 = NonZeroU32::new(1_000).expect("1000 is over zero");
+/// Longest body that a window can begin with.
+const BODY_BYTES_MAX: u64 = 64 * 1024 * 1024;
 /// Most calls in a window that may be set.
 const WINDOW_LIMIT_MAX: NonZeroU32 = NonZeroU32::new(10_000_000).expect("ten million is over zero");
 
@@ -53,6 +56,67 @@ fn window(mut section: Section<'_>) -> Option<Window> {
     let limit = section.require("limit", limit, "write limit = 300");
     let per = section.duration("per", Duration::from_secs(1)..=Duration::from_hours(24));
     let per = section.require("per", per, "write per = \"1m\"");
+    let burst = section.positive("burst", WINDOW_LIMIT_MAX);
+    let cost = cost(&mut section);
+    let scope = Scope {
+        class: None,
+        methods: words(&mut section, "methods", &METHODS),
+        resources: words(&mut section, "resources", &RESOURCES),
+        shapes: words(&mut section, "shapes", &SHAPES),
+        body_bytes_min: section.size("body_bytes_min", 0..=BODY_BYTES_MAX).unwrap_or(0),
+    };
     section.finish();
-    Some(Window { limit: limit?, per: per? })
+    Some(Window { limit: limit?, per: per?, burst, cost: cost?, scope })
+}
+
+const METHODS: [(&str, Verb); 5] = [
+    ("GET", Verb::Get),
+    ("POST", Verb::Post),
+    ("PUT", Verb::Put),
+    ("PATCH", Verb::Patch),
+    ("DELETE", Verb::Delete),
+];
+const RESOURCES: [(&str, Resource); 4] = [
+    ("users", Resource::Users),
+    ("groups", Resource::Groups),
+    ("bulk", Resource::Bulk),
+    ("other", Resource::Other),
+];
+const SHAPES: [(&str, Shape); 3] =
+    [("single", Shape::Single), ("list", Shape::List), ("search", Shape::Search)];
+
+fn cost(section: &mut Section<'_>) -> Option<Cost> {
+    let unit = section.choice("cost", &[("request", Unit::Request), ("bulk_operation", Unit::BulkOperation)]);
+    let bytes = section.positive("cost_bytes", WINDOW_LIMIT_MAX);
+    let cost = Cost::read(unit, bytes);
+    if let (None, Some(bytes)) = (cost, bytes) {
+        section.reject("cost_bytes", bytes, "stands beside cost", "write either cost or cost_bytes");
+    }
+    cost
+}
+
+/// Those of a few words that a list names; each that is none of them is an error.
+fn words<T: Copy>(section: &mut Section<'_>, key: &'static str, known: &[(&str, T)]) -> Vec<T> {
+    let mut meant = Vec::new();
+    for word in section.texts(key).unwrap_or_default() {
+        match known.iter().find(|(name, _)| *name == word) {
+            Some((_, meaning)) => meant.push(*meaning),
+            None => {
+                let names: Vec<&str> = known.iter().map(|(name, _)| *name).collect();
+                section.reject(key, &word, "is not one of the choices", format!("write {}", one_of(&names)));
+            }
+        }
+    }
+    meant
+}
+
+/// Says so where the limits in force let more through than the profile gives as the vendor's.
+pub fn warn_of_wider(section: &Section<'_>, profile: &Limits, limits: &Limits) {
+    for window in limits.wider_than(profile) {
+        section.add(Problem::warning(
+            section.path_of("limits"),
+            format!("lets more through than the {window} that the profile gives as the vendor's limit"),
+            "keep it if the vendor grants you more, else write a lower rate or the profile's windows",
+        ));
+    }
 }

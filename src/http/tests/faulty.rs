@@ -105,6 +105,9 @@ impl Store for FaultyStore {
     async fn enrol(&self, t: &str, directory: &DirectoryName, now: Timestamp) -> Result<(), StoreError> {
         self.inner.enrol(t, directory, now).await
     }
+    async fn backfill(&self, target: &str, now: Timestamp) -> Result<(), StoreError> {
+        self.inner.backfill(target, now).await
+    }
     async fn retire_all_but(&self, targets: &[String]) -> Result<(), StoreError> {
         self.inner.retire_all_but(targets).await
     }

@@ -62,6 +62,32 @@ pub async fn a_target_that_follows_another_directory_starts_anew(home: &dyn Home
     assert_eq!((dossier.item.lane, dossier.link), (Lane::Backfill, None), "ids may name others by now");
 }
 
+pub async fn a_backfill_makes_all_that_the_directory_holds_due_again(home: &dyn Home) {
+    let scene = Scene::new(home).await;
+    scene.feed([titled("u", "A"), titled("parked", "A"), deactivate("leaver"), titled("new", "A")]).await;
+    scene.feed([group("g", "G")]).await;
+    scene.finish(&user_key("u"), "v-u").await;
+    scene.finish(&user_key("leaver"), "v-l").await;
+    scene.finish(&group_key("g"), "v-g").await;
+    let park = WorkChange::Park { reason: "the scope fails".to_owned() };
+    scene.commit(outcome(&user_key("parked"), 1).ending(park)).await;
+    assert_eq!(scene.due_names().await, ["change user new"]);
+
+    must(scene.store.backfill(TARGET, NOW).await);
+    assert_eq!(
+        scene.due_names().await,
+        [
+            "deprovision user leaver",
+            "change user new",
+            "change user parked",
+            "backfill user u",
+            "backfill group g"
+        ]
+    );
+    assert!(scene.dossier(&user_key("u")).await.link.is_some(), "links are kept");
+    must(scene.store.backfill("nowhere", NOW).await);
+}
+
 pub async fn a_retired_target_gets_no_work_and_catches_up_when_it_is_back(home: &dyn Home) {
     let scene = Scene::new(home).await;
     must(scene.store.enrol("second", &DIRECTORY.to_owned(), NOW).await);

@@ -138,6 +138,18 @@ impl Store for PostgresStore {
             .await
     }
 
+    async fn backfill(&self, target: &str, now: Timestamp) -> Result<(), StoreError> {
+        self.database
+            .write_long(|tx, _| {
+                async move {
+                    targets::backfill_again(tx, target, now).await?;
+                    self.hints.tell(tx, Told::work_of(target)).await
+                }
+                .boxed()
+            })
+            .await
+    }
+
     async fn retire_all_but(&self, targets: &[String]) -> Result<(), StoreError> {
         self.database.write(|tx, _| targets::retire_all_but(tx, targets).boxed()).await
     }

@@ -96,6 +96,19 @@ async fn forget_resources(tx: &Tx<'_>, target: &str) -> Result<(), StoreError> {
     Ok(())
 }
 
+/// Marks all that the directory of a target holds. Locks the directory, then the target; one that has
+/// come to follow another directory meanwhile was backfilled from that.
+pub(super) async fn backfill_again(tx: &Tx<'_>, target: &str, now: Timestamp) -> Result<(), StoreError> {
+    let sql = "SELECT directory FROM targets WHERE name = $1";
+    let Some(row) = query_opt(tx, sql, &[&storable(target)]).await? else { return Ok(()) };
+    let directory: String = row.try_get(0)?;
+    directory::lock(tx, &[directory.as_str()].into()).await?;
+    if lock(tx, target).await?.as_ref() != Some(&directory) {
+        return Ok(());
+    }
+    backfill(tx, target, &directory, now).await
+}
+
 /// Marks all that the directory holds: one statement per kind, whatever the number.
 async fn backfill(tx: &Tx<'_>, target: &str, directory: &str, now: Timestamp) -> Result<(), StoreError> {
     // A row left from before keeps its urgency, but for a leaver who came back meanwhile.

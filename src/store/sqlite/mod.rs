@@ -168,6 +168,11 @@ impl Store for SqliteStore {
         self.writer.write(move |conn| targets::enrol(conn, &target, &directory, now)).await
     }
 
+    async fn backfill(&self, target: &str, now: Timestamp) -> Result<(), StoreError> {
+        let target = target.to_owned();
+        self.writer.write(move |conn| targets::backfill_again(conn, &target, now)).await
+    }
+
     async fn retire_all_but(&self, targets: &[String]) -> Result<(), StoreError> {
         let targets = targets.to_vec();
         self.writer.write(move |conn| targets::retire_all_but(conn, &targets)).await

@@ -50,6 +50,14 @@ fn forget_resources(conn: &Connection, target: &str) -> Result<(), StoreError> {
     Ok(())
 }
 
+/// Marks all that the directory of a target holds.
+pub(super) fn backfill_again(conn: &Connection, target: &str, now: Timestamp) -> Result<(), StoreError> {
+    match directory_of(conn, target)? {
+        Some(directory) => backfill(conn, target, &directory, now),
+        None => Ok(()),
+    }
+}
+
 /// Marks all that the directory holds: one statement per kind, whatever the number.
 fn backfill(conn: &Connection, target: &str, directory: &str, now: Timestamp) -> Result<(), StoreError> {
     // A row left from before keeps its urgency, but for a leaver who came back meanwhile.

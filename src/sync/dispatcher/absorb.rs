@@ -92,7 +92,7 @@ impl Dispatcher {
         self.push_outcome(task, |now, item| match end {
             End::Done if continues => WorkChange::Continue,
             End::Done => WorkChange::Finish,
-            End::Wait { reason } => WorkChange::Wait { due: now.after(recheck), reason: reason.to_owned() },
+            End::Wait { reason } => WorkChange::Wait { due: now.after(recheck), reason: reason.into_owned() },
             End::Gather => WorkChange::Retry {
                 due: now.after(GATHER_PAUSE),
                 attempts: item.attempts,

@@ -11,6 +11,7 @@ use serde_json::{Map, Value};
 use crate::directory::AttributePath;
 use crate::scim::filter;
 use crate::scim::patch::{Op, PatchOp};
+use crate::sync::plan::pick;
 
 /// The units of a resource; null says "absent".
 pub type Units = BTreeMap<AttributePath, Value>;
@@ -27,7 +28,7 @@ pub enum Current<'a> {
 /// The operations that lead from `current` to `desired`.
 pub fn diff(desired: &Units, applied: &Units, current: Current<'_>, path_filters: bool) -> Vec<PatchOp> {
     let mut ops = Vec::new();
-    for (path, wanted) in desired {
+    for (path, wanted) in desired.iter().filter(|(path, _)| !pick::is_pick(path)) {
         let held = match current {
             Current::Read(resource) => read(resource, path),
             Current::Assumed(units) => units.get(path).filter(|value| !value.is_null()),
@@ -47,10 +48,15 @@ pub fn diff(desired: &Units, applied: &Units, current: Current<'_>, path_filters
             (wanted, _) => ops.push(operation(Op::Replace, path.as_str(), Some(wanted.clone()))),
         }
     }
+    let resource = match current {
+        Current::Read(resource) => Some(resource),
+        Current::Assumed(_) => None,
+    };
+    ops.extend(pick::diff(desired, applied, resource, path_filters));
     ops
 }
 
-fn operation(op: Op, path: &str, value: Option<Value>) -> PatchOp {
+pub(super) fn operation(op: Op, path: &str, value: Option<Value>) -> PatchOp {
     PatchOp { op, path: Some(path.to_owned()), value }
 }
 
@@ -64,7 +70,7 @@ pub fn read<'a>(resource: &'a Map<String, Value>, path: &AttributePath) -> Optio
     member(object, name).filter(|value| !value.is_null())
 }
 
-fn member<'a>(object: &'a Map<String, Value>, name: &str) -> Option<&'a Value> {
+pub(super) fn member<'a>(object: &'a Map<String, Value>, name: &str) -> Option<&'a Value> {
     object
         .get(name)
         .or_else(|| object.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value))
@@ -79,7 +85,7 @@ fn satisfied(path: &str, wanted: &Value, held: &Value, current: Current<'_>) -> 
     }
 }
 
-fn covers(path: &str, wanted: &Value, held: &Value) -> bool {
+pub(super) fn covers(path: &str, wanted: &Value, held: &Value) -> bool {
     match (wanted, held) {
         // An account that is known by another external id keeps it.
         (Value::String(_), Value::String(held)) if path == "externalId" => !held.is_empty(),

@@ -8,13 +8,15 @@
 mod absorb;
 mod diff;
 mod group;
+mod holdable;
 mod lookup;
 mod members;
+mod pick;
 mod request;
 mod update;
 mod user;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use serde_json::{Map, Value};
@@ -23,8 +25,9 @@ pub use diff::{Current, Units, diff};
 pub use request::{End, LaterCause, Next, Purpose, Reaction, Request};
 
 use crate::clock::Timestamp;
-use crate::directory::{ExternalId, Kind, ResourceKey};
-use crate::store::{Desired, Dossier, Link, LinkChange, MembersOutcome, ParkedMember, Row};
+use crate::directory::{AttributePath, ExternalId, Kind, ResourceKey, User};
+use crate::mapping::Mapped;
+use crate::store::{Desired, Dossier, Link, LinkChange, MemberStanding, MembersOutcome, ParkedMember, Row};
 use crate::sync::policy::Policy;
 
 use lookup::Lookup;
@@ -37,6 +40,8 @@ pub struct Pass {
     key: ResourceKey,
     generation: u64,
     desired: Desired,
+    /// What the target's mapping makes of a user.
+    mapped: Mapped,
     link: Option<Link>,
     link_touched: bool,
     lookup: Lookup,
@@ -68,11 +73,13 @@ impl Pass {
             Desired::User { .. } => (Members::default(), false),
             Desired::Group { deltas, more, .. } => (Members::from_deltas(deltas), *more),
         };
+        let mapped = mapped(&dossier, policy);
         let mut pass = Self {
             key: dossier.item.key,
             generation: dossier.item.generation,
             desired: dossier.desired,
-            link: dossier.link,
+            link: dossier.link.map(|link| without_what_is_not_ours(link, &mapped)),
+            mapped,
             link_touched: false,
             lookup: Lookup::default(),
             remote: None,
@@ -159,7 +166,17 @@ impl Pass {
 
     /// The values that are desired, by attribute: personal data that no log or ledger may show.
     pub fn known_values(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.registers().iter().flat_map(|(path, value)| texts(value).map(move |text| (path.as_str(), text)))
+        let mapped = match &self.mapped {
+            Mapped::To(units) => Some(units.iter()),
+            Mapped::AsItCame | Mapped::OutOfScope | Mapped::Fault(_) => None,
+        };
+        let units = self.registers().iter().chain(mapped.into_iter().flatten());
+        units.flat_map(|(path, value)| texts(value).map(move |text| (path.as_str(), text)))
+    }
+
+    /// Whether the user is outside the target's scope.
+    pub fn is_out_of_scope(&self) -> bool {
+        self.mapped == Mapped::OutOfScope
     }
 
     /// Whether the group is asked for without its members.
@@ -198,12 +215,53 @@ impl Pass {
     pub(super) fn units(&mut self, policy: &Policy, creating: bool) -> Units {
         let units = match &self.desired {
             Desired::User { user, references } => {
-                user::units(&self.key.id, user, references, creating, &mut self.waits_for)
+                let said_inactive =
+                    self.row().is_some_and(|row| row.applied.get(User::ACTIVE) == Some(&Value::Bool(false)));
+                let facts =
+                    user::Facts { id: &self.key.id, user, references, mapped: &self.mapped, said_inactive };
+                user::units(&facts, creating, &mut self.waits_for)
             }
             Desired::Group { group, .. } => group::units(&self.key.id, group),
         };
-        units.into_iter().filter(|(path, _)| !policy.strips(path.as_str())).collect()
+        holdable::holdable(policy, self.key.kind, units, creating)
     }
+}
+
+/// What the mapping makes of the user. One of whom only the id is known, or who is gone, is not judged
+/// by attributes that nobody has told.
+fn mapped(dossier: &Dossier, policy: &Policy) -> Mapped {
+    let Desired::User { user, references } = &dossier.desired else { return Mapped::AsItCame };
+    if !user.is_described() {
+        return Mapped::AsItCame;
+    }
+    let mapped = policy.mapping.map(&dossier.item.key.id, user);
+    match &mapped {
+        Mapped::To(units) if names_a_stranger(units, references) => Mapped::Fault(
+            "the expression of the manager fails for this user: the result is not the id that user.manager holds"
+                .to_owned(),
+        ),
+        Mapped::To(_) | Mapped::AsItCame | Mapped::OutOfScope | Mapped::Fault(_) => mapped,
+    }
+}
+
+/// Whether the manager is somebody else than the directory says: only of that one is it known who it
+/// is at the vendor.
+fn names_a_stranger(units: &Units, references: &BTreeMap<ExternalId, MemberStanding>) -> bool {
+    let manager = units.get(&AttributePath::enterprise("manager")).and_then(Value::as_str);
+    manager.is_some_and(|manager| !references.keys().any(|known| known.as_str() == manager))
+}
+
+/// What was said under another mapping and is not said any more is the vendor's: it stays there, and
+/// nothing is concluded from it.
+fn without_what_is_not_ours(mut link: Link, mapped: &Mapped) -> Link {
+    if let Link::Known(row) = &mut link {
+        row.applied.retain(|unit, _| match mapped {
+            Mapped::To(units) => units.contains_key(unit) || user::IDENTITY.contains(&unit.as_str()),
+            Mapped::AsItCame => !pick::is_pick(unit),
+            Mapped::OutOfScope | Mapped::Fault(_) => true,
+        });
+    }
+    link
 }
 
 /// What a pass has found out, for the store.
@@ -238,3 +296,5 @@ fn texts(value: &Value) -> Box<dyn Iterator<Item = &str> + '_> {
 mod model;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod vendor_tests;

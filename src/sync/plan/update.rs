@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 use crate::directory::AttributePath;
 use crate::scim::patch::PatchOp;
 use crate::store::Link;
-use crate::sync::plan::{Current, Next, Pass, Purpose, Request, Units, diff};
+use crate::sync::plan::{Current, Next, Pass, Purpose, Request, Units, diff, pick};
 use crate::sync::policy::Policy;
 
 impl Pass {
@@ -19,7 +19,11 @@ impl Pass {
         let row = self.row()?;
         let current = match &self.remote {
             Some(resource) => Current::Read(resource),
-            None if row.applied.is_empty() => return Some(self.fetch()),
+            None if row.applied.is_empty()
+                || pick::must_be_read(units, &row.applied, policy.path_filters) =>
+            {
+                return Some(self.fetch());
+            }
             None => Current::Assumed(&row.applied),
         };
         let ops = diff(units, &row.applied, current, policy.path_filters);
@@ -61,10 +65,29 @@ fn merged_whole(remote: &Map<String, Value>, units: &Units, policy: &Policy) -> 
         whole.remove(protected);
     }
     whole.retain(|name, _| !policy.strips(name));
-    for (path, value) in units {
+    for (path, value) in units.iter().filter(|(path, _)| !pick::is_pick(path)) {
         put(&mut whole, path, value);
     }
+    pick::put_all(&mut whole, units);
+    complete_schemas(&mut whole, units);
     Value::Object(whole)
+}
+
+/// Names each extension that ours has a value of (RFC 7643 section 3.1).
+fn complete_schemas(whole: &mut Map<String, Value>, units: &Units) {
+    let Some(Value::Array(schemas)) = whole.get_mut("schemas") else { return };
+    for urn in extensions(units) {
+        let named = |held: &Value| held.as_str().is_some_and(|held| held.eq_ignore_ascii_case(urn));
+        if !schemas.iter().any(named) {
+            schemas.push(Value::from(urn));
+        }
+    }
+}
+
+/// The extensions of which there is a value.
+pub(super) fn extensions(units: &Units) -> impl Iterator<Item = &str> {
+    let valued = units.iter().filter(|(_, value)| !value.is_null());
+    valued.filter_map(|(path, _)| path.extension().map(|(urn, _)| urn))
 }
 
 fn put(whole: &mut Map<String, Value>, path: &AttributePath, value: &Value) {

@@ -130,6 +130,9 @@ impl Store for View {
         self.world.leases.lock().unwrap().targets.entry(target.to_owned()).or_default();
         Ok(())
     }
+    async fn backfill(&self, target: &str, now: Timestamp) -> Result<(), StoreError> {
+        self.reach().await?.backfill(target, now).await
+    }
     async fn retire_all_but(&self, targets: &[String]) -> Result<(), StoreError> {
         self.reach().await?.retire_all_but(targets).await?;
         let kept: BTreeSet<&String> = targets.iter().collect();

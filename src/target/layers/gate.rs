@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
-use http::{HeaderMap, StatusCode};
+use http::StatusCode;
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 use tokio::sync::watch;
@@ -25,7 +25,8 @@ use tower::{Layer, Service};
 
 use crate::clock::SharedClock;
 use crate::target::call::{Answer, Call, CallError};
-use crate::target::profile::{Limits, QuotaHeaders, ResetUnit};
+use crate::target::profile::{Limits, QuotaHeaders};
+use crate::target::rate_headers::{Told, told};
 use crate::target::retry_after::retry_after;
 use crate::telemetry::metrics::FloatCounter;
 
@@ -182,9 +183,16 @@ impl Gate {
             (status, _) if status.is_success() => self.end_run(sent),
             _ => {}
         }
-        if let Some(wait) = settings.quota.as_ref().and_then(|quota| exhausted(quota, &answer.headers)) {
-            self.pause_until(now + wait.min(settings.wait_max));
+        if let Some(told) = self.told(answer).filter(|told| told.left == 0) {
+            self.pause_until(now + told.resets_in);
         }
+    }
+
+    /// What an answer tells of the vendor's count, for no longer than a vendor can ask for.
+    pub fn told(&self, answer: &Answer) -> Option<Told> {
+        let settings = &self.shared.settings;
+        let told = told(&answer.headers, settings.quota.as_ref(), self.shared.clock.now())?;
+        Some(Told { resets_in: told.resets_in.min(settings.wait_max), ..told })
     }
 
     /// One more 429 that names no time. Calls that were in flight together count once.
@@ -220,20 +228,6 @@ impl Gate {
 impl GateSnapshot {
     fn passes(&self, now: Instant) -> bool {
         self.closed.is_none() && self.paused_until.is_none_or(|until| until <= now)
-    }
-}
-
-/// How long the vendor's own numbers say that nothing is left. `None` while something is.
-fn exhausted(quota: &QuotaHeaders, headers: &HeaderMap) -> Option<Duration> {
-    let number = |name: &str| headers.get(name)?.to_str().ok()?.trim().parse::<u64>().ok();
-    let named = |name: &Option<String>| name.as_deref().and_then(number);
-    let left = named(&quota.remaining)
-        .or_else(|| Some(named(&quota.allowed)?.saturating_sub(named(&quota.used)?)))?;
-    if left > 0 {
-        return None;
-    }
-    match quota.reset_unit {
-        ResetUnit::Seconds => number(&quota.reset).map(Duration::from_secs),
     }
 }
 

@@ -1,28 +1,53 @@
 //! The rate limiter that all calls to one target share.
 //!
-//! Callers wait in line, one line per class of call, and the first of each line waits until every
-//! window that applies will have room in a moment, those that hold a permit already counted in. A
+//! A target has several buckets; a call takes its cost from each that counts it, from all at once.
+//! Whoever asks for leave before the call is known waits for the buckets that count every call, and
+//! what the call turns out to cost on top of that is waited for when it is known.
+//!
+//! Callers wait in line, one line for all that draw on the same buckets, and the first of each line
+//! waits until they all will have room in a moment, those that hold a permit already counted in. A
 //! permit that is held for too long no longer counts. What a call costs is accounted when it is made,
 //! and its exact moment is set then, so that callers which dawdle cannot bunch their calls up.
 //!
 //! The rate falls by a factor at each 429, at most once a second, and grows back by small steps
 //! with each success, never over what is configured.
 
+use std::collections::BTreeMap;
+use std::num::NonZeroU32;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use tokio::sync::{Notify, Semaphore};
 use tokio::time::Instant;
 
-use crate::target::call::CallClass;
+use crate::target::call::{Call, CallClass};
+use crate::target::layers::allowance::Allowance;
 use crate::target::layers::meter::{Meter, Pace};
+use crate::target::profile::{Cost, Scope, Window};
+use crate::target::rate_headers::Told;
 
-/// The paces of a target: those of every call, and further ones by class.
-#[derive(Clone, Debug, Default)]
-pub struct Paces {
-    /// Each pace, and the class it is for; `None` means every call.
-    pub paces: Vec<(Option<CallClass>, Pace)>,
+/// One limit of a target: which calls it counts, what they cost, how fast they may follow each other.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Bucket {
+    /// Which calls it counts.
+    pub scope: Scope,
+    /// What they cost.
+    pub cost: Cost,
+    /// How fast.
+    pub pace: Pace,
 }
+
+impl Bucket {
+    /// Whether nothing that passes here is more than a window allows.
+    pub fn keeps(&self, window: &Window) -> bool {
+        let counts = self.scope == window.scope || self.scope.counts_every(None);
+        counts && self.cost == window.cost && self.pace.most(window.per) <= f64::from(window.limit.get())
+    }
+}
+
+/// What a call takes from each bucket, in their order; `None` where it is not counted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Demand(Arc<[Option<NonZeroU32>]>);
 
 /// What the limiter is doing, for people.
 #[derive(Clone, Debug, PartialEq)]
@@ -42,6 +67,11 @@ const LEAD: Duration = Duration::from_millis(20);
 const HOLD_MAX: Duration = Duration::from_millis(100);
 /// What a 429 leaves of the rate.
 const DECREASE: f64 = 0.7;
+/// As many calls wait for buckets of their own, and all others go on past them; with more, callers
+/// that do not know their call yet wait as well.
+const APART_MAX: usize = 2;
+/// When to ask again if only an event can help.
+const LOOK_AGAIN: Duration = Duration::from_mins(1);
 /// At most one decrease in this time.
 const DECREASE_EVERY: Duration = Duration::from_secs(1);
 /// How much of the configured rate comes back with each second's worth of successes.
@@ -57,68 +87,151 @@ pub struct Limiter {
 
 struct Shared {
     anchor: Instant,
+    buckets: Vec<(Scope, Cost)>,
     core: Mutex<Core>,
     /// Tells the heads of the lines that a permit was given back, or the rate has risen.
     freed: Notify,
-    /// One line per class, and one for callers that do not know yet what they will call.
-    lines: [Arc<Semaphore>; CallClass::ALL.len() + 1],
+    /// One line for each set of buckets that callers draw on together. Whoever waits apart is not
+    /// behind one that gives way to it.
+    lines: Mutex<BTreeMap<(Knows, Vec<bool>), Arc<Semaphore>>>,
 }
 
 struct Core {
-    meters: Vec<(Option<CallClass>, Meter)>,
+    /// In the order of the buckets.
+    meters: Vec<Meter>,
     factor: f64,
     cut_at: Option<Instant>,
     holds: Vec<Hold>,
+    /// Calls that wait for buckets of their own.
+    apart: usize,
+    /// Calls that are not answered yet.
+    under_way: u64,
+    allowance: Allowance,
     last_id: u64,
 }
 
 struct Hold {
     id: u64,
+    demand: Demand,
     lapses_at: Instant,
+}
+
+/// What a caller knows that waits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Knows {
+    /// What any call of its class takes.
+    Least,
+    /// Its call.
+    Call,
 }
 
 /// Leave to make one call. Not to be kept: it lapses when others wait.
 pub struct Permit {
     limiter: Limiter,
-    class: Option<CallClass>,
+    demand: Demand,
     id: u64,
 }
 
+/// A call that is not answered yet, until it is dropped.
+pub struct UnderWay(Limiter);
+
+/// A call that waits for buckets of its own, until it is dropped.
+pub struct Apart(Limiter);
+
 impl Limiter {
     /// A limiter that has spent its bursts and nothing else.
-    pub fn new(paces: &Paces) -> Self {
-        let meters =
-            paces.paces.iter().map(|(class, pace)| (*class, Meter::new(*pace, Duration::ZERO))).collect();
-        let core = Core { meters, factor: 1.0, cut_at: None, holds: Vec::new(), last_id: 0 };
+    pub fn new(buckets: &[Bucket]) -> Self {
+        let meters = buckets.iter().map(|bucket| Meter::new(bucket.pace, Duration::ZERO)).collect();
+        let core = Core {
+            meters,
+            factor: 1.0,
+            cut_at: None,
+            holds: Vec::new(),
+            apart: 0,
+            under_way: 0,
+            allowance: Allowance::default(),
+            last_id: 0,
+        };
         Self {
             shared: Arc::new(Shared {
                 anchor: Instant::now(),
+                buckets: buckets.iter().map(|bucket| (bucket.scope.clone(), bucket.cost)).collect(),
                 core: Mutex::new(core),
                 freed: Notify::new(),
-                lines: std::array::from_fn(|_| Arc::new(Semaphore::new(1))),
+                lines: Mutex::default(),
             }),
         }
     }
 
-    /// Waits for leave to make a call of `class`, or of any class when it is not known yet.
-    pub async fn admitted(self, class: Option<CallClass>) -> Permit {
-        let line = &self.shared.lines[line(class)];
+    /// What a call of `class`, or of any class when it is not known yet, takes at least.
+    pub fn at_least(&self, class: Option<CallClass>) -> Demand {
+        self.draw(|scope, _| scope.counts_every(class).then_some(NonZeroU32::MIN))
+    }
+
+    /// What a call takes.
+    pub fn demand(&self, call: &Call) -> Demand {
+        self.draw(|scope, cost| NonZeroU32::new(cost.of(call)).filter(|_| scope.counts(call)))
+    }
+
+    fn draw(&self, units: impl Fn(&Scope, Cost) -> Option<NonZeroU32>) -> Demand {
+        Demand(self.shared.buckets.iter().map(|(scope, cost)| units(scope, *cost)).collect())
+    }
+
+    /// Waits for leave to take `demand`, before the call is known. Gives way while several calls wait
+    /// for buckets of their own, so that these do not pile up.
+    pub async fn admitted(self, demand: Demand) -> Permit {
+        self.wait_for(demand, Knows::Least).await
+    }
+
+    /// Waits for leave to make a call that is known.
+    pub async fn admitted_apart(self, demand: Demand, _apart: &Apart) -> Permit {
+        self.wait_for(demand, Knows::Call).await
+    }
+
+    async fn wait_for(self, demand: Demand, knows: Knows) -> Permit {
+        let line = self.line(&demand, knows);
         let _first = line.acquire().await.expect("no line is ever closed");
         loop {
             let mut freed = std::pin::pin!(self.shared.freed.notified());
             freed.as_mut().enable();
-            let until = match self.try_hold(class) {
-                Ok(id) => return Permit { limiter: self.clone(), class, id },
+            let until = match self.try_hold(&demand, knows) {
+                Ok(id) => return Permit { limiter: self.clone(), demand, id },
                 Err(until) => until,
             };
             tokio::select! { () = tokio::time::sleep_until(until) => {}, () = freed => {} }
         }
     }
 
-    /// Accounts a call of `class`, and tells when it is to go out. With a permit that is now or in a
-    /// moment.
-    pub fn account(&self, class: CallClass) -> Instant {
-        self.account_for(Some(class), Some(class))
+    /// A known call goes and waits for what its buckets lack.
+    pub fn wait_apart(&self) -> Apart {
+        self.core().apart += 1;
+        Apart(self.clone())
+    }
+
+    /// Accounts a call, and tells when it is to go out.
+    pub fn account(&self, demand: &Demand) -> Instant {
+        let now = self.elapsed(Instant::now());
+        let mut core = self.core();
+        let at = core.earliest(demand, now);
+        core.spend(demand, at);
+        self.shared.anchor + at
+    }
+
+    /// A call is under way, until what this answers is dropped.
+    pub fn begin(&self) -> UnderWay {
+        self.core().under_way += 1;
+        UnderWay(self.clone())
+    }
+
+    /// Takes in what the answer to a call that was sent at `sent` tells of the vendor's count.
+    pub fn hear(&self, told: Told, sent: Instant) {
+        let now = self.elapsed(Instant::now());
+        let mut core = self.core();
+        let (rate, under_way) = (self.rate(&core), core.under_way);
+        core.allowance.hear(told, self.elapsed(sent), under_way, rate, now);
+        drop(core);
+        // Who sleeps until the count starts anew may go earlier when it is told that more is left.
+        self.shared.freed.notify_waiters();
     }
 
     /// A 429 to a call that was sent at `sent`.
@@ -140,7 +253,7 @@ impl Limiter {
         let now = self.elapsed(Instant::now());
         let factor = core.factor.min(factor);
         core.retune(factor, now);
-        for (_, meter) in &core.meters {
+        for meter in &mut core.meters {
             meter.take_over(now);
         }
     }
@@ -151,7 +264,7 @@ impl Limiter {
         if core.factor >= 1.0 {
             return;
         }
-        let Some(rate) = core.rate() else { return };
+        let Some(rate) = self.rate(&core) else { return };
         let configured = rate / core.factor;
         let factor = core.factor + INCREASE_PER_SECOND / configured;
         core.retune(factor, self.elapsed(Instant::now()));
@@ -163,7 +276,7 @@ impl Limiter {
     /// What it is doing now.
     pub fn snapshot(&self) -> LimiterSnapshot {
         let core = self.core();
-        let rate = core.rate();
+        let rate = self.rate(&core);
         LimiterSnapshot {
             factor: core.factor,
             rate_per_second: rate,
@@ -172,11 +285,14 @@ impl Limiter {
     }
 
     /// Takes a permit, or tells when to ask again.
-    fn try_hold(&self, class: Option<CallClass>) -> Result<u64, Instant> {
+    fn try_hold(&self, demand: &Demand, knows: Knows) -> Result<u64, Instant> {
         let now = Instant::now();
         let mut core = self.core();
+        if knows == Knows::Least && core.apart >= APART_MAX {
+            return Err(now + LOOK_AGAIN);
+        }
         core.holds.retain(|hold| now < hold.lapses_at);
-        let earliest = self.shared.anchor + core.earliest_after_holds(class, self.elapsed(now));
+        let earliest = self.shared.anchor + core.earliest_after_holds(demand, self.elapsed(now));
         if earliest > now + LEAD {
             // A hold that lapses may make room before that.
             let lapse = core.holds.iter().map(|hold| hold.lapses_at).min();
@@ -184,18 +300,8 @@ impl Limiter {
         }
         core.last_id += 1;
         let id = core.last_id;
-        core.holds.push(Hold { id, lapses_at: now + HOLD_MAX });
+        core.holds.push(Hold { id, demand: demand.clone(), lapses_at: now + HOLD_MAX });
         Ok(id)
-    }
-
-    fn account_for(&self, class: Option<CallClass>, also: Option<CallClass>) -> Instant {
-        let now = Instant::now();
-        let core = self.core();
-        let at = core.earliest(class, also, self.elapsed(now));
-        for (_, meter) in core.meters.iter().filter(|(of, _)| applies(*of, class, also)) {
-            meter.spend(at);
-        }
-        self.shared.anchor + at
     }
 
     fn release(&self, id: u64) {
@@ -206,6 +312,20 @@ impl Limiter {
             drop(core);
             self.shared.freed.notify_waiters();
         }
+    }
+
+    /// The slowest rate that applies to every call.
+    fn rate(&self, core: &Core) -> Option<f64> {
+        let common =
+            self.shared.buckets.iter().zip(&core.meters).filter(|((scope, _), _)| scope.counts_every(None));
+        common.map(|(_, meter)| meter.rate()).min_by(f64::total_cmp)
+    }
+
+    /// The line of all that draw on the same buckets. There are as many as kinds of call.
+    fn line(&self, demand: &Demand, knows: Knows) -> Arc<Semaphore> {
+        let drawn = (knows, demand.0.iter().map(Option::is_some).collect());
+        let mut lines = self.shared.lines.lock().expect("nothing panics while it holds the lines");
+        Arc::clone(lines.entry(drawn).or_insert_with(|| Arc::new(Semaphore::new(1))))
     }
 
     fn elapsed(&self, now: Instant) -> Duration {
@@ -222,15 +342,21 @@ impl Permit {
     pub fn is_valid(&self) -> bool {
         let now = self.limiter.elapsed(Instant::now());
         let core = self.limiter.core();
-        core.holds.iter().any(|hold| hold.id == self.id)
-            && core.earliest(self.class, self.class, now) <= now + LEAD
+        core.holds.iter().any(|hold| hold.id == self.id) && core.earliest(&self.demand, now) <= now + LEAD
     }
 
-    /// Accounts the call, and tells when it may go out: now, unless the permit has lapsed or was not
-    /// for this class.
-    pub fn spend(self, class: CallClass) -> Instant {
-        let of = if self.class.is_none() { Some(class) } else { self.class };
-        self.limiter.account_for(of, Some(class))
+    /// Accounts a call that takes `demand`, and tells when it may go out: now or in a moment. `None`
+    /// when it may not, because the permit has lapsed and others went, or because the call takes more
+    /// than the permit is for.
+    pub fn spend(self, demand: &Demand) -> Option<Instant> {
+        let now = self.limiter.elapsed(Instant::now());
+        let mut core = self.limiter.core();
+        let at = core.earliest(demand, now);
+        if at > now + LEAD {
+            return None;
+        }
+        core.spend(demand, at);
+        Some(self.limiter.shared.anchor + at)
     }
 }
 
@@ -240,38 +366,51 @@ impl Drop for Permit {
     }
 }
 
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        self.0.core().under_way -= 1;
+    }
+}
+
+impl Drop for Apart {
+    fn drop(&mut self) {
+        self.0.core().apart -= 1;
+        self.0.shared.freed.notify_waiters();
+    }
+}
+
 impl Core {
-    fn earliest(&self, class: Option<CallClass>, also: Option<CallClass>, now: Duration) -> Duration {
-        let applying = self.meters.iter().filter(|(of, _)| applies(*of, class, also));
-        applying.map(|(_, meter)| meter.earliest(now)).max().unwrap_or(now)
+    fn earliest(&self, demand: &Demand, now: Duration) -> Duration {
+        let drawn = self.meters.iter().zip(demand.0.iter());
+        let paced = drawn.filter_map(|(meter, cost)| Some(meter.earliest((*cost)?, now))).max();
+        paced.unwrap_or(now).max(self.allowance.earliest(0, now))
     }
 
     /// The earliest moment after those that hold permits have called.
-    fn earliest_after_holds(&self, class: Option<CallClass>, now: Duration) -> Duration {
-        let applying = self.meters.iter().filter(|(of, _)| applies(*of, class, class));
-        applying.map(|(_, meter)| meter.earliest_after(self.holds.len(), now)).max().unwrap_or(now)
+    fn earliest_after_holds(&self, demand: &Demand, now: Duration) -> Duration {
+        let held = |index: usize| {
+            self.holds.iter().filter_map(|hold| hold.demand.0[index]).map(NonZeroU32::get).sum()
+        };
+        let drawn = self.meters.iter().zip(demand.0.iter()).enumerate();
+        let paced = drawn
+            .filter_map(|(index, (meter, cost))| Some(meter.earliest_after(held(index), (*cost)?, now)))
+            .max();
+        paced.unwrap_or(now).max(self.allowance.earliest(self.holds.len(), now))
+    }
+
+    fn spend(&mut self, demand: &Demand, at: Duration) {
+        self.allowance.spend(at);
+        for (meter, cost) in self.meters.iter_mut().zip(demand.0.iter()) {
+            if let Some(cost) = cost {
+                meter.spend(*cost, at);
+            }
+        }
     }
 
     fn retune(&mut self, factor: f64, now: Duration) {
         self.factor = factor.clamp(FACTOR_MIN, 1.0);
-        for (_, meter) in &mut self.meters {
+        for meter in &mut self.meters {
             meter.retune(self.factor, now);
         }
     }
-
-    /// The slowest rate that applies to every call.
-    fn rate(&self) -> Option<f64> {
-        let common = self.meters.iter().filter(|(of, _)| of.is_none());
-        common.map(|(_, meter)| meter.rate()).min_by(f64::total_cmp)
-    }
-}
-
-/// Whether a meter of class `of` counts a call of `class` (unknown: any) that is `also` of another.
-fn applies(of: Option<CallClass>, class: Option<CallClass>, also: Option<CallClass>) -> bool {
-    of.is_none() || class.is_none() || of == class || of == also
-}
-
-fn line(class: Option<CallClass>) -> usize {
-    let known = class.and_then(|class| CallClass::ALL.iter().position(|known| *known == class));
-    known.unwrap_or(CallClass::ALL.len())
 }

@@ -2,7 +2,9 @@
 //!
 //! governor decides; what has been spent and what time it is are kept here, because the limiter
 //! must be able to ask without spending (several windows are met together, and a permit is
-//! accounted when the call goes out), and to change the rate without forgetting what was spent.
+//! accounted when the call goes out), and to change the rate without forgetting what was spent. Where
+//! a window is to be kept, what it has spent is [remembered](super::window) too, since calls may
+//! differ in cost and a burst comes on top of the rate.
 
 use std::num::NonZeroU32;
 use std::sync::Arc;
@@ -15,13 +17,18 @@ use governor::nanos::Nanos;
 use governor::state::{NotKeyed, StateStore};
 use governor::{Quota, RateLimiter};
 
+use crate::target::layers::window::Sliding;
+
 /// How fast calls may follow each other: any stretch of time `t` sees at most `burst + t / period`.
+/// Calls that cost more than 1 count as that many.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Pace {
     /// Time between calls in the long run.
     pub period: Duration,
     /// Calls that may go at once after a quiet time.
     pub burst: NonZeroU32,
+    /// No stretch of so much time sees more than so many calls.
+    pub window: Option<(NonZeroU32, Duration)>,
 }
 
 /// The share of a vendor's limit that is left unused, so that uneven delays on the way do not carry
@@ -34,14 +41,24 @@ impl Pace {
     /// `burst` at once, then `rate` a second, less the margin.
     pub fn per_second(rate: f64, burst: NonZeroU32) -> Self {
         let period = Duration::try_from_secs_f64(1.0 / (rate * (1.0 - MARGIN))).unwrap_or(PERIOD_MAX);
-        Self { period: period.clamp(Duration::from_nanos(1), PERIOD_MAX), burst }
+        Self { period: period.clamp(Duration::from_nanos(1), PERIOD_MAX), burst, window: None }
     }
 
-    /// Never more than `limit` in any stretch of `per`. Half of the margin is given to a small burst,
-    /// which makes up for short waits elsewhere.
-    pub fn window(limit: NonZeroU32, per: Duration) -> Self {
+    /// Never more than `limit` in any stretch of `per`, at most `burst` of them at once. A burst within
+    /// half of the margin costs nothing of the rate, and makes up for short waits elsewhere.
+    pub fn window(limit: NonZeroU32, per: Duration, burst: NonZeroU32) -> Self {
         let rate = f64::from(limit.get()) / per.as_secs_f64();
-        Self::per_second(rate, NonZeroU32::new(limit.get() / 64).unwrap_or(NonZeroU32::MIN))
+        Self { window: Some((limit, per)), ..Self::per_second(rate, burst.min(limit)) }
+    }
+}
+
+impl Pace {
+    /// The most that any stretch of `time` sees, in calls.
+    pub fn most(&self, time: Duration) -> f64 {
+        match self.window {
+            Some((limit, per)) => f64::from(limit.get()) * time.div_duration_f64(per).ceil(),
+            None => f64::from(self.burst.get()) + time.div_duration_f64(self.period).floor(),
+        }
     }
 }
 
@@ -52,6 +69,7 @@ pub struct Meter {
     factor: f64,
     memory: Memory,
     governor: Governor,
+    window: Option<Sliding>,
 }
 
 type Governor = RateLimiter<NotKeyed, Memory, Memory, NoOpMiddleware<Nanos>>;
@@ -63,41 +81,69 @@ impl Meter {
         let memory = Memory::default();
         memory.cells.spent_until.store(nanos(now + pace.period * (pace.burst.get() - 1)), Ordering::Relaxed);
         let governor = memory.governor(pace.period, pace.burst);
-        Self { pace, factor: 1.0, memory, governor }
+        let window = pace.window.map(|(limit, per)| Sliding::new(limit.get(), per));
+        Self { pace, factor: 1.0, memory, governor, window }
     }
 
-    /// The first moment from `now` on at which one more call is within the pace.
-    pub fn earliest(&self, now: Duration) -> Duration {
-        self.memory.at(now);
-        self.memory.cells.looking.store(true, Ordering::Relaxed);
-        let verdict = self.governor.check();
-        self.memory.cells.looking.store(false, Ordering::Relaxed);
-        verdict.err().map_or(now, |refusal| now + refusal.wait_time_from(Nanos::from(now)))
+    /// The first moment from `now` on at which a call of this cost is within the pace.
+    pub fn earliest(&self, cost: NonZeroU32, now: Duration) -> Duration {
+        let paced = self.paced(cost, now);
+        self.window.as_ref().map_or(paced, |window| window.earliest(0, cost.get(), paced))
     }
 
-    /// The same after `others` more calls, each as early as may be.
-    pub fn earliest_after(&self, others: usize, now: Duration) -> Duration {
+    /// The same after `others` more were spent, as early as may be.
+    pub fn earliest_after(&self, others: u32, cost: NonZeroU32, now: Duration) -> Duration {
         let spent_until = self.memory.cells.spent_until.load(Ordering::Relaxed);
-        for _ in 0..others {
-            self.spend(self.earliest(now));
-        }
-        let earliest = self.earliest(now);
+        self.charge(others, now);
+        let paced = self.paced(cost, now);
         self.memory.cells.spent_until.store(spent_until, Ordering::Relaxed);
-        earliest
+        self.window.as_ref().map_or(paced, |window| window.earliest(others, cost.get(), paced))
     }
 
-    /// Accounts one call that goes out at `at`, no earlier than [`earliest`](Self::earliest).
-    pub fn spend(&self, at: Duration) {
+    /// Accounts a call that goes out at `at`, no earlier than [`earliest`](Self::earliest).
+    pub fn spend(&mut self, cost: NonZeroU32, at: Duration) {
+        let (now, rest) = self.split(cost);
         self.memory.at(at);
-        let within = self.governor.check().is_ok();
+        let within = matches!(self.governor.check_n(now), Ok(Ok(())));
         debug_assert!(within, "spent before the earliest moment");
+        self.charge(rest, at);
+        if let Some(window) = &mut self.window {
+            window.spend(cost.get(), at);
+        }
     }
 
     /// Takes over from another meter that may have spent its burst up to `now`: the next call comes
     /// a full period later, and both together keep the pace.
-    pub fn take_over(&self, now: Duration) {
-        let burst = self.period() * self.pace.burst.get();
-        self.memory.cells.spent_until.store(nanos(now + burst), Ordering::Relaxed);
+    pub fn take_over(&mut self, now: Duration) {
+        let burst = self.pace.burst.get();
+        self.memory.cells.spent_until.store(nanos(now + self.period() * burst), Ordering::Relaxed);
+        if let Some(window) = &mut self.window {
+            window.take_over(burst, self.pace.period, now);
+        }
+    }
+
+    /// The first moment from `now` on at which governor lets a call of this cost pass.
+    fn paced(&self, cost: NonZeroU32, now: Duration) -> Duration {
+        self.memory.at(now);
+        self.memory.cells.looking.store(true, Ordering::Relaxed);
+        let verdict = self.governor.check_n(self.split(cost).0).expect("split to fit the burst");
+        self.memory.cells.looking.store(false, Ordering::Relaxed);
+        verdict.err().map_or(now, |refusal| now + refusal.wait_time_from(Nanos::from(now)))
+    }
+
+    /// What of a cost is waited for, and what is paid back afterwards because it is over the burst.
+    fn split(&self, cost: NonZeroU32) -> (NonZeroU32, u32) {
+        let now = cost.min(self.pace.burst);
+        (now, cost.get() - now.get())
+    }
+
+    /// Adds to what is spent, without asking.
+    fn charge(&self, units: u32, now: Duration) {
+        if units > 0 {
+            let from = self.memory.cells.spent_until.load(Ordering::Relaxed).max(nanos(now));
+            let debt = nanos(self.period().saturating_mul(units));
+            self.memory.cells.spent_until.store(from.saturating_add(debt), Ordering::Relaxed);
+        }
     }
 
     /// Runs at `factor` of the pace, over 0 and at most 1. What was spent stays spent.

@@ -1,5 +1,6 @@
 //! The layers of a target's stack, one file each; [`stack`](super::stack) puts them in order.
 
+mod allowance;
 pub mod auth;
 pub mod breaker;
 pub mod gate;
@@ -8,5 +9,6 @@ pub mod meter;
 pub mod observe;
 pub mod rate;
 #[cfg(test)]
-mod testing;
+pub(in crate::target) mod testing;
 pub mod timeout;
+mod window;

@@ -15,7 +15,7 @@ use tower::{Layer, Service};
 
 use crate::target::call::{Answer, Call, CallClass, CallError};
 use crate::target::layers::gate::Gate;
-use crate::target::layers::limiter::{Limiter, Permit};
+use crate::target::layers::limiter::{Demand, Limiter, Permit};
 
 /// The gate and the limiter together: what a request must pass that was not waited for in
 /// `poll_ready`, such as the repetition after a 401.
@@ -28,11 +28,11 @@ pub struct Admission {
 }
 
 impl Admission {
-    /// Waits until one more request of `class` may go out, and accounts it.
-    pub async fn again(&self, class: CallClass) {
+    /// Waits until one more such request may go out, and accounts it.
+    pub async fn again(&self, demand: &Demand) {
         loop {
             self.gate.opened().await;
-            sleep_until(self.limiter.account(class)).await;
+            sleep_until(self.limiter.account(demand)).await;
             if self.gate.is_open() {
                 return;
             }
@@ -48,8 +48,8 @@ pub struct RateLayer {
 }
 
 impl RateLayer {
-    /// Readiness is for calls of `class`; `None` means that of any class, and so waits for the windows
-    /// of all.
+    /// Readiness is for calls of `class`; `None` means that of any class. It waits for the buckets that
+    /// count each of them; for a narrower one the call itself waits.
     pub fn new(admission: Admission, class: Option<CallClass>) -> Self {
         Self { admission, class }
     }
@@ -103,7 +103,8 @@ where
             self.state = match &mut self.state {
                 State::Idle => {
                     let limiter = self.admission.limiter.clone();
-                    State::Waiting(ReusableBoxFuture::new(limiter.admitted(self.class)))
+                    let least = limiter.at_least(self.class);
+                    State::Waiting(ReusableBoxFuture::new(limiter.admitted(least)))
                 }
                 State::Waiting(wait) => State::Granted(ready!(wait.poll(cx))),
                 // Somebody else went while the permit was held, or the rate fell.
@@ -117,22 +118,35 @@ where
         let State::Granted(permit) = std::mem::replace(&mut self.state, State::Idle) else {
             panic!("call without poll_ready");
         };
-        let class = call.class;
-        let at = permit.spend(class);
+        let demand = self.admission.limiter.demand(&call);
         let clone = self.inner.clone();
         // The one that was polled ready is the one to be called.
-        let mut inner = std::mem::replace(&mut self.inner, clone);
+        let inner = std::mem::replace(&mut self.inner, clone.clone());
         let admission = self.admission.clone();
+        let granted = permit.spend(&demand);
         async move {
+            let (at, mut inner) = match granted {
+                Some(at) => (at, inner),
+                None => {
+                    // What waits here keeps no place among the calls in flight.
+                    drop(inner);
+                    admission.apart(&demand, clone).await?
+                }
+            };
             if at > Instant::now() {
                 sleep_until(at).await;
             }
             // It may have closed since `poll_ready`.
             if !admission.gate.is_open() {
-                admission.again(class).await;
+                admission.again(&demand).await;
             }
             let sent = Instant::now();
+            let under_way = admission.limiter.begin();
             let answer = inner.call(call).await?;
+            drop(under_way);
+            if let Some(told) = admission.gate.told(&answer) {
+                admission.limiter.hear(told, sent);
+            }
             match answer.status {
                 StatusCode::TOO_MANY_REQUESTS => admission.limiter.slow_down(sent),
                 status if status.is_success() => admission.limiter.speed_up(),
@@ -141,6 +155,28 @@ where
             Ok(answer)
         }
         .boxed()
+    }
+}
+
+impl Admission {
+    /// Waits until a call may go that was not let in with its permit, and accounts it. Answers when it
+    /// may go, and a service that is ready for it.
+    async fn apart<S>(&self, demand: &Demand, inner: S) -> Result<(Instant, S), CallError>
+    where
+        S: Service<Call, Error = CallError> + Clone,
+    {
+        let apart = self.limiter.wait_apart();
+        loop {
+            self.gate.opened().await;
+            let permit = self.limiter.clone().admitted_apart(demand.clone(), &apart).await;
+            let mut inner = inner.clone();
+            std::future::poll_fn(|cx| inner.poll_ready(cx)).await?;
+            if let Some(at) =
+                Some(permit).filter(|_| self.gate.is_open()).and_then(|permit| permit.spend(demand))
+            {
+                return Ok((at, inner));
+            }
+        }
     }
 }
 

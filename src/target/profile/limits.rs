@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
+use super::window::{Cost, Scope, Window};
 use crate::target::call::CallClass;
-use crate::target::layers::limiter::Paces;
+use crate::target::layers::limiter::Bucket;
 use crate::target::layers::meter::Pace;
 
 /// How much a vendor takes: rates, calls in flight, pauses.
@@ -33,7 +34,7 @@ pub struct Limits {
     /// The pause after a 429 that does not say how long; it widens with a run of them.
     #[serde(with = "duration")]
     pub default_wait: Duration,
-    /// Headers in which the vendor tells its quota.
+    /// Headers in which the vendor tells its quota; absent: those that are usual.
     pub headers: Option<QuotaHeaders>,
 }
 
@@ -49,17 +50,6 @@ pub struct ClassLimits {
     pub windows: Vec<Window>,
 }
 
-/// Never more than `limit` calls in any stretch of `per`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Window {
-    /// So many calls.
-    pub limit: NonZeroU32,
-    /// In so much time.
-    #[serde(with = "duration")]
-    pub per: Duration,
-}
-
 /// The names of the headers in which a vendor tells its quota. Either `remaining`, or `allowed` and
 /// `used` together, say what is left.
 #[derive(Clone, Debug, Deserialize)]
@@ -73,18 +63,37 @@ pub struct QuotaHeaders {
     pub remaining: Option<String>,
     /// When it starts anew.
     pub reset: String,
-    /// What the number in `reset` means.
+    /// What is in `reset`.
     #[serde(default)]
     pub reset_unit: ResetUnit,
 }
 
-/// What the number in a reset header means.
+/// What is in a reset header.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ResetUnit {
     /// Seconds from now.
     #[default]
     Seconds,
+    /// A moment, in seconds since 1970.
+    EpochSeconds,
+    /// A moment, in milliseconds since 1970.
+    EpochMilliseconds,
+    /// A moment, as HTTP writes dates.
+    HttpDate,
+}
+
+impl QuotaHeaders {
+    /// A vendor that tells what is left, and for how many seconds.
+    pub fn of(remaining: &str, reset: &str) -> Self {
+        Self {
+            allowed: None,
+            used: None,
+            remaining: Some(remaining.to_owned()),
+            reset: reset.to_owned(),
+            reset_unit: ResetUnit::Seconds,
+        }
+    }
 }
 
 impl Default for Limits {
@@ -107,15 +116,16 @@ impl Default for Limits {
 }
 
 impl Limits {
-    /// The paces that keep all of these limits.
-    pub fn paces(&self) -> Paces {
-        let mut paces: Vec<_> =
-            all(self.rate_per_second, self.burst, &self.windows).map(|pace| (None, pace)).collect();
+    /// The buckets that keep all of these limits.
+    pub fn buckets(&self) -> Vec<Bucket> {
+        let mut buckets = Vec::new();
+        fill(&mut buckets, &Scope::default(), self.rate_per_second, self.burst, &self.windows);
         for (class, limits) in self.classes() {
             let burst = limits.burst.unwrap_or(NonZeroU32::MIN);
-            paces.extend(all(limits.rate_per_second, burst, &limits.windows).map(|pace| (Some(class), pace)));
+            let scope = Scope::of_class(class);
+            fill(&mut buckets, &scope, limits.rate_per_second, burst, &limits.windows);
         }
-        Paces { paces }
+        buckets
     }
 
     /// The classes that have limits of their own.
@@ -124,9 +134,16 @@ impl Limits {
     }
 }
 
-fn all(rate: Option<f64>, burst: NonZeroU32, windows: &[Window]) -> impl Iterator<Item = Pace> {
-    let windows = windows.iter().map(|window| Pace::window(window.limit, window.per));
-    rate.map(|rate| Pace::per_second(rate, burst)).into_iter().chain(windows)
+fn fill(buckets: &mut Vec<Bucket>, scope: &Scope, rate: Option<f64>, burst: NonZeroU32, windows: &[Window]) {
+    if let Some(rate) = rate {
+        let pace = Pace::per_second(rate, burst);
+        buckets.push(Bucket { scope: scope.clone(), cost: Cost::Request, pace });
+    }
+    for window in windows {
+        let pace = Pace::window(window.limit, window.per, window.burst());
+        let scope = Scope { class: scope.class, ..window.scope.clone() };
+        buckets.push(Bucket { scope, cost: window.cost, pace });
+    }
 }
 
 /// Durations as people write them: `500ms`, `60s`, `1h`.

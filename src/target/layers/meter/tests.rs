@@ -2,8 +2,14 @@ use proptest::prelude::*;
 
 use super::*;
 
+const ONE: NonZeroU32 = NonZeroU32::MIN;
+
 fn whole(number: u32) -> NonZeroU32 {
     NonZeroU32::new(number).unwrap()
+}
+
+fn window(limit: u32, per: Duration) -> Pace {
+    Pace::window(whole(limit), per, whole((limit / 64).max(1)))
 }
 
 /// The most calls in any stretch of `length`, both ends included.
@@ -22,31 +28,31 @@ pub(in crate::target::layers) fn busiest(calls: &[Duration], length: Duration) -
 #[test]
 fn a_new_meter_has_room_for_one_call_and_not_for_a_burst() {
     let now = Duration::from_secs(5);
-    let meter = Meter::new(Pace::per_second(10.0, whole(20)), now);
-    assert_eq!(meter.earliest(now), now);
-    meter.spend(now);
-    assert!(meter.earliest(now) > now);
-    assert_eq!(meter.earliest_after(0, now), meter.earliest(now));
+    let mut meter = Meter::new(Pace::per_second(10.0, whole(20)), now);
+    assert_eq!(meter.earliest(ONE, now), now);
+    meter.spend(ONE, now);
+    assert!(meter.earliest(ONE, now) > now);
+    assert_eq!(meter.earliest_after(0, ONE, now), meter.earliest(ONE, now));
 }
 
 #[test]
 fn a_burst_is_there_after_a_quiet_time() {
-    let meter = Meter::new(Pace::per_second(10.0, whole(20)), Duration::ZERO);
+    let mut meter = Meter::new(Pace::per_second(10.0, whole(20)), Duration::ZERO);
     let now = Duration::from_mins(1);
     for _ in 0..20 {
-        assert_eq!(meter.earliest(now), now);
-        meter.spend(now);
+        assert_eq!(meter.earliest(ONE, now), now);
+        meter.spend(ONE, now);
     }
-    assert!(meter.earliest(now) > now);
-    assert!(meter.earliest_after(3, now) > meter.earliest(now));
+    assert!(meter.earliest(ONE, now) > now);
+    assert!(meter.earliest_after(3, ONE, now) > meter.earliest(ONE, now));
 }
 
 #[test]
 fn asking_spends_nothing() {
     let meter = Meter::new(Pace::per_second(1.0, whole(1)), Duration::ZERO);
     for _ in 0..3 {
-        assert_eq!(meter.earliest(Duration::ZERO), Duration::ZERO);
-        assert!(meter.earliest_after(2, Duration::ZERO) > Duration::from_secs(2));
+        assert_eq!(meter.earliest(ONE, Duration::ZERO), Duration::ZERO);
+        assert!(meter.earliest_after(2, ONE, Duration::ZERO) > Duration::from_secs(2));
     }
 }
 
@@ -55,12 +61,12 @@ fn what_was_spent_stays_spent_when_the_rate_changes() {
     let mut meter = Meter::new(Pace::per_second(10.0, whole(10)), Duration::ZERO);
     let now = Duration::from_mins(1);
     for _ in 0..10 {
-        meter.spend(now);
+        meter.spend(ONE, now);
     }
     meter.retune(0.1, now);
-    assert!(meter.earliest(now) > now + Duration::from_millis(999), "one call takes ten times as long");
+    assert!(meter.earliest(ONE, now) > now + Duration::from_millis(999), "one call takes ten times as long");
     meter.retune(1.0, now);
-    let wait = meter.earliest(now).abs_diff(now);
+    let wait = meter.earliest(ONE, now).abs_diff(now);
     assert!((wait.as_secs_f64() - 0.103).abs() < 0.001, "{wait:?}");
 }
 
@@ -88,11 +94,11 @@ fn play(meter: &mut Meter, steps: &[Step], mut now: Duration, until: Duration, c
             Step::Retune(factor) => meter.retune(*factor, now.min(until)),
             Step::Calls(number) => {
                 for _ in 0..*number {
-                    now = meter.earliest(now);
+                    now = meter.earliest(ONE, now);
                     if now > until {
                         return;
                     }
-                    meter.spend(now);
+                    meter.spend(ONE, now);
                     calls.push(now);
                 }
             }
@@ -126,10 +132,10 @@ fn who_takes_over_starts_one_period_later_and_without_a_burst() {
         meter.retune(factor, now);
         meter.take_over(now);
         for number in 1..4 {
-            let at = meter.earliest(now);
+            let at = meter.earliest(ONE, now);
             let expected = now.as_secs_f64() + period * f64::from(number);
             assert!((at.as_secs_f64() - expected).abs() < 0.01 * period, "{number}: {at:?}");
-            meter.spend(at);
+            meter.spend(ONE, at);
         }
     }
 }
@@ -139,7 +145,7 @@ proptest! {
     #[test]
     fn no_window_ever_holds_more_than_its_limit(limit in 1_u32..400, per in 1_u64..120, steps in steps()) {
         let per = Duration::from_secs(per);
-        let mut meter = Meter::new(Pace::window(whole(limit), per), Duration::ZERO);
+        let mut meter = Meter::new(window(limit, per), Duration::ZERO);
         let mut now = Duration::ZERO;
         let mut calls = Vec::new();
         for step in steps {
@@ -147,8 +153,8 @@ proptest! {
                 Step::Wait(millis) => now += Duration::from_millis(millis),
                 Step::Retune(factor) => meter.retune(factor, now),
                 Step::Calls(number) => for _ in 0..number {
-                    now = meter.earliest(now);
-                    meter.spend(now);
+                    now = meter.earliest(ONE, now);
+                    meter.spend(ONE, now);
                     calls.push(now);
                 },
             }
@@ -167,8 +173,8 @@ proptest! {
                 Step::Wait(millis) => now += Duration::from_millis(millis),
                 Step::Retune(factor) => meter.retune(factor, now),
                 Step::Calls(number) => for _ in 0..number {
-                    now = meter.earliest(now);
-                    meter.spend(now);
+                    now = meter.earliest(ONE, now);
+                    meter.spend(ONE, now);
                     calls.push(now);
                 },
             }
@@ -189,7 +195,7 @@ proptest! {
         before in steps(), after in steps(), factor in 0.02_f64..=1.0, taken_over in 0_u64..60_000,
     ) {
         let per = Duration::from_secs(per);
-        let calls = both(Pace::window(whole(limit), per), &before, &after, factor, Duration::from_millis(taken_over));
+        let calls = both(window(limit, per), &before, &after, factor, Duration::from_millis(taken_over));
         prop_assert!(busiest(&calls, per) <= limit as usize, "{} of {limit}", busiest(&calls, per));
     }
 
