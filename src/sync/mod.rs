@@ -22,6 +22,7 @@ pub mod policy;
 pub mod projector;
 pub mod pruning;
 mod record;
+mod retry_budget;
 mod run;
 mod shared;
 #[cfg(test)]

@@ -6,6 +6,7 @@
 //! | [`requests`] | the calls to make, by profile; pure |
 //! | [`call`] | a call, its answer, its failure |
 //! | [`verdict`] | what an answer means; pure |
+//! | [`discovery`] | what the vendor's server says of itself |
 //! | [`layers`] | gate, breaker, limits, auth, timeout |
 //! | [`stack`] | the layers in order |
 //! | [`transport`], [`oauth`], [`token`], [`secret`] | HTTP, tokens, what they are made from |
@@ -13,6 +14,7 @@
 //! Nothing here repeats a call, except once after a 401. Whoever calls decides by the [`verdict`].
 
 pub mod call;
+pub mod discovery;
 pub mod layers;
 pub mod oauth;
 pub mod profile;
@@ -32,7 +34,6 @@ mod tests;
 use std::sync::Arc;
 
 use http::HeaderValue;
-use tower::limit::GlobalConcurrencyLimitLayer;
 use tower::util::BoxCloneSyncService;
 
 pub use self::call::{Answer, Call, CallClass, CallError, Stack};
@@ -44,6 +45,7 @@ pub use self::settings::{Auth, LimitOverrides, Settings};
 pub use self::verdict::{CallFacts, Verdict, judge};
 
 use self::layers::breaker::{Breaker, BreakerSettings, BreakerSnapshot};
+use self::layers::concurrency::{ConcurrencyLayer, Places};
 use self::layers::gate::{Gate, GateSettings, GateSnapshot};
 use self::layers::limiter::{Limiter, LimiterSnapshot};
 use self::layers::observe::ObserveLayer;
@@ -169,7 +171,7 @@ impl Target {
             observe: ObserveLayer::new(name.clone(), metrics.clone()),
             admission,
             breaker: health.breaker.clone(),
-            concurrency: GlobalConcurrencyLimitLayer::new(limits.concurrency.get() as usize),
+            concurrency: ConcurrencyLayer::new(Places::new(limits.concurrency.get())),
             tokens: Arc::new(tokens),
             timeout: TimeoutLayer::new(timeout),
             transport: BoxCloneSyncService::new(Transport::new(

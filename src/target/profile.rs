@@ -9,6 +9,7 @@ mod defaults;
 mod effective;
 mod limits;
 mod reads;
+mod stated;
 mod validate;
 mod window;
 mod writes;
@@ -20,6 +21,7 @@ use serde::Deserialize;
 pub use bulk::{Bulk, BulkSupport};
 pub use limits::{ClassLimits, Limits, QuotaHeaders, ResetUnit};
 pub use reads::{ErrorForm, Errors, Filters, Lists};
+pub use stated::Stated;
 pub use window::{Cost, Resource, Scope, Shape, Unit, Verb, Window};
 pub use writes::{
     AddForm, Deactivate, DeactivateEffect, Delete, DeleteMode, Groups, Members, MembersRead, OpCase, Patch,
@@ -94,6 +96,9 @@ pub struct Profile {
     /// Errors.
     #[serde(default)]
     pub errors: Errors,
+    /// Which of these values its text states.
+    #[serde(skip)]
+    pub stated: Stated,
 }
 
 /// What nothing is known of.
@@ -258,9 +263,16 @@ impl Profile {
 
     /// Reads a profile. Unknown keys are errors, and each value is checked.
     pub fn parse(text: &str) -> Result<Self, ProfileError> {
-        let profile: Self = toml::from_str(text).map_err(|error| ProfileError::Syntax(error.to_string()))?;
+        let mut profile: Self =
+            toml::from_str(text).map_err(|error| ProfileError::Syntax(error.to_string()))?;
+        profile.stated = Stated::of(text);
         validate::validate(&profile)?;
         Ok(profile)
+    }
+
+    /// Whether it states a value, as `table.key`, with evidence behind it.
+    pub fn knows(&self, key: &str) -> bool {
+        self.evidence != Evidence::Unverified && self.stated.has(key)
     }
 
     /// Whether a filter on users may compare this attribute.

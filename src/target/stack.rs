@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use tower::ServiceBuilder;
-use tower::limit::GlobalConcurrencyLimitLayer;
 use tower::util::BoxCloneSyncService;
 
 use crate::target::call::{Answer, CallClass, CallError, Stack};
 use crate::target::layers::auth::{AuthLayer, Authorized};
 use crate::target::layers::breaker::{Breaker, BreakerLayer};
+use crate::target::layers::concurrency::ConcurrencyLayer;
 use crate::target::layers::gate::GateLayer;
 use crate::target::layers::observe::ObserveLayer;
 use crate::target::layers::rate::{Admission, RateLayer};
@@ -21,7 +21,7 @@ pub(super) struct Shared {
     pub observe: ObserveLayer,
     pub admission: Admission,
     pub breaker: Breaker,
-    pub concurrency: GlobalConcurrencyLimitLayer,
+    pub concurrency: ConcurrencyLayer,
     pub tokens: Arc<Tokens>,
     pub timeout: TimeoutLayer,
     /// What the layers stand before: HTTP, or a vendor that a test plays.

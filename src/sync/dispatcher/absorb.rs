@@ -31,6 +31,7 @@ impl Dispatcher {
         let StepDone { task, stepped, unused, vendor_works } = done;
         self.spare.extend(unused);
         if vendor_works {
+            self.retries.succeeded(&task.item.key);
             self.vendor_works().await;
         }
         match stepped {

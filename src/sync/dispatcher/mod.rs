@@ -15,6 +15,7 @@
 mod absorb;
 mod commit;
 mod health;
+mod retries;
 mod start;
 
 use std::sync::Arc;
@@ -31,6 +32,7 @@ use crate::directory::ResourceKey;
 use crate::store::{Committed, Outcome, StoreError, TargetState, WorkChange};
 use crate::sync::lanes::Lanes;
 use crate::sync::leases::lease::Over;
+use crate::sync::retry_budget::RetryBudget;
 use crate::sync::run::Run;
 use crate::sync::shared::Shared;
 use crate::sync::step::{StepDone, Task};
@@ -80,6 +82,7 @@ pub(super) struct Dispatcher {
     /// When the vendor last answered in a way that shows it to be working.
     worked_at: Option<Timestamp>,
     probe: Probe,
+    retries: RetryBudget,
     chance: StdRng,
 }
 
@@ -106,6 +109,7 @@ impl Dispatcher {
             look_at: Instant::now(),
             worked_at: None,
             probe: Probe::default(),
+            retries: RetryBudget::default(),
             chance: StdRng::from_rng(&mut rand::rng()),
         }
     }

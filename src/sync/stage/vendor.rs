@@ -27,6 +27,8 @@ struct Inner {
     calls: Vec<Seen>,
     in_flight: Vec<String>,
     latency: Duration,
+    /// Answers so many of five calls with 503.
+    failing: usize,
     script: VecDeque<Answer>,
 }
 
@@ -36,6 +38,10 @@ pub(crate) struct Seen {
     pub(crate) at: Instant,
     pub(crate) by: String,
     pub(crate) method: Method,
+    /// The user's name, as the vendor knows them.
+    pub(crate) user: String,
+    /// Whether it is answered with an error of the vendor's own.
+    pub(crate) fails: bool,
 }
 
 /// A vendor as one replica calls it.
@@ -62,6 +68,11 @@ impl Vendor {
         self.0.lock().unwrap().latency = latency;
     }
 
+    /// Fails so many of five calls from now on: one after the other, then the rest works.
+    pub(crate) fn set_failing(&self, of_five: usize) {
+        self.0.lock().unwrap().failing = of_five;
+    }
+
     /// Answers the next call so.
     pub(crate) fn answer_next(&self, answer: Answer) {
         self.0.lock().unwrap().script.push_back(answer);
@@ -80,12 +91,20 @@ impl Vendor {
         self.0.lock().unwrap().users.len()
     }
 
-    fn begin(&self, replica: &str, method: &Method) -> InFlight {
+    fn begin(&self, replica: &str, call: &Call) -> InFlight {
         let mut inner = self.0.lock().unwrap();
         assert!(inner.in_flight.iter().all(|by| by == replica), "two replicas call at once");
         inner.in_flight.push(replica.to_owned());
-        inner.calls.push(Seen { at: Instant::now(), by: replica.to_owned(), method: method.clone() });
-        InFlight(self.clone())
+        let fails = inner.calls.len() % 5 < inner.failing;
+        let seen = Seen {
+            at: Instant::now(),
+            by: replica.to_owned(),
+            method: call.method.clone(),
+            user: user(call),
+            fails,
+        };
+        inner.calls.push(seen);
+        InFlight(self.clone(), fails)
     }
 
     fn answer(&self, call: &Call) -> Answer {
@@ -115,6 +134,17 @@ impl Vendor {
     }
 }
 
+/// The user whom a call looks for or creates.
+fn user(call: &Call) -> String {
+    if let Some(body) = &call.body {
+        let user: Value = serde_json::from_slice(body).unwrap();
+        return user["userName"].as_str().unwrap().to_owned();
+    }
+    let filter = percent_decode_str(&call.path).decode_utf8().unwrap();
+    let mut words = filter.split('"').skip(1).step_by(2);
+    words.find(|word| word.contains('@')).unwrap_or_default().to_owned()
+}
+
 fn told(status: StatusCode, body: &Value) -> Answer {
     let mut answer = Answer { body: Bytes::from(body.to_string()), ..Answer::new(status) };
     answer.headers.insert("content-type", HeaderValue::from_static("application/scim+json"));
@@ -122,7 +152,7 @@ fn told(status: StatusCode, body: &Value) -> Answer {
 }
 
 /// A call that the vendor works on, until it is answered or given up.
-struct InFlight(Vendor);
+struct InFlight(Vendor, bool);
 
 impl Drop for InFlight {
     fn drop(&mut self) {
@@ -142,9 +172,12 @@ impl Service<Authorized> for CalledBy {
     fn call(&mut self, request: Authorized) -> Self::Future {
         let CalledBy { vendor, replica } = self.clone();
         async move {
-            let _in_flight = vendor.begin(&replica, &request.call.method);
+            let in_flight = vendor.begin(&replica, &request.call);
             let latency = vendor.0.lock().unwrap().latency;
             sleep(latency).await;
+            if in_flight.1 {
+                return Ok(Answer::new(StatusCode::SERVICE_UNAVAILABLE));
+            }
             Ok(vendor.answer(&request.call))
         }
         .boxed()

@@ -12,7 +12,7 @@
 //! The rate falls by a factor at each 429, at most once a second, and grows back by small steps
 //! with each success, never over what is configured.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::num::NonZeroU32;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
@@ -72,6 +72,8 @@ const DECREASE: f64 = 0.7;
 const APART_MAX: usize = 2;
 /// When to ask again if only an event can help.
 const LOOK_AGAIN: Duration = Duration::from_mins(1);
+/// For how many seconds it is known how many calls were begun.
+const COUNTED_SECONDS: u64 = 60;
 /// At most one decrease in this time.
 const DECREASE_EVERY: Duration = Duration::from_secs(1);
 /// How much of the configured rate comes back with each second's worth of successes.
@@ -106,6 +108,8 @@ struct Core {
     apart: usize,
     /// Calls that are not answered yet.
     under_way: u64,
+    /// Seconds in which calls were begun, and how many.
+    begun: VecDeque<(u64, u64)>,
     allowance: Allowance,
     last_id: u64,
 }
@@ -149,6 +153,7 @@ impl Limiter {
             holds: Vec::new(),
             apart: 0,
             under_way: 0,
+            begun: VecDeque::new(),
             allowance: Allowance::default(),
             last_id: 0,
         };
@@ -219,8 +224,25 @@ impl Limiter {
 
     /// A call is under way, until what this answers is dropped.
     pub fn begin(&self) -> UnderWay {
-        self.core().under_way += 1;
+        let now = self.elapsed(Instant::now());
+        let mut core = self.core();
+        core.under_way += 1;
+        match core.begun.back_mut() {
+            Some((second, calls)) if *second == now.as_secs() => *calls += 1,
+            Some(_) | None => core.begun.push_back((now.as_secs(), 1)),
+        }
+        let kept_since = now.as_secs().saturating_sub(COUNTED_SECONDS);
+        while core.begun.front().is_some_and(|(second, _)| *second < kept_since) {
+            core.begun.pop_front();
+        }
         UnderWay(self.clone())
+    }
+
+    /// Calls that were begun in the last so much time, at most a minute, to whole seconds.
+    pub fn calls_within(&self, time: Duration) -> u64 {
+        let since = self.elapsed(Instant::now()).saturating_sub(time).as_secs();
+        let core = self.core();
+        core.begun.iter().filter(|(second, _)| *second >= since).map(|(_, calls)| calls).sum()
     }
 
     /// Takes in what the answer to a call that was sent at `sent` tells of the vendor's count.
@@ -414,3 +436,6 @@ impl Core {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -3,6 +3,7 @@
 mod allowance;
 pub mod auth;
 pub mod breaker;
+pub mod concurrency;
 pub mod gate;
 pub mod limiter;
 pub mod meter;

@@ -181,4 +181,4 @@ impl Admission {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

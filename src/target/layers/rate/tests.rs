@@ -18,7 +18,7 @@ use crate::target::layers::testing::{Scripted, answer, by_hand, call, call_of, g
 use crate::target::profile::{ClassLimits, Cost, Limits, Scope, Window};
 use crate::telemetry::metrics::FloatCounter;
 
-fn admission(buckets: Vec<Bucket>) -> Admission {
+pub(in crate::target::layers) fn admission(buckets: Vec<Bucket>) -> Admission {
     let clock = Arc::new(TokioClock::starting_at(Timestamp::from_seconds(0)));
     let gate = Gate::new(GateSettings::new(&Limits::default(), 7), clock, FloatCounter::default());
     Admission { gate, limiter: Limiter::new(&buckets) }
