@@ -4,7 +4,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::body::{Body, to_bytes};
+use axum::body::{Body, HttpBody as _, to_bytes};
 use axum::extract::{ConnectInfo, Request, State as Shared};
 use axum::response::Response;
 use bytes::Bytes;
@@ -60,6 +60,7 @@ pub async fn exchange(
         }
     };
     response.headers_mut().extend(limit_headers);
+    ticket.entry.answer_bytes = response.body().size_hint().exact().unwrap_or(0);
     ticket.entry.status = Sent::Status(response.status().as_u16());
     response
 }

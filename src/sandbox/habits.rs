@@ -3,12 +3,12 @@
 
 use crate::sandbox::Behaviour;
 use crate::sandbox::settings::{
-    AbsentMember, Cap, DeleteUser, GroupRules, IfMatch, OverCap, Paging, RateLimit, RemoveWithValue, Stale,
-    Support, UserRules, Versions,
+    AbsentMember, BulkRules, Cap, DeleteUser, GroupRules, IfMatch, OverCap, Paging, RateLimit,
+    RemoveWithValue, Stale, Support, UserRules, Versions,
 };
 use crate::target::Profile;
 use crate::target::profile::{
-    DeleteMode, Dialect, EtagTrust, Limits, MembersRead, RemoveAbsent, RemoveForm, Window,
+    Bulk, BulkSupport, DeleteMode, Dialect, EtagTrust, Limits, MembersRead, RemoveAbsent, RemoveForm, Window,
 };
 
 impl From<&Profile> for Behaviour {
@@ -28,6 +28,7 @@ impl From<&Profile> for Behaviour {
             },
             users: users(profile),
             groups: groups(profile),
+            bulk: bulk(&profile.bulk),
             ..Self::default()
         }
     }
@@ -59,6 +60,19 @@ fn rate(limits: &Limits) -> Option<RateLimit> {
     let strictest = limits.windows.iter().min_by(|a, b| per_second(a).total_cmp(&per_second(b)))?;
     let limit = RateLimit::new(per_second(strictest), strictest.limit.get());
     Some(RateLimit { vendor_headers: limits.headers.is_some(), ..limit })
+}
+
+/// A vendor of which nothing is known takes no bulk requests.
+fn bulk(bulk: &Bulk) -> Option<BulkRules> {
+    let rules = BulkRules::default();
+    let operations = bulk.max_operations.map_or(rules.operations_max.most, |most| size(most.get()));
+    (bulk.supported == BulkSupport::Yes).then(|| BulkRules {
+        operations_max: Cap { most: operations, ..rules.operations_max },
+        bytes_max: bulk.max_payload_size.map_or(rules.bytes_max, |most| size(most.get())),
+        bulk_id: bulk.bulk_id_echo,
+        version: bulk.version,
+        ..rules
+    })
 }
 
 fn users(profile: &Profile) -> UserRules {
@@ -123,5 +137,13 @@ mod tests {
         assert!(behaviour.users.hide_inactive);
         let rate = behaviour.rate.unwrap();
         assert_eq!((rate.per_second, rate.burst, rate.vendor_headers), (5.0, 300, true));
+    }
+
+    #[test]
+    fn bulk_requests_are_taken_where_the_profile_says_so() {
+        let webex = of("webex").bulk.unwrap();
+        assert_eq!((webex.operations_max.most, webex.bulk_id), (100, true));
+        assert!(!of("cxone-tutorial").bulk.unwrap().bulk_id);
+        assert_eq!((of("genesys-cloud").bulk, of("rfc7644").bulk), (None, None));
     }
 }

@@ -52,6 +52,8 @@ pub struct Entry {
     pub if_match: bool,
     /// Bytes of its body.
     pub body_bytes: usize,
+    /// Bytes of the answer's body; 0 where they are not known beforehand.
+    pub answer_bytes: u64,
     /// How many operations it stood for: 1, unless it was a bulk request that was carried out.
     pub operations: usize,
     /// Its `User-Agent`.
@@ -138,6 +140,7 @@ impl RequestLog {
             applied: false,
             if_match: false,
             body_bytes: 0,
+            answer_bytes: 0,
             operations: 1,
             user_agent: None,
             fault: None,

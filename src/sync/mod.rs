@@ -12,6 +12,7 @@ pub mod clock;
 mod dispatcher;
 pub mod handle;
 mod lanes;
+mod large_groups;
 pub mod leases;
 mod memory;
 mod outcome;

@@ -10,6 +10,7 @@ use crate::clock::SharedClock;
 use crate::store::{Store, StoreError, TargetState};
 use crate::sync::Settings;
 use crate::sync::bulk::standing::BulkState;
+use crate::sync::large_groups::LargeGroups;
 use crate::sync::leases::lease::Lease;
 use crate::sync::policy::Policy;
 use crate::target::Target;
@@ -32,6 +33,7 @@ pub(super) struct Shared {
     /// Smaller than the configured number once the vendor has refused it.
     pub(super) members_per_request: AtomicUsize,
     pub(super) bulk: BulkState,
+    pub(super) large_groups: LargeGroups,
     state: Mutex<TargetState>,
     /// Held while the stored state is read or written, so that what is known here never goes back to
     /// what was read before a write.
@@ -61,6 +63,7 @@ impl Shared {
         Self {
             members_per_request: AtomicUsize::new(settings.policy.members_per_request.max(1)),
             bulk: BulkState::new(settings.bulk, &target.profile().bulk),
+            large_groups: LargeGroups::default(),
             settings,
             store,
             target,

@@ -3,9 +3,10 @@
 //! A step holds a ready service, and with it a permit. A step that finds nothing to send gives the
 //! permit back, so that planning never costs rate.
 
-use http::StatusCode;
+use http::{Method, StatusCode};
 use tower::{Service, ServiceExt};
 
+use crate::directory::Kind;
 use crate::store::{Intent, LedgerEntry, StoreError, WorkItem};
 use crate::sync::bulk;
 use crate::sync::plan::{LaterCause, Next, Pass, Reaction, Request};
@@ -13,7 +14,7 @@ use crate::sync::record;
 use crate::sync::run::Run;
 use crate::sync::shared::Shared;
 use crate::target::verdict::Verdict;
-use crate::target::{CallError, Stack};
+use crate::target::{CallError, Stack, requests};
 
 /// Membership rows loaded for one pass, as a multiple of the vendor's chunk.
 const CHUNKS_PER_PASS: usize = 4;
@@ -118,7 +119,11 @@ async fn step(
         };
         task.item = dossier.item.clone();
         let age = shared.clock.now().since(dossier.item.since);
-        task.pass = Some(Pass::begin(dossier, &policy, age));
+        let mut pass = Pass::begin(dossier, &policy, age);
+        if pass.vendor_id().is_some_and(|id| shared.large_groups.holds(id)) {
+            pass.slim_down();
+        }
+        task.pass = Some(pass);
     }
     let Some(pass) = task.pass.as_mut() else { return Ok(Stepped::Gone) };
     loop {
@@ -169,7 +174,7 @@ pub(super) async fn intend(run: &Run, pass: &Pass) -> Result<(), StoreError> {
 
 async fn send(
     shared: &Shared,
-    pass: &Pass,
+    pass: &mut Pass,
     request: &Request,
     ready: Result<Stack, CallError>,
     ledger: &mut Vec<LedgerEntry>,
@@ -181,12 +186,21 @@ async fn send(
             detail: Some("the vendor's id of the resource cannot be part of a path".to_owned()),
         };
     };
+    let call =
+        if pass.is_slim() && call.method != Method::DELETE { requests::without_members(call) } else { call };
     let outcome = match ready {
         Ok(mut ready) => ready.call(call.clone()).await,
         Err(error) => Err(error),
     };
     let verdict = record::verdict(shared.target.profile(), pass, &call, outcome.as_ref());
     count_conflict(shared, &verdict);
+    if let Ok(answer) = &outcome
+        && pass.key().kind == Kind::Group
+        && let Some(id) = pass.vendor_id()
+        && shared.large_groups.note(id, answer)
+    {
+        pass.slim_down();
+    }
     ledger.push(record::entry(shared.clock.now(), request, &call, outcome.as_ref(), &verdict));
     verdict
 }

@@ -102,6 +102,14 @@ pub fn bulk(profile: &Profile, body: Vec<u8>, operations: usize) -> Call {
     Call { body: Some(body.into()), operations, ..call }
 }
 
+/// The same call, answered without a group's members (RFC 7644 section 3.9): a service that does not
+/// know the parameter passes over it.
+#[must_use]
+pub fn without_members(call: Call) -> Call {
+    let joint = if call.path.contains('?') { '&' } else { '?' };
+    Call { path: format!("{}{joint}excludedAttributes=members", call.path), ..call }
+}
+
 /// Asks whether the target is there: its service provider configuration, RFC 7644 section 4.
 pub fn probe(profile: &Profile) -> Call {
     call(Method::GET, profile.http.probe_path.clone(), "ServiceProviderConfig", CallClass::Probe)

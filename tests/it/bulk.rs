@@ -147,7 +147,7 @@ async fn packs_that_fail_in_every_way_still_end_equal_to_the_directory() {
 async fn a_vendor_without_the_endpoint_is_asked_once_and_gets_single_calls_over_a_restart_too() {
     let sandbox = Sandbox::start(Behaviour::default(), &[]).await;
     let setup = TargetSetup::new("acme", sandbox.base_url(), TOKEN).with_bulk().with_profile("bulky.toml");
-    let home = Home::new(&[setup]);
+    let home = Home::new(&[setup.with("limits = { rate_per_second = 200, burst = 1, concurrency = 1 }\n")]);
     with_profile(&home, "");
     let relay = home.start().await;
     relay.changes("evt-1", &newcomers(0..20)).await;

@@ -12,6 +12,7 @@
 )]
 
 mod admin;
+mod big_groups;
 mod bulk;
 mod commands;
 mod conflicts;

@@ -26,6 +26,10 @@ impl Pass {
             Verdict::Taken { detail } => self.absorb_taken(request, detail.as_deref()),
             Verdict::Missing => self.absorb_missing(request),
             Verdict::TooLarge { detail } => self.absorb_too_large(request, detail.as_deref()),
+            // What the read said was more than is taken in.
+            Verdict::Refused { status, .. } if status.is_success() && self.slims_for_good(request) => {
+                Reaction::Continue
+            }
             Verdict::Refused { status, detail, .. } => {
                 self.absorb_refused(policy, request, &refusal(status.as_u16(), detail.as_deref()))
             }
@@ -203,6 +207,16 @@ impl Pass {
         Reaction::Continue
     }
 
+    /// Whether a read was that of a group with its members, and one without is to be tried.
+    fn slims_for_good(&mut self, request: &Request) -> bool {
+        let reads = matches!(request, Request::Lookup { .. } | Request::Fetch { .. });
+        let helps = reads && self.key.kind == Kind::Group && !self.slim;
+        if helps {
+            (self.slim, self.unreadable) = (true, true);
+        }
+        helps
+    }
+
     /// Whether a refused request was a creation with members, and one without is to be tried.
     fn retreats_to_bare(&mut self, request: &Request) -> bool {
         let with_members =
@@ -219,7 +233,11 @@ impl Pass {
         match request {
             // What was assumed of the vendor's side may be wrong: look once, then plan anew.
             Request::Update { .. } if !doubted => self.must_read = true,
-            Request::Members { .. } if !doubted && policy.members_readable => self.must_read = true,
+            Request::Members { .. } if !doubted && policy.members_readable => {
+                // Who is a member decides now, where that can be read.
+                self.slim = self.unreadable;
+                self.must_read = true;
+            }
             Request::Members { .. } if self.members.split() => {}
             Request::Members { removes, .. }
                 if !removes.is_empty() && !policy.members_readable && policy.remove_absent_is_refused =>

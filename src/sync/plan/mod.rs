@@ -55,6 +55,10 @@ pub struct Pass {
     /// A chunk that was answered 404: a read tells whether the group or a member is missing.
     missing_chunk: bool,
     members: Members,
+    /// The group is so large that it is asked for without its members, and answered so.
+    slim: bool,
+    /// It is too large to be read with them.
+    unreadable: bool,
     more_members: bool,
     waits_for: BTreeSet<ExternalId>,
     stale_rounds: u32,
@@ -83,6 +87,8 @@ impl Pass {
             doubted: false,
             create_bare: false,
             missing_chunk: false,
+            slim: false,
+            unreadable: false,
             waits_for: members.waiting_users(),
             members,
             more_members,
@@ -171,6 +177,21 @@ impl Pass {
     /// Whether the user is outside the target's scope.
     pub fn is_out_of_scope(&self) -> bool {
         self.mapped == Mapped::OutOfScope
+    }
+
+    /// Whether the group is asked for without its members.
+    pub const fn is_slim(&self) -> bool {
+        self.slim
+    }
+
+    /// Asks for the group without its members from now on: a delta needs none of them.
+    pub const fn slim_down(&mut self) {
+        self.slim = true;
+    }
+
+    /// The vendor's id, where the resource is linked.
+    pub fn vendor_id(&self) -> Option<&str> {
+        self.row().map(|row| row.vendor_id.as_str())
     }
 
     /// The generation that was planned for.

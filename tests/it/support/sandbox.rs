@@ -28,6 +28,8 @@ pub struct Call {
     pub status: String,
     /// Length of what was sent.
     pub body_bytes: u64,
+    /// Length of what was answered.
+    pub answer_bytes: u64,
     /// How many operations it stood for.
     pub operations: u64,
 }
@@ -41,6 +43,7 @@ impl Call {
             time_us: number("time_us"),
             elapsed_us: number("elapsed_us"),
             body_bytes: number("body_bytes"),
+            answer_bytes: number("answer_bytes"),
             operations: number("operations"),
             method: text("method"),
             path: path.strip_prefix("/scim/v2/").unwrap_or(&path).to_owned(),
