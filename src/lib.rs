@@ -10,6 +10,7 @@ pub mod config;
 pub mod demo;
 pub mod directory;
 pub mod http;
+pub mod mapping;
 pub mod sandbox;
 pub mod scim;
 pub mod source;

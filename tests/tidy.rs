@@ -19,6 +19,7 @@ const MAY_USE: &[(&str, MayUse)] = &[
     ("source", MayUse::Only(&["directory", "store", "clock"])),
     ("target", MayUse::Only(&["scim", "clock", "telemetry"])),
     ("sync", MayUse::Only(&["directory", "scim", "store", "target", "telemetry", "clock"])),
+    ("mapping", MayUse::Only(&["directory", "scim", "clock"])),
     ("http", MayUse::Only(&["source", "sync", "store", "directory", "telemetry", "clock"])),
     ("sandbox", MayUse::Only(&["scim", "target", "clock"])),
     ("config", MayUse::Only(&["source", "target", "store", "http", "clock"])),
@@ -35,7 +36,7 @@ enum MayUse {
 }
 
 /// Files that compute and never wait, read or write: a path under `src`, or the beginning of one.
-const PURE: &[&str] = &["directory/", "scim/", "sync/plan", "sync/leases/balance"];
+const PURE: &[&str] = &["directory/", "scim/", "mapping/", "sync/plan", "sync/leases/balance"];
 
 /// What a pure file does not hold.
 const IMPURE_WORDS: &[&str] = &[

@@ -13,12 +13,13 @@ use crate::config::{Config, StoreConfig};
 use crate::source::{SettingsError, Sources};
 use crate::store::postgres::PostgresStore;
 use crate::store::sqlite::{Options, SqliteStore};
-use crate::store::{Store, StoreError};
+use crate::store::{Retention, Store, StoreError};
 use crate::sync;
 use crate::sync::handle::{Handle, Handles};
 use crate::sync::leases::keeper::{self, Keeper};
 use crate::sync::leases::{self, hints};
 use crate::sync::projector::{self, Projector};
+use crate::sync::pruning::{self, Pruner};
 use crate::target::{ConnectError, Target};
 use crate::telemetry::metrics::Metrics;
 
@@ -96,11 +97,11 @@ impl Engine {
             stop: CancellationToken::new(),
             tasks: TaskTracker::new(),
         };
-        engine.spawn(common_clock);
+        engine.spawn(common_clock, config.retention);
         Ok(engine)
     }
 
-    fn spawn(&self, clock: Arc<CommonClock>) {
+    fn spawn(&self, clock: Arc<CommonClock>, retention: Retention) {
         let offset = self.metrics.clock_offset_seconds.clone();
         self.tasks.spawn(sync::clock::keep(clock, Arc::clone(&self.store), offset, self.stop.clone()));
         let reader: Arc<Sources> = Arc::clone(&self.sources);
@@ -124,6 +125,13 @@ impl Engine {
             metrics: self.metrics.clone(),
         };
         self.tasks.spawn(keeper::run(keeper, self.stop.clone()));
+        let pruner = Pruner {
+            store: Arc::clone(&self.store),
+            clock: Arc::clone(&self.clock),
+            retention,
+            metrics: self.metrics.clone(),
+        };
+        self.tasks.spawn(pruning::run(pruner, self.stop.clone()));
         self.tasks.close();
     }
 

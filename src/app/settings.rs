@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use crate::config::{OnDelete as ConfiguredOnDelete, TargetConfig};
-use crate::sync;
+use crate::config::{BulkMode as ConfiguredBulkMode, OnDelete as ConfiguredOnDelete, TargetConfig};
 use crate::sync::policy::{OnDelete, Policy};
+use crate::sync::{self, BulkMode};
 
 /// Longest wait for a notification before the store is asked.
 pub(super) const POLL_INTERVAL: Duration = Duration::from_secs(1);
@@ -23,5 +23,9 @@ pub(super) fn sync(config: &TargetConfig) -> sync::Settings {
         attempts_max: config.max_attempts.get(),
         poll_interval: POLL_INTERVAL,
         recheck_after: RECHECK_AFTER,
+        bulk: match config.bulk {
+            ConfiguredBulkMode::Auto => BulkMode::Auto,
+            ConfiguredBulkMode::Off => BulkMode::Off,
+        },
     }
 }

@@ -4,6 +4,7 @@ mod check;
 mod configuration;
 mod demo;
 mod openapi;
+mod profiles;
 mod sandbox;
 mod send;
 mod serve;
@@ -52,6 +53,8 @@ enum Command {
     Sandbox(Box<sandbox::Arguments>),
     /// Sign events from a file and post them to a running relay
     Send(send::Arguments),
+    /// List the vendors' profiles, or show one whole
+    Profiles(profiles::Arguments),
     /// Print the `OpenAPI` document of the HTTP API
     Openapi,
 }
@@ -72,6 +75,7 @@ pub fn run() -> ExitCode {
         Command::Check(arguments) => check::run(&arguments),
         Command::Sandbox(arguments) => sandbox::run(*arguments),
         Command::Send(arguments) => send::run(&arguments),
+        Command::Profiles(arguments) => profiles::run(&arguments),
         Command::Openapi => openapi::run(),
     }
 }

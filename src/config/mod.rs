@@ -27,8 +27,9 @@ pub use environment::{Environment, OVERRIDE_PREFIX};
 pub use problem::{Problem, Severity};
 pub use server::ServerConfig;
 pub use store::StoreConfig;
-pub use target::{MemberPolicy, OnDelete, TargetConfig};
+pub use target::{BulkMode, MemberPolicy, OnDelete, TargetConfig};
 
+use crate::store::Retention;
 use environment::apply_overrides;
 use problem::Problems;
 use reader::{Context, Section, read_text};
@@ -43,6 +44,8 @@ pub struct Config {
     pub server: ServerConfig,
     /// Where it keeps what it must not forget.
     pub store: StoreConfig,
+    /// How long it keeps what is over.
+    pub retention: Retention,
     /// Who may use the admin API.
     pub admin: AdminConfig,
     /// Who sends changes, by name.
@@ -98,8 +101,10 @@ fn read(mut root: Section<'_>, name: &str) -> Config {
     let sources_written = sources.len();
     let server = root.section("server").map(server::read).unwrap_or_default();
     let read_source = |name: &str, section: Section<'_>| source::read(name, section, server.body_limit);
+    let (store, retention) = root.section("store").map(store::read).unwrap_or_default();
     let config = Config {
-        store: root.section("store").map(store::read).unwrap_or_default(),
+        store,
+        retention,
         admin: root.section("admin").map(admin::read).unwrap_or_default(),
         sources: read_named(sources, read_source),
         targets: read_named(targets, target::read),

@@ -2,10 +2,14 @@
 //!
 //! A resolved secret lives in a type that cannot be printed, and no problem repeats one.
 
+use std::path::Path;
+use std::sync::Arc;
+
 use secrecy::SecretString;
 
 use super::problem::Problem;
 use super::reader::{Context, Section, read_text};
+use crate::target::Secret;
 
 /// Largest secret read from a file, in bytes. Keys and tokens are far smaller; a wrong path may not be.
 const FILE_BYTES_MAX: u64 = 64 * 1024;
@@ -17,6 +21,20 @@ impl Section<'_> {
     pub fn secret(&mut self, key: &'static str) -> Option<SecretString> {
         let text = self.hidden_text(key)?;
         self.resolved(&self.path_of(key), &text)
+    }
+
+    /// A secret that is read again while the relay runs, where it lives in a file.
+    pub fn lasting_secret(&mut self, key: &'static str) -> Option<Secret> {
+        let text = self.hidden_text(key)?;
+        let secret = self.resolved(&self.path_of(key), &text)?;
+        let Some(path) = text.strip_prefix("file:") else { return Some(secret.into()) };
+        let place = self.context().locate(path);
+        let reread = move || match read_secret(&place) {
+            Ok(text) if text.is_empty() => Err("it is empty".to_owned()),
+            Ok(text) => Ok(text.into()),
+            Err(reason) => Err(reason),
+        };
+        Some(Secret::reread_by(secret, Arc::new(reread)))
     }
 
     /// A list of secrets. `None` when one of them cannot be had.
@@ -111,11 +129,16 @@ fn from_environment(context: &Context<'_>, name: &str) -> Result<String, Fault> 
 
 fn from_file(context: &Context<'_>, path: &str) -> Result<String, Fault> {
     let place = context.locate(path);
-    let text = read_text(&place, FILE_BYTES_MAX).map_err(|reason| Fault {
+    read_secret(&place).map_err(|reason| Fault {
         place: Some(format!("file:{path}")),
         reason,
         remedy: format!("let {} hold the secret as text, and let the relay read it", place.display()),
-    })?;
+    })
+}
+
+/// A file's text without the end of its last line.
+fn read_secret(place: &Path) -> Result<String, String> {
+    let text = read_text(place, FILE_BYTES_MAX)?;
     Ok(text
         .strip_suffix('\n')
         .map_or(text.as_str(), |line| line.strip_suffix('\r').unwrap_or(line))

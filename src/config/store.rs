@@ -2,6 +2,9 @@
 
 use std::path::PathBuf;
 
+use std::time::Duration;
+
+use crate::store::Retention;
 use crate::store::postgres::{Address, Options};
 
 use super::problem::Problem;
@@ -12,6 +15,11 @@ const REMEDY: &str = "write \"sqlite://relay.db\", \"sqlite:///var/lib/scim-rela
 
 /// Most connections that one relay may be told to open.
 const CONNECTIONS_MAX: u32 = 100;
+
+/// Shortest time for which the ledger is kept: a day's questions can be answered.
+const LEDGER_MIN: Duration = Duration::from_hours(24);
+/// Longest time for which anything is kept: a hundred years.
+const KEPT_MAX: Duration = Duration::from_hours(100 * 365 * 24);
 
 /// Which durable memory the relay uses.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,7 +45,8 @@ impl Default for StoreConfig {
 }
 
 /// Reads `[store]`; every key has a default.
-pub fn read(mut section: Section<'_>) -> StoreConfig {
+pub fn read(mut section: Section<'_>) -> (StoreConfig, Retention) {
+    let retention = section.section("retention").map(retention).unwrap_or_default();
     let connections = connections(&mut section);
     let store = location(&mut section).unwrap_or_default();
     let store = match (store, connections) {
@@ -47,7 +56,29 @@ pub fn read(mut section: Section<'_>) -> StoreConfig {
         (store, _) => store,
     };
     section.finish();
-    store
+    (store, retention)
+}
+
+/// Reads `[store.retention]`.
+fn retention(mut section: Section<'_>) -> Retention {
+    let kept = Retention::default();
+    let kept = Retention {
+        events: section.duration("events", Retention::EVENTS_MIN..=KEPT_MAX).unwrap_or(kept.events),
+        ledger: section.duration("ledger", LEDGER_MIN..=KEPT_MAX).unwrap_or(kept.ledger),
+        tombstones: section
+            .duration("tombstones", Retention::EVENTS_MIN..=KEPT_MAX)
+            .unwrap_or(kept.tombstones),
+    };
+    if kept.tombstones < kept.events {
+        // What became of an event's changes is told by generations, which begin anew with a resource.
+        section.add(Problem::error(
+            section.path_of("tombstones"),
+            "is shorter than what events are kept for",
+            format!("keep tombstones for at least {}", humantime::format_duration(kept.events)),
+        ));
+    }
+    section.finish();
+    kept
 }
 
 fn connections(section: &mut Section<'_>) -> Option<usize> {

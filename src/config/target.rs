@@ -1,6 +1,7 @@
 //! `[targets.NAME]`: one vendor's directory, how to reach it, and how far the relay may go there.
 
 mod auth;
+mod consent;
 mod later;
 mod limits;
 mod profile;
@@ -38,6 +39,17 @@ pub struct TargetConfig {
     pub create_inactive: bool,
     /// Tries of one item before it is parked.
     pub max_attempts: NonZeroU32,
+    /// Whether several operations may go in one request.
+    pub bulk: BulkMode,
+}
+
+/// Whether several operations may go in one request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BulkMode {
+    /// Where the vendor takes them.
+    Auto,
+    /// Never.
+    Off,
 }
 
 /// What becomes of a user that is deleted or leaves.
@@ -64,9 +76,11 @@ pub fn read(name: &str, mut section: Section<'_>) -> Option<TargetConfig> {
     let directory = section.name("directory").unwrap_or_else(|| DEFAULT_DIRECTORY.to_owned());
     let on_delete =
         section.choice("on_delete", &[("deactivate", OnDelete::Deactivate), ("delete", OnDelete::Delete)]);
+    consent::irreversible(&mut section, connection.as_ref().map(|connection| &connection.profile), on_delete);
     let members = members(&mut section);
     let create_inactive = section.boolean("create_inactive");
     let max_attempts = section.positive("max_attempts", MAX_ATTEMPTS_MAX);
+    let bulk = section.choice("bulk", &[("auto", BulkMode::Auto), ("off", BulkMode::Off)]);
     later::refuse(&mut section);
     section.finish();
     Some(TargetConfig {
@@ -76,14 +90,19 @@ pub fn read(name: &str, mut section: Section<'_>) -> Option<TargetConfig> {
         members: members.unwrap_or(MemberPolicy::Additive),
         create_inactive: create_inactive.unwrap_or(true),
         max_attempts: max_attempts.unwrap_or(MAX_ATTEMPTS),
+        bulk: bulk.unwrap_or(BulkMode::Auto),
     })
 }
 
 fn connection(name: &str, section: &mut Section<'_>) -> Option<target::Settings> {
     let profile = profile::read(section);
+    consent::simulation(section, profile.as_ref());
     let base_url = base_url(section);
     let auth = auth::read(section, profile.as_ref().map(|profile| &profile.auth));
     let limits = section.section("limits").map(limits::read).unwrap_or_default();
+    if let Some(profile) = &profile {
+        consent::unknown(section, profile, &limits);
+    }
     let timeout = section.duration("timeout", TIMEOUT_MIN..=TIMEOUT_MAX);
     let settings = target::Settings::new(name, base_url?, auth?, profile?);
     let own = settings.limits.clone().with(&limits);

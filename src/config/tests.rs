@@ -1,5 +1,7 @@
 //! What a configuration says back: one row a message, and the whole reference example.
 
+mod mapped;
+
 use std::num::NonZeroU32;
 use std::path::Path;
 use std::time::Duration;
@@ -213,6 +215,20 @@ fn every_fault_has_its_message() {
         ("[store]\nurl = 'host=h password=pw'", "store.url", None, "not a store's URL", "postgres://"),
         ("[store]\nurl = 'env:KEY'", "store.url", Some("env:KEY"), "not a store's URL", "postgres://"),
         ("[store]\nurl = 'env:NOWHERE'", "store.url", Some("env:NOWHERE"), "not set", "NOWHERE"),
+        (
+            "[store.retention]\nevents = '6d'",
+            "store.retention.events",
+            Some("6d"),
+            "out of range",
+            "from \"7days\"",
+        ),
+        (
+            "[store.retention]\nevents = '40d'\ntombstones = '39d'",
+            "store.retention.tombstones",
+            None,
+            "shorter",
+            "at least 1month",
+        ),
         ("[store]\nconnections = 3", "store.connections", Some("3"), "out of range", "from 4 to 100"),
         ("[admin]\nkeys = 'x'", "admin.keys", None, "where a list is needed", "[[…]]"),
         (
@@ -262,7 +278,7 @@ fn every_fault_of_a_source_has_its_message() {
     let secrets = "secrets = [\"env:HOOK\"]";
     let cases = [
         (kind, "", "sources.hr.kind", None, "missing", "native"),
-        (kind, "kind = 'okta'", "sources.hr.kind", Some("okta"), "this version does not support", "native"),
+        (kind, "kind = 'poll'", "sources.hr.kind", Some("poll"), "this version does not support", "native"),
         (kind, "kind = 'hal'", "sources.hr.kind", Some("hal"), "not a kind of source", "native"),
         (secrets, "", "sources.hr.secrets", None, "missing", "env:NAME"),
         (secrets, "secrets = []", "sources.hr.secrets", None, "holds no secret", "env:NAME"),
@@ -313,7 +329,7 @@ fn every_fault_of_a_target_has_its_message() {
             "targets.acme.profile",
             Some("none"),
             "neither a built-in",
-            "genesys-cloud, rfc7644",
+            "genesys-cloud, ",
         ),
         (url, "", "targets.acme.base_url", None, "missing", "SCIM address"),
         (url, "base_url = 'acme'", "targets.acme.base_url", Some("acme"), "not a URL", "https://"),
@@ -342,6 +358,59 @@ fn every_fault_of_a_target_has_its_message() {
 }
 
 #[test]
+fn what_a_profile_needs_a_word_for_is_refused_without_it() {
+    let profile = "profile = \"rfc7644\"";
+    for (instead, key, value, reason, remedy, consent) in [
+        (
+            "profile = 'github-org'",
+            "targets.acme.profile",
+            Some("github-org"),
+            "out of the organisation",
+            "allow_irreversible = true",
+            "allow_irreversible = true",
+        ),
+        (
+            "profile = 'pagerduty'",
+            "targets.acme.profile",
+            Some("pagerduty"),
+            "deletes the account",
+            "allow_irreversible = true",
+            "allow_irreversible = true",
+        ),
+        (
+            "profile = 'github-emu'\non_delete = 'delete'",
+            "targets.acme.on_delete",
+            Some("delete"),
+            "never comes back",
+            "on_delete = \"deactivate\"",
+            "allow_irreversible = true",
+        ),
+        (
+            "profile = 'genesys-tutorial'",
+            "targets.acme.profile",
+            Some("genesys-tutorial"),
+            "simulation",
+            "allow_simulation = true",
+            "allow_simulation = true",
+        ),
+        (
+            "profile = 'nice-cxone'",
+            "targets.acme.limits",
+            None,
+            "no public document",
+            "rate_per_second",
+            "limits = { rate_per_second = 2 }",
+        ),
+    ] {
+        assert_problem(&with(profile, instead), Severity::Error, key, value, reason, remedy);
+        let allowed = with(profile, &format!("{instead}\n{consent}"));
+        assert_eq!(problems(&allowed), [], "{allowed}");
+    }
+    let harmless = with(profile, "profile = 'github-emu'");
+    assert_eq!(problems(&harmless), []);
+}
+
+#[test]
 fn every_fault_of_a_targets_credentials_has_its_message() {
     let auth = "auth = { type = \"bearer\", token = \"env:TOKEN\" }";
     let cases = [
@@ -354,6 +423,22 @@ fn every_fault_of_a_targets_credentials_has_its_message() {
             "where a table is needed",
             "[targets.acme.auth]",
         ),
+        (
+            auth,
+            "auth = { type = 'header', name = 'X Key', value = 'env:TOKEN' }",
+            "targets.acme.auth.name",
+            Some("X Key"),
+            "not a header's name",
+            "letters",
+        ),
+        (
+            auth,
+            "auth = { type = 'header', name = 'If-Match', value = 'env:TOKEN' }",
+            "targets.acme.auth.name",
+            Some("If-Match"),
+            "sets itself",
+            "own header",
+        ),
         (auth, "auth = { token = 'env:TOKEN' }", "targets.acme.auth.type", None, "missing", "oauth2"),
         (
             auth,
@@ -361,7 +446,7 @@ fn every_fault_of_a_targets_credentials_has_its_message() {
             "targets.acme.auth.type",
             Some("magic"),
             "choices",
-            "bearer or oauth2",
+            "bearer, header or oauth2",
         ),
         (
             auth,
@@ -541,8 +626,11 @@ fn what_is_odd_but_works_is_a_warning() {
 #[test]
 fn the_files_that_come_with_the_relay_are_valid() {
     let secrets = ["HR_WEBHOOK_SECRET", "RELAY_ADMIN_KEY", "VENDOR_TOKEN"];
-    let environment: Environment =
-        secrets.map(|name| (name, "long-enough-for-any-of-them")).into_iter().collect();
+    let environment: Environment = secrets
+        .map(|name| (name, "long-enough-for-any-of-them"))
+        .into_iter()
+        .chain([("RELAY_STORE_URL", "postgres://relay:secret@postgres/relay")])
+        .collect();
     // The vendor of the containers is reached over their own network, in plain HTTP.
     for (file, warnings_expected) in [("examples/relay.toml", 0), ("deploy/compose/relay.toml", 1)] {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(file);
@@ -558,7 +646,7 @@ fn all_faults_are_told_at_once() {
 listen = "nowhere"
 bodylimit = 1
 [sources.hr]
-kind = "okta"
+kind = "poll"
 [targets.acme]
 profile = "none"
 base_url = "ftp://x"
@@ -650,7 +738,7 @@ fn the_environment_overrides_the_file() {
     assert_eq!(target.connection.base_url.as_str(), "https://eu.acme.example/");
     assert_eq!(target.connection.limits.rate_per_second, Some(3.0));
     let Auth::Bearer { token } = &target.connection.auth else { panic!("wrong kind of auth") };
-    assert_eq!(token.expose_secret(), "007");
+    assert_eq!(token.at_start().expose_secret(), "007");
 }
 
 #[test]
@@ -674,7 +762,11 @@ fn a_secret_file_is_found_beside_the_configuration_and_loses_its_line_end() {
     let Auth::Bearer { token } = &config.targets["acme"].connection.auth else {
         panic!("wrong kind of auth")
     };
-    assert_eq!(token.expose_secret(), "t0ken");
+    assert_eq!(token.at_start().expose_secret(), "t0ken");
+
+    std::fs::write(folder.path().join("token"), "another\n").unwrap();
+    let read_again = tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(token.now());
+    assert_eq!(read_again.unwrap().expose_secret(), "another");
 
     std::fs::write(&path, with("env:TOKEN", "file:big")).unwrap();
     let found = Config::load(&path, &environment()).unwrap_err();

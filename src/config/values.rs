@@ -6,6 +6,7 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use bytesize::ByteSize;
+use http::HeaderName;
 use url::Url;
 
 use super::problem::Problem;
@@ -117,6 +118,36 @@ impl Section<'_> {
             self.reject(key, &word, "is not one of the choices", format!("write {}", one_of(&words)));
         }
         found
+    }
+
+    /// The name of a header that the relay does not set itself.
+    pub fn header_name(&mut self, key: &'static str) -> Option<HeaderName> {
+        let text = self.text(key)?;
+        let taken = [
+            "accept",
+            "connection",
+            "content-length",
+            "content-type",
+            "host",
+            "if-match",
+            "transfer-encoding",
+        ];
+        match HeaderName::try_from(&text) {
+            Ok(name) if !taken.contains(&name.as_str()) => Some(name),
+            Ok(_) => {
+                self.reject(
+                    key,
+                    &text,
+                    "is a header that the relay sets itself",
+                    "name the vendor's own header",
+                );
+                None
+            }
+            Err(_) => {
+                self.reject(key, &text, "is not a header's name", "use letters, digits and hyphens");
+                None
+            }
+        }
     }
 
     /// An `http` or `https` URL that bears no credentials, query or fragment.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use axum::Json;
 use axum::extract::{Path, Request, State};
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use serde::Serialize;
@@ -13,8 +13,7 @@ use utoipa::ToSchema;
 use super::body::{self, BodyError};
 use super::{Problem, Relay};
 use crate::clock::Timestamp;
-use crate::directory::Change;
-use crate::source::{Malformed, Manners, Refusal, Registered};
+use crate::source::{Delivery, Malformed, Manners, Media, Refusal, Registered};
 use crate::store::{Appended, NewEvent, StoreError};
 use crate::telemetry::metrics::EventLabels;
 
@@ -31,6 +30,15 @@ pub struct AcceptedEvent {
     /// How many changes it holds.
     #[schema(example = 3)]
     changes: usize,
+    /// How many records the sender must be asked for, since the event names them without saying all
+    /// that has changed; absent where there are none.
+    #[serde(skip_serializing_if = "is_zero")]
+    #[schema(example = 0)]
+    needs_read: usize,
+    /// How many of the sender's events mean nothing to a directory; absent where there are none.
+    #[serde(skip_serializing_if = "is_zero")]
+    #[schema(example = 0)]
+    ignored: usize,
 }
 
 /// The event was here before; nothing changed.
@@ -102,18 +110,19 @@ pub async fn receive(State(relay): State<Relay>, Path(source): Path<String>, req
         body::drain_body(request.headers(), body).await;
         return answer.into_response();
     }
-    let taken = match admit(&relay, &source, request.headers()) {
-        Ok(()) => take(&relay, registered, request.into_parts().0.headers, body).await,
+    let taken = match admit(&relay, registered, request.headers()) {
+        Ok(()) => take(&relay, registered, request, body).await,
         Err(rejection) => {
             body::drain_body(request.headers(), body).await;
             Err(rejection)
         }
     };
+    let manners = registered.source.manners();
     let outcome = taken.as_ref().map_or_else(Rejection::outcome, Receipt::outcome);
     relay.metrics.events.get_or_create(&EventLabels { source, outcome }).inc();
     match taken {
-        Ok(receipt) => receipt.answer(registered.source.manners()),
-        Err(rejection) => Problem::from(rejection).into_response(),
+        Ok(receipt) => receipt.answer(manners),
+        Err(rejection) => rejection.into_problem(manners).into_response(),
     }
 }
 
@@ -142,67 +151,86 @@ pub async fn greet(State(relay): State<Relay>, Path(source): Path<String>, reque
 }
 
 /// What the headers alone decide.
-fn admit(relay: &Relay, source: &str, headers: &HeaderMap) -> Result<(), Rejection> {
-    if !is_json(headers) {
+fn admit(relay: &Relay, registered: &Registered, headers: &HeaderMap) -> Result<(), Rejection> {
+    let understood = match registered.source.manners().media {
+        Media::Json => is_json(headers),
+        Media::Any => is_plain(headers),
+    };
+    if !understood {
         return Err(Rejection::MediaType);
     }
-    relay.limits.take(source).map_err(|wait| Rejection::Limited { wait })
+    relay.limits.take(&registered.settings.name).map_err(|wait| Rejection::Limited { wait })
 }
 
 async fn take(
     relay: &Relay,
     registered: &Registered,
-    headers: HeaderMap,
+    request: Request<()>,
     body: axum::body::Body,
 ) -> Result<Receipt, Rejection> {
-    let body = body::read(&headers, body, registered.settings.body_bytes_max).await?;
+    let body = body::read(request.headers(), body, registered.settings.body_bytes_max).await?;
+    if registered.source.is_trial(&body) {
+        return Ok(Receipt::Trial);
+    }
     let received_at = relay.clock.now();
-    let body = Bytes::from(body);
-    let understood = understand(relay, registered, headers, body.clone(), received_at).await?;
+    let understood = understand(relay, registered, request, Bytes::from(body), received_at).await?;
     let event = NewEvent {
         source: registered.settings.name.clone(),
         directory: registered.settings.directory.clone(),
-        event_id: understood.event_id.clone(),
+        event_id: understood.accepted.event_id.clone(),
         received_at,
         urgent: understood.urgent,
-        body: body.into(),
+        body: understood.record,
     };
     let appended = relay.store.append(event).await?;
     // A duplicate's first answer may have been lost together with the wake.
     relay.appended.notify_one();
     Ok(match appended {
         Appended::New => {
-            Receipt::Accepted(AcceptedEvent { event_id: understood.event_id, changes: understood.changes })
+            understood.accepted.count(relay, registered);
+            Receipt::Accepted(understood.accepted)
         }
         Appended::Duplicate => {
-            Receipt::Duplicate(DuplicateEvent { event_id: understood.event_id, duplicate: true })
+            Receipt::Duplicate(DuplicateEvent { event_id: understood.accepted.event_id, duplicate: true })
         }
     })
 }
 
-/// What is known of a body that was verified and read.
+/// What is known of a webhook that was verified and read.
 struct Understood {
-    event_id: String,
-    changes: usize,
+    accepted: AcceptedEvent,
     urgent: bool,
+    record: Vec<u8>,
 }
 
-/// Verifies and reads a body: a short one here, a long one on a thread that may block.
+impl AcceptedEvent {
+    /// Counts what is kept without changing anything, so that it can be seen.
+    fn count(&self, relay: &Relay, registered: &Registered) {
+        for (outcome, count) in [("needs_read", self.needs_read), ("ignored", self.ignored)] {
+            if count > 0 {
+                let labels = EventLabels { source: registered.settings.name.clone(), outcome };
+                relay.metrics.event_items.get_or_create(&labels).inc_by(count as u64);
+            }
+        }
+    }
+}
+
+/// Verifies and reads a webhook: a short one here, a long one on a thread that may block.
 async fn understand(
     relay: &Relay,
     registered: &Registered,
-    headers: HeaderMap,
+    request: Request<()>,
     body: Bytes,
     now: Timestamp,
 ) -> Result<Understood, Rejection> {
     if body.len() <= INLINE_BYTES_MAX {
-        return understand_now(registered, &headers, &body, now);
+        return understand_now(registered, &request, &body, now);
     }
     let sources = relay.sources.clone();
     let name = registered.settings.name.clone();
     let task = tokio::task::spawn_blocking(move || {
         let registered = sources.get(&name).expect("sources do not change while the relay runs");
-        understand_now(registered, &headers, &body, now)
+        understand_now(registered, &request, &body, now)
     });
     match task.await {
         Ok(understood) => understood,
@@ -212,25 +240,40 @@ async fn understand(
 
 fn understand_now(
     registered: &Registered,
-    headers: &HeaderMap,
-    body: &[u8],
+    request: &Request<()>,
+    body: &Bytes,
     now: Timestamp,
 ) -> Result<Understood, Rejection> {
-    let verified = registered.source.verify(headers, body, now).inspect_err(|refusal| {
+    let source = &registered.source;
+    let delivery = Delivery { headers: request.headers(), query: request.uri().query().unwrap_or(""), body };
+    let proof = source.verify(&delivery, now).inspect_err(|refusal| {
         tracing::info!(source = registered.settings.name, %refusal, "refused a webhook");
     })?;
-    let changes: Vec<Change> = registered.source.changes(body)?;
+    let record = source.record(&delivery).unwrap_or_else(|| body.to_vec());
+    let reading = source.read(&record)?;
     Ok(Understood {
-        event_id: verified.into_event_id(),
-        changes: changes.len(),
-        urgent: changes.iter().any(|change| change.operation.ends_access()),
+        accepted: AcceptedEvent {
+            event_id: proof.event_id(&reading, &record, now),
+            changes: reading.changes.len(),
+            needs_read: reading.needs_read.len(),
+            ignored: reading.ignored,
+        },
+        urgent: reading.changes.iter().any(|change| change.operation.ends_access()),
+        record,
     })
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands out a reference")]
+fn is_zero(count: &usize) -> bool {
+    *count == 0
 }
 
 /// A webhook that was taken.
 enum Receipt {
     Accepted(AcceptedEvent),
     Duplicate(DuplicateEvent),
+    /// The sender only tried whether somebody answers.
+    Trial,
 }
 
 impl Receipt {
@@ -238,6 +281,7 @@ impl Receipt {
         match self {
             Self::Accepted(_) => "accepted",
             Self::Duplicate(_) => "duplicate",
+            Self::Trial => "trial",
         }
     }
 
@@ -245,6 +289,7 @@ impl Receipt {
         match self {
             Self::Accepted(event) => (manners.accepted, Json(event)).into_response(),
             Self::Duplicate(event) => (manners.duplicate, Json(event)).into_response(),
+            Self::Trial => manners.accepted.into_response(),
         }
     }
 }
@@ -275,24 +320,20 @@ impl Rejection {
             Self::Store(_) => "unavailable",
         }
     }
-}
 
-impl From<Rejection> for Problem {
-    fn from(rejection: Rejection) -> Self {
-        match rejection {
-            Rejection::MediaType => {
-                Self::new(StatusCode::UNSUPPORTED_MEDIA_TYPE).with_detail(rejection.to_string())
+    fn into_problem(self, manners: Manners) -> Problem {
+        match self {
+            Self::MediaType => Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE).with_detail(self.to_string()),
+            Self::Limited { wait } => {
+                Problem::new(manners.limited).with_detail(self.to_string()).with_retry_after(wait)
             }
-            Rejection::Limited { wait } => Self::new(StatusCode::TOO_MANY_REQUESTS)
-                .with_detail(rejection.to_string())
-                .with_retry_after(wait),
-            Rejection::Body(error) => error.into(),
+            Self::Body(error) => error.into(),
             // Which part was wrong is for the log: it would help who guesses.
-            Rejection::Unauthorized(_) => {
-                Self::new(StatusCode::UNAUTHORIZED).with_detail("the webhook could not be verified")
+            Self::Unauthorized(_) => {
+                Problem::new(StatusCode::UNAUTHORIZED).with_detail("the webhook could not be verified")
             }
-            Rejection::Malformed(error) => Self::bad_request(error.to_string()),
-            Rejection::Store(error) => error.into(),
+            Self::Malformed(error) => Problem::bad_request(error.to_string()),
+            Self::Store(error) => error.into(),
         }
     }
 }
@@ -303,16 +344,24 @@ fn no_such_source() -> Response {
 
 /// Whether the body is declared as plain JSON (RFC 6839 for the suffix), parameters aside.
 fn is_json(headers: &HeaderMap) -> bool {
-    let text = |name| headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok());
-    let is_plain = !headers.contains_key(header::CONTENT_ENCODING)
-        || text(header::CONTENT_ENCODING).is_some_and(|coding| coding.eq_ignore_ascii_case("identity"));
-    let essence = text(header::CONTENT_TYPE).unwrap_or("").split(';').next().unwrap_or("").trim();
+    let essence = text_of(headers, header::CONTENT_TYPE).unwrap_or("").split(';').next().unwrap_or("").trim();
     let essence = essence.to_ascii_lowercase();
     let is_json = essence == "application/json"
         || essence
             .split_once('/')
             .is_some_and(|(_, subtype)| subtype.len() > 5 && subtype.ends_with("+json"));
-    is_plain && is_json
+    is_json && is_plain(headers)
+}
+
+/// Whether the body is sent as it is, not compressed.
+fn is_plain(headers: &HeaderMap) -> bool {
+    !headers.contains_key(header::CONTENT_ENCODING)
+        || text_of(headers, header::CONTENT_ENCODING)
+            .is_some_and(|coding| coding.eq_ignore_ascii_case("identity"))
+}
+
+fn text_of(headers: &HeaderMap, name: HeaderName) -> Option<&str> {
+    headers.get(name).and_then(|value| value.to_str().ok())
 }
 
 #[cfg(test)]

@@ -20,6 +20,8 @@ pub struct Answer {
     pub location: Option<String>,
     /// Whether it was a write, which has now taken effect.
     pub applied: bool,
+    /// How many operations it answers, where that is not one.
+    pub operations: usize,
 }
 
 impl Answer {

@@ -28,10 +28,15 @@ pub fn service_provider_config(behaviour: &Behaviour, base_url: &str) -> Answer 
         }),
     };
     let versions = behaviour.etag.if_match != IfMatch::Ignored;
+    let bulk = behaviour.bulk.filter(|bulk| bulk.announced);
     Answer::ok(json!({
         "schemas": [schema::SERVICE_PROVIDER_CONFIG],
         "patch": {"supported": true},
-        "bulk": {"supported": false, "maxOperations": 0, "maxPayloadSize": 0},
+        "bulk": {
+            "supported": bulk.is_some(),
+            "maxOperations": bulk.map_or(0, |bulk| bulk.operations_max.most),
+            "maxPayloadSize": bulk.map_or(0, |bulk| bulk.bytes_max)
+        },
         "filter": {"supported": true, "maxResults": behaviour.paging.count_max},
         "changePassword": {"supported": true},
         "sort": {"supported": true},

@@ -32,7 +32,7 @@ pub enum Endpoint {
     ResourceTypes(Option<String>),
     /// `/Schemas`, or one of them.
     Schemas(Option<String>),
-    /// `/Bulk`, which is answered with 501. Bulk operations would be dispatched from here.
+    /// `/Bulk`
     Bulk,
     /// `/oauth/token`
     Token,

@@ -146,6 +146,7 @@ fn act(sandbox: &Sandbox, request: &Incoming, ticket: &mut Ticket) -> Response {
     match outcome {
         Ok(answer) => {
             ticket.entry.applied = answer.applied;
+            ticket.entry.operations = answer.operations.max(1);
             answer_response(answer)
         }
         Err(refusal) => refused_response(&refusal),

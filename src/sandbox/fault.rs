@@ -30,13 +30,14 @@
 //! | `GET`, `POST`, `PUT`, `PATCH`, `DELETE` | a method |
 //! | `reads`, `writes` | GET and searches; all else |
 //! | `users`, `groups` | an endpoint; `writes+groups` needs both, `PUT+PATCH` one of them |
+//! | `bulk` | the endpoint for bulk requests |
 //! | `token` | the token endpoint, which no fault meets otherwise |
 
 use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
-use crate::sandbox::endpoint::{Call, Kind};
+use crate::sandbox::endpoint::{Call, Endpoint, Kind};
 
 /// One thing that goes wrong. See the [module](self) for its short form.
 #[derive(Clone, Debug, PartialEq)]
@@ -114,6 +115,7 @@ enum Access {
 enum Target {
     Users,
     Groups,
+    Bulk,
     Token,
 }
 
@@ -172,6 +174,7 @@ impl Scope {
             Some(Target::Token) => call.is_token(),
             Some(Target::Users) => call.kind() == Some(Kind::User),
             Some(Target::Groups) => call.kind() == Some(Kind::Group),
+            Some(Target::Bulk) => call.endpoint == Endpoint::Bulk,
         };
         method && access && target
     }
@@ -233,6 +236,7 @@ impl fmt::Display for Scope {
         let target = self.target.map(|target| match target {
             Target::Users => "users",
             Target::Groups => "groups",
+            Target::Bulk => "bulk",
             Target::Token => "token",
         });
         let words: Vec<&str> =
@@ -302,13 +306,19 @@ fn parse_scope(words: &str) -> Result<Scope, Wrong<'_>> {
             "writes" => scope.access = Some(Access::Writes),
             "users" => scope.target = Some(Target::Users),
             "groups" => scope.target = Some(Target::Groups),
+            "bulk" => scope.target = Some(Target::Bulk),
             "token" => scope.target = Some(Target::Token),
             "GET" => scope.methods.push(http::Method::GET),
             "POST" => scope.methods.push(http::Method::POST),
             "PUT" => scope.methods.push(http::Method::PUT),
             "PATCH" => scope.methods.push(http::Method::PATCH),
             "DELETE" => scope.methods.push(http::Method::DELETE),
-            _ => return Err((word, "GET, POST, PUT, PATCH, DELETE, reads, writes, users, groups or token")),
+            _ => {
+                return Err((
+                    word,
+                    "GET, POST, PUT, PATCH, DELETE, reads, writes, users, groups, bulk or token",
+                ));
+            }
         }
     }
     Ok(scope)

@@ -65,7 +65,7 @@ fn users(profile: &Profile) -> UserRules {
     UserRules {
         hide_inactive: !profile.list.includes_inactive,
         delete: match profile.delete.mode {
-            DeleteMode::Hard => DeleteUser::Remove,
+            DeleteMode::Hard | DeleteMode::Irreversible => DeleteUser::Remove,
             DeleteMode::Deactivate => DeleteUser::Deactivate,
             DeleteMode::Unsupported => DeleteUser::Refused,
         },

@@ -52,6 +52,8 @@ pub struct Entry {
     pub if_match: bool,
     /// Bytes of its body.
     pub body_bytes: usize,
+    /// How many operations it stood for: 1, unless it was a bulk request that was carried out.
+    pub operations: usize,
     /// Its `User-Agent`.
     pub user_agent: Option<String>,
     /// The fault that met it, in short form.
@@ -136,6 +138,7 @@ impl RequestLog {
             applied: false,
             if_match: false,
             body_bytes: 0,
+            operations: 1,
             user_agent: None,
             fault: None,
         };

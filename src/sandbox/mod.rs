@@ -5,8 +5,7 @@
 //! habits, [`Fault`]s let it fail as vendors fail, and [`/_sandbox/`](introspection) shows what it saw.
 //!
 //! A request goes through `exchange` (log, limit, faults, authorisation) to `service`, which finds
-//! its handler in `resources`, `query` or `discovery`. Bulk has its place in
-//! [`endpoint::Endpoint::Bulk`] and answers 501.
+//! its handler in `resources`, `query`, `bulk` or `discovery`.
 //!
 //! ```no_run
 //! # async fn example() -> std::io::Result<()> {
@@ -26,6 +25,7 @@ pub mod settings;
 
 mod answer;
 mod body;
+mod bulk;
 mod conditions;
 mod connection;
 mod discovery;

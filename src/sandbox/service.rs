@@ -11,7 +11,7 @@ use crate::sandbox::endpoint::{Call, Endpoint, Kind};
 use crate::sandbox::query::{self, Query};
 use crate::sandbox::settings::Behaviour;
 use crate::sandbox::state::State;
-use crate::sandbox::{discovery, resources};
+use crate::sandbox::{bulk, discovery, resources};
 use crate::scim::error::ScimType;
 use crate::scim::schema;
 
@@ -65,7 +65,7 @@ pub fn serve(state: &mut State, behaviour: &Behaviour, request: &Incoming) -> Re
             discovery::resource_types(behaviour, &base_url, id.as_deref())
         }
         (Endpoint::Schemas(id), "GET") => discovery::schemas(&base_url, id.as_deref()),
-        (Endpoint::Bulk, "POST") => Err(Refusal::new(501, "bulk operations are not supported")),
+        (Endpoint::Bulk, "POST") => bulk::serve(state, behaviour, &body()?, request.body.len()),
         (Endpoint::Unknown | Endpoint::Token, _) => Err(Refusal::new(404, "there is no such endpoint")),
         (
             Endpoint::Collection(_)

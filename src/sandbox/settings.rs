@@ -66,6 +66,8 @@ pub struct Behaviour {
     pub patch_answer: PatchAnswer,
     /// The most operations in one PATCH.
     pub patch_operations_max: Option<Cap>,
+    /// Several operations in one request; `None` answers 501.
+    pub bulk: Option<BulkRules>,
 }
 
 impl Default for Behaviour {
@@ -82,6 +84,7 @@ impl Default for Behaviour {
             groups: GroupRules::default(),
             patch_answer: PatchAnswer::Body,
             patch_operations_max: None,
+            bulk: None,
         }
     }
 }
@@ -361,4 +364,73 @@ pub enum PatchAnswer {
     Body,
     /// 204
     NoContent,
+}
+
+/// Several operations in one request, RFC 7644 section 3.7.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a habit of its own that a vendor has or has not")]
+pub struct BulkRules {
+    /// Whether the `ServiceProviderConfig` says that there is such an endpoint.
+    pub announced: bool,
+    /// The most operations in one request.
+    pub operations_max: Cap,
+    /// The largest request, in bytes.
+    pub bytes_max: usize,
+    /// The status of the whole answer: 200 by the RFC, 207 with some vendors.
+    pub status: u16,
+    /// The key of the list in the answer.
+    pub key: &'static str,
+    /// How each operation's status is written.
+    pub status_form: StatusForm,
+    /// Entries carry the `bulkId`.
+    pub bulk_id: bool,
+    /// Entries carry the method.
+    pub method: bool,
+    /// Entries carry the location.
+    pub location: bool,
+    /// Entries of operations that went well carry the resource.
+    pub response: bool,
+    /// A refusal's reason is a word instead of an error body.
+    pub reason_in_a_word: bool,
+    /// Entries come in the reverse order.
+    pub reversed: bool,
+    /// `version` is honoured as `If-Match` is.
+    pub version: bool,
+    /// Every nth operation is done, and left out of the answer.
+    pub leaves_out_every: Option<u64>,
+    /// Every nth operation is not done, and answered with this status.
+    pub fails_every: Option<(u64, u16)>,
+}
+
+impl Default for BulkRules {
+    fn default() -> Self {
+        Self {
+            announced: true,
+            operations_max: Cap { most: 1_000, over: OverCap::PayloadTooLarge },
+            bytes_max: 1024 * 1024,
+            status: 200,
+            key: "Operations",
+            status_form: StatusForm::Text,
+            bulk_id: true,
+            method: true,
+            location: true,
+            response: false,
+            reason_in_a_word: false,
+            reversed: false,
+            version: true,
+            leaves_out_every: None,
+            fails_every: None,
+        }
+    }
+}
+
+/// How a bulk answer writes a status.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StatusForm {
+    /// `"201"`
+    Text,
+    /// `201`
+    Number,
+    /// `{"code": "201"}`
+    Code,
 }

@@ -20,6 +20,8 @@ pub struct State {
     groups: Table,
     /// Who is in which group.
     pub memberships: Memberships,
+    /// Operations of bulk requests so far.
+    pub bulk_operations: u64,
     ids: StdRng,
     next_sequence: u64,
     base_url: String,
@@ -32,6 +34,7 @@ impl State {
             users: Table::default(),
             groups: Table::default(),
             memberships: Memberships::default(),
+            bulk_operations: 0,
             // A stream of its own, so that more faults do not mean other ids.
             ids: StdRng::seed_from_u64(seed ^ 0x1d50_f2e5),
             next_sequence: 1,

@@ -1,6 +1,7 @@
 //! The sandbox over real HTTP, one knob and one fault at a time.
 
 mod authorisation;
+mod bulk;
 mod faults;
 mod groups;
 mod introspection;

@@ -9,10 +9,12 @@
 //! | [`filter`] | the filter language: parse, match, and build |
 //! | [`path`] | the path of a PATCH operation |
 //! | [`patch`] | PATCH: the request, and applying it |
+//! | [`bulk`] | several operations in one request, and what became of each |
 //! | [`list`], [`error`] | the two envelopes |
 //!
 //! Reading is tolerant, since vendors differ; writing is what the RFC says.
 
+pub mod bulk;
 pub mod definition;
 pub mod error;
 pub mod etag;

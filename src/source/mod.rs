@@ -4,33 +4,44 @@
 //! nor calls anybody; what it accepted goes to the [`Store`](crate::store::Store), and
 //! [`Sources`] reads it again from there when it is merged.
 //!
-//! To add a sender: one file in `formats/`, one variant of [`Kind`], one line in `formats::open`.
-//! Signature schemes that several senders share live in [`signature`].
+//! To add a sender: one file in `formats/` and one line in its registry. Signature schemes that
+//! several senders share live in [`signature`].
 
+mod event;
 mod formats;
 mod json;
 mod registry;
 pub mod signature;
 
+use std::borrow::Cow;
+
 use http::{HeaderMap, Request, Response, StatusCode};
 use secrecy::SecretString;
 
+pub use event::{Proof, Reading};
+pub use formats::mapped;
+pub use formats::{Options, PRESETS, Preset};
 pub use json::Malformed;
+use mapped::Mapping;
 pub use registry::{Registered, SettingsError, Sources};
 
+use self::signature::SecretError;
 use crate::clock::Timestamp;
-use crate::directory::{Change, DirectoryName};
+use crate::directory::DirectoryName;
 
 /// How one sender proves who it is and words what has changed.
 pub trait Source: Send + Sync {
-    /// Whether the sender's secret vouches for exactly these bytes, now.
-    fn verify(&self, headers: &HeaderMap, body: &[u8], now: Timestamp) -> Result<Verified, Refusal>;
+    /// Whether the sender's secret vouches for this webhook, now.
+    fn verify(&self, delivery: &Delivery<'_>, now: Timestamp) -> Result<Proof, Refusal>;
 
-    /// What a body says has changed, in order.
-    ///
-    /// A body that was read once must read the same for as long as it may be stored: the merge reads
-    /// it again from the store.
-    fn changes(&self, body: &[u8]) -> Result<Vec<Change>, Malformed>;
+    /// What a body says. A body that was read once must read the same for as long as it may be
+    /// stored: the merge reads it again from the store.
+    fn read(&self, body: &[u8]) -> Result<Reading, Malformed>;
+
+    /// What to store and [`read`](Self::read) in place of the body, where headers say a part of it.
+    fn record(&self, _delivery: &Delivery<'_>) -> Option<Vec<u8>> {
+        None
+    }
 
     /// Answers a sender that asks, before it sends events, whether this address is willing. It is
     /// asked for each request, whatever its method, before all else; `None`: this is no such question.
@@ -38,61 +49,68 @@ pub trait Source: Send + Sync {
         None
     }
 
+    /// Whether a body is a sender's trial, which is answered as accepted and forgotten.
+    fn is_trial(&self, _body: &[u8]) -> bool {
+        false
+    }
+
     /// What the sender wants to hear.
     fn manners(&self) -> Manners {
-        Manners::default()
+        Manners::USUAL
     }
 }
 
-/// The statuses that a sender understands.
+/// A webhook as it arrived.
+#[derive(Clone, Copy, Debug)]
+pub struct Delivery<'a> {
+    /// Its headers.
+    pub headers: &'a HeaderMap,
+    /// What follows the question mark of its address; empty where there is none.
+    pub query: &'a str,
+    /// Its body, byte for byte.
+    pub body: &'a [u8],
+}
+
+/// What a sender understands, and what it sends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Manners {
     /// The event is durable.
     pub accepted: StatusCode,
     /// The event was here before.
     pub duplicate: StatusCode,
+    /// The sender is over its intake limit. Senders that give an event up at any 4xx hear 503.
+    pub limited: StatusCode,
+    /// How its bodies are declared.
+    pub media: Media,
 }
 
-impl Default for Manners {
-    fn default() -> Self {
-        Self { accepted: StatusCode::ACCEPTED, duplicate: StatusCode::OK }
-    }
+impl Manners {
+    /// Every answer says what is the case.
+    pub const USUAL: Self = Self {
+        accepted: StatusCode::ACCEPTED,
+        duplicate: StatusCode::OK,
+        limited: StatusCode::TOO_MANY_REQUESTS,
+        media: Media::Json,
+    };
 }
 
-/// Proof that a source vouched for a body; only [`Source::verify`] has it to give.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Verified {
-    event_id: String,
-}
-
-impl Verified {
-    /// Longest id of an event, in bytes.
-    pub const EVENT_ID_BYTES_MAX: usize = 256;
-
-    /// The proof for the event with this id: 1 to 256 bytes of visible ASCII.
-    fn new(event_id: &str) -> Result<Self, Refusal> {
-        let fits = (1..=Self::EVENT_ID_BYTES_MAX).contains(&event_id.len());
-        if fits && event_id.bytes().all(|byte| byte.is_ascii_graphic()) {
-            Ok(Self { event_id: event_id.to_owned() })
-        } else {
-            Err(Refusal::Unreadable { header: "the event's id" })
-        }
-    }
-
-    /// The sender's id of the event, the same for each time that it sends it.
-    pub fn into_event_id(self) -> String {
-        self.event_id
-    }
+/// How a sender declares its bodies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Media {
+    /// As JSON.
+    Json,
+    /// Somehow, or not at all.
+    Any,
 }
 
 /// Why a body is not believed. For the log: the sender hears the same in every case.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
     /// A part of the signature is absent, repeated, too long, or not of its form.
-    #[error("{header} is missing, repeated, or not of its form")]
+    #[error("{part} is missing, repeated, or not of its form")]
     Unreadable {
-        /// Which.
-        header: &'static str,
+        /// Which: a header's name, or where else it stands.
+        part: Cow<'static, str>,
     },
     /// Signed too long ago, or by a clock that is ahead.
     #[error("the signature is {seconds} s old")]
@@ -103,6 +121,12 @@ pub enum Refusal {
     /// No secret of the source makes this signature over these bytes.
     #[error("the signature does not match")]
     Mismatch,
+}
+
+impl Refusal {
+    fn unreadable(part: impl Into<Cow<'static, str>>) -> Self {
+        Self::Unreadable { part: part.into() }
+    }
 }
 
 /// One source, as configured.
@@ -122,11 +146,22 @@ pub struct Settings {
     pub body_bytes_max: usize,
 }
 
+impl Settings {
+    /// Whether a source can be set up so.
+    pub fn check(&self) -> Result<(), SecretError> {
+        formats::open(self).map(|_| ())
+    }
+}
+
 /// The senders that are understood.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub enum Kind {
     /// The relay's own format, signed by Standard Webhooks.
     Native,
+    /// A sender whose format and signature are built in.
+    Preset(&'static Preset, Options),
+    /// Any JSON, read as the configuration tells.
+    Mapped(Box<Mapping>),
 }
 
 /// How many webhooks of one source are taken before it is told to wait.

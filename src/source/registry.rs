@@ -67,7 +67,8 @@ impl Sources {
 impl EventReader for Sources {
     fn read(&self, source: &str, body: &[u8]) -> Result<Vec<Change>, String> {
         let registered = self.get(source).ok_or_else(|| format!("no source {source} is configured"))?;
-        registered.source.changes(body).map_err(|malformed| malformed.to_string())
+        let reading = registered.source.read(body).map_err(|malformed| malformed.to_string())?;
+        Ok(reading.changes)
     }
 }
 

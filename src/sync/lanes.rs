@@ -1,12 +1,14 @@
 //! Which resource is next: deprovisioning strictly first, the other lanes by weight, so that none starves.
 //!
 //! A bounded window of the most urgent keys is held here; the backlog itself stays in the store. A
-//! resource that is under way and needs a further call goes ahead of new ones of its lane.
+//! resource that is under way and needs a further call goes ahead of new ones of its lane. Writes that
+//! may go together in one request are kept apart, and [`pack`] says when they go.
 
 use std::collections::{HashSet, VecDeque};
 
 use crate::directory::ResourceKey;
 use crate::store::{Lane, WorkItem};
+use crate::sync::pack::{self, Move, Waiting};
 
 /// Most keys of one lane held in memory.
 pub(super) const WINDOW: usize = 256;
@@ -28,6 +30,12 @@ struct Window<U> {
     lane: Lane,
     fresh: VecDeque<WorkItem>,
     under_way: VecDeque<U>,
+    /// Looked at: what they need first is a call that cannot be part of a bulk request.
+    looked_at: VecDeque<U>,
+    /// What they need next may be part of a bulk request.
+    packable: VecDeque<U>,
+    /// How many calls have gone ahead of `packable` since it was served.
+    overtaken: usize,
     /// Smooth weighted round robin: grows while the lane waits, shrinks when it is served.
     credit: i64,
     /// The store may hold more than the window.
@@ -40,6 +48,16 @@ pub(super) enum Candidate<U> {
     Fresh(WorkItem),
     /// A resource that needs a further call.
     UnderWay(U),
+}
+
+/// What to do with a permit where several writes may go in one request.
+pub(super) enum Choice<U> {
+    /// Find out what these need; that takes no permit.
+    LookAt(Vec<WorkItem>),
+    /// One call for one resource.
+    Single(Candidate<U>),
+    /// One request for all of these.
+    Pack(Vec<U>),
 }
 
 /// The candidates of every lane.
@@ -55,6 +73,9 @@ impl<U> Lanes<U> {
             lane,
             fresh: VecDeque::new(),
             under_way: VecDeque::new(),
+            looked_at: VecDeque::new(),
+            packable: VecDeque::new(),
+            overtaken: 0,
             credit: 0,
             more: true,
         });
@@ -96,35 +117,107 @@ impl<U> Lanes<U> {
 
     /// Takes the most urgent candidate.
     pub(super) fn take(&mut self) -> Option<Candidate<U>> {
-        let first = &mut self.windows[0];
-        if first.has_candidate() {
-            return first.pop();
-        }
-        let waiting = self.windows.iter_mut().filter(|window| window.has_candidate());
-        let mut total = 0;
-        let mut best: Option<&mut Window<U>> = None;
-        for window in waiting {
-            total += weight(window.lane);
-            window.credit += weight(window.lane);
-            if best.as_ref().is_none_or(|best| window.credit > best.credit) {
-                best = Some(window);
+        let lane = self.turn()?;
+        self.windows[lane].pop()
+    }
+
+    /// Takes what to do next where up to `room` writes may go in one request.
+    pub(super) fn choose(&mut self, room: usize) -> Option<Choice<U>> {
+        let credits = self.windows.each_ref().map(|window| window.credit);
+        let lane = self.turn()?;
+        let window = &mut self.windows[lane];
+        let urgent = window.lane == Lane::Deprovision;
+        match pack::next(window.waiting(), room, urgent) {
+            Move::LookAt(count) => {
+                let items = window.fresh.drain(..count).collect();
+                // No permit is spent, so nobody has had a turn.
+                for (window, credit) in self.windows.iter_mut().zip(credits) {
+                    window.credit = credit;
+                }
+                Some(Choice::LookAt(items))
+            }
+            Move::Single => {
+                window.overtaken += 1;
+                window.pop().map(Choice::Single)
+            }
+            Move::Pack => {
+                let mut pack = window.take_packable(room);
+                if !urgent {
+                    // Room that is left costs nothing.
+                    for window in &mut self.windows[1..] {
+                        pack.extend(window.take_packable(room - pack.len()));
+                    }
+                }
+                Some(Choice::Pack(pack))
             }
         }
-        let best = best?;
-        best.credit -= total;
-        best.pop()
+    }
+
+    /// Whether somebody's access is to end.
+    pub(super) fn is_urgent(&self) -> bool {
+        self.windows[0].has_candidate()
+    }
+
+    /// Whether more than one resource waits.
+    pub(super) fn has_several(&self) -> bool {
+        let waiting = self.windows.iter().map(Window::waiting);
+        waiting.map(|waiting| waiting.fresh + waiting.single + waiting.packable).sum::<usize>() > 1
+    }
+
+    /// Whose turn it is.
+    fn turn(&mut self) -> Option<usize> {
+        if self.windows[0].has_candidate() {
+            return Some(0);
+        }
+        let mut total = 0;
+        let mut best: Option<usize> = None;
+        for at in 0..self.windows.len() {
+            let window = &mut self.windows[at];
+            if !window.has_candidate() {
+                continue;
+            }
+            total += weight(window.lane);
+            window.credit += weight(window.lane);
+            if best.is_none_or(|best| self.windows[at].credit > self.windows[best].credit) {
+                best = Some(at);
+            }
+        }
+        self.windows[best?].credit -= total;
+        best
     }
 
     /// Puts a resource back that needs a further call.
     pub(super) fn resume(&mut self, lane: Lane, under_way: U) {
-        if let Some(window) = self.windows.iter_mut().find(|window| window.lane == lane) {
+        if let Some(window) = self.window(lane) {
             window.under_way.push_back(under_way);
+        }
+    }
+
+    /// Puts a resource back that was looked at and needs a call of its own, the first one.
+    pub(super) fn resume_later(&mut self, lane: Lane, looked_at: U) {
+        if let Some(window) = self.window(lane) {
+            window.looked_at.push_back(looked_at);
+        }
+    }
+
+    /// Puts a resource back that needs a write which may be part of a bulk request.
+    pub(super) fn resume_packable(&mut self, lane: Lane, packable: U) {
+        if let Some(window) = self.window(lane) {
+            window.packable.push_back(packable);
         }
     }
 
     /// Every resource that is under way, for the end of the dispatcher.
     pub(super) fn drain_under_way(&mut self) -> Vec<U> {
-        self.windows.iter_mut().flat_map(|window| window.under_way.drain(..)).collect()
+        let queues = |window: &mut Window<U>| {
+            let (under_way, looked_at) = (window.under_way.drain(..), window.looked_at.drain(..));
+            under_way.chain(looked_at).chain(window.packable.drain(..)).collect::<Vec<_>>()
+        };
+        self.windows.iter_mut().flat_map(queues).collect()
+    }
+
+    fn window(&mut self, lane: Lane) -> Option<&mut Window<U>> {
+        self.windows.iter_mut().find(|window| window.lane == lane)
     }
 
     /// The resource's outcome is recorded: it may be taken again.
@@ -134,15 +227,31 @@ impl<U> Lanes<U> {
 }
 
 impl<U> Window<U> {
+    fn waiting(&self) -> Waiting {
+        Waiting {
+            fresh: self.fresh.len(),
+            single: self.under_way.len() + self.looked_at.len(),
+            packable: self.packable.len(),
+            overtaken: self.overtaken,
+        }
+    }
+
     fn has_candidate(&self) -> bool {
-        !self.fresh.is_empty() || !self.under_way.is_empty()
+        let Waiting { fresh, single, packable, .. } = self.waiting();
+        fresh + single + packable > 0
     }
 
     fn pop(&mut self) -> Option<Candidate<U>> {
-        match self.under_way.pop_front() {
+        let queues = [&mut self.under_way, &mut self.looked_at, &mut self.packable];
+        match queues.into_iter().find_map(VecDeque::pop_front) {
             Some(under_way) => Some(Candidate::UnderWay(under_way)),
             None => self.fresh.pop_front().map(Candidate::Fresh),
         }
+    }
+
+    fn take_packable(&mut self, most: usize) -> Vec<U> {
+        self.overtaken = 0;
+        self.packable.drain(..most.min(self.packable.len())).collect()
     }
 }
 

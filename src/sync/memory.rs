@@ -99,6 +99,7 @@ impl Memory {
             health.breaker.restore(breaker);
         }
         shared.members_per_request.store(known.members_per_request, Ordering::Relaxed);
+        shared.bulk.take_up(&memory);
         let memory = match memory {
             Value::Object(memory) => memory,
             Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) => {

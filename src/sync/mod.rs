@@ -6,6 +6,7 @@
 //! one call.
 
 pub mod backoff;
+mod bulk;
 pub mod clock;
 mod dispatcher;
 pub mod handle;
@@ -13,9 +14,11 @@ mod lanes;
 pub mod leases;
 mod memory;
 mod outcome;
+mod pack;
 pub mod plan;
 pub mod policy;
 pub mod projector;
+pub mod pruning;
 mod record;
 mod retry_budget;
 mod run;
@@ -31,6 +34,15 @@ pub use run::End;
 
 use crate::sync::policy::Policy;
 
+/// Whether several operations may go to a target in one request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BulkMode {
+    /// Where the vendor takes them.
+    Auto,
+    /// Never.
+    Off,
+}
+
 /// How one target is worked on.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -44,4 +56,6 @@ pub struct Settings {
     pub poll_interval: Duration,
     /// How long what the vendor does not know is left alone before another look.
     pub recheck_after: Duration,
+    /// Whether several operations may go in one request.
+    pub bulk: BulkMode,
 }

@@ -9,7 +9,7 @@ use crate::sync::step::Task;
 
 /// What is to be recorded of `task`, whose row becomes `work`.
 pub(super) fn outcome(now: Timestamp, task: Task, work: WorkChange) -> Outcome {
-    let Task { item, pass, mut ledger } = task;
+    let Task { item, pass, mut ledger, .. } = task;
     let generation = pass.as_ref().map_or(item.generation, Pass::generation);
     let findings = pass.map_or_else(no_findings, |mut pass| pass.findings(now));
     let told = ledger.iter().any(|entry| entry.result == "applied") || !findings.parked().is_empty();

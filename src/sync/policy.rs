@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use crate::target::Profile;
-use crate::target::profile::{DeleteMode, MembersRead, PathFilters};
+use crate::target::profile::{DeleteMode, MembersRead, PathFilters, RemoveAbsent};
 
 /// What happens at the vendor when a user is deleted or leaves the scope.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,18 +37,61 @@ pub struct Policy {
     pub path_filters: bool,
     /// Whether one filter may ask for either of two values.
     pub lookup_or: bool,
-    /// Whether resources may be looked up by `externalId`.
+    /// Whether users may be looked up by `externalId`.
     pub lookup_external_id: bool,
+    /// Whether groups may be looked up by `externalId`.
+    pub group_lookup_external_id: bool,
     /// Attribute by which a user without a link is matched.
     pub user_match: String,
     /// Attribute by which a group without a link is matched.
     pub group_match: String,
     /// Whether reading a group tells its members.
     pub members_readable: bool,
+    /// Whether a group that a lookup found tells its members.
+    pub members_listed: bool,
+    /// Members that a read shows at most: of a group with so many it does not tell who is missing.
+    pub members_read_cap: usize,
+    /// Whether the removal of somebody who is no member is refused.
+    pub remove_absent_is_refused: bool,
     /// Most members in one PATCH; at least 1.
     pub members_per_request: usize,
+    /// Most members that a new group may bring along; at least 1.
+    pub members_per_create: usize,
+    /// Whether the vendor has groups at all.
+    pub groups_supported: bool,
+    /// Whether a deactivated user is unknown to the vendor afterwards.
+    pub deactivation_ends_the_account: bool,
+    /// What the vendor can hold of a resource.
+    pub shape: Shape,
     /// Attributes that never go out, by path or by their first part.
     pub strip: BTreeSet<String>,
+}
+
+/// What a vendor can hold of a user or a group.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Shape {
+    /// Attributes that a new user must have.
+    pub required: Vec<String>,
+    /// Attributes that only a new user may have set.
+    pub immutable: BTreeSet<String>,
+    /// Whether an attribute may have several values.
+    pub multi_valued: bool,
+    /// Whether `userName` must be a mail address.
+    pub username_is_email: bool,
+    /// Attributes that a group may have; empty: any.
+    pub group_attributes: BTreeSet<String>,
+}
+
+impl Default for Shape {
+    fn default() -> Self {
+        Self {
+            required: Vec::new(),
+            immutable: BTreeSet::new(),
+            multi_valued: true,
+            username_is_email: false,
+            group_attributes: BTreeSet::new(),
+        }
+    }
 }
 
 impl Default for Policy {
@@ -65,10 +108,18 @@ impl Default for Policy {
             path_filters: true,
             lookup_or: true,
             lookup_external_id: true,
+            group_lookup_external_id: true,
             user_match: "userName".to_owned(),
             group_match: "displayName".to_owned(),
             members_readable: true,
+            members_listed: true,
+            members_read_cap: usize::MAX,
+            remove_absent_is_refused: false,
             members_per_request: 100,
+            members_per_create: 100,
+            groups_supported: true,
+            deactivation_ends_the_account: false,
+            shape: Shape::default(),
             strip: BTreeSet::new(),
         }
     }
@@ -77,27 +128,40 @@ impl Default for Policy {
 impl Policy {
     /// What a profile allows, under what the configuration wants.
     pub fn new(profile: &Profile, on_delete: OnDelete, create_inactive: bool) -> Self {
-        let members_per_request =
-            usize::try_from(profile.members.max_per_request.get()).unwrap_or(usize::MAX);
+        let members = &profile.members;
         Self {
             on_delete: match profile.delete.mode {
-                DeleteMode::Hard | DeleteMode::Deactivate => on_delete,
+                DeleteMode::Hard | DeleteMode::Deactivate | DeleteMode::Irreversible => on_delete,
                 DeleteMode::Unsupported => OnDelete::Deactivate,
             },
-            create_inactive,
+            create_inactive: create_inactive && !profile.deactivate.effect.ends_the_account(),
             users_create: profile.users.create,
             groups_create: profile.groups.create,
             groups_delete: profile.groups.delete,
-            groups_create_with_members: profile.groups.create_with_members
-                && profile.members.max_per_create > 0,
+            groups_create_with_members: profile.groups.create_with_members && members.max_per_create > 0,
             patch: profile.patch.supported,
-            path_filters: profile.patch.path_filters == PathFilters::Full,
+            // One value in the place of another: added first, it would be one too many for a moment.
+            path_filters: profile.patch.path_filters == PathFilters::Full && profile.users.multi_valued,
             lookup_or: profile.filter.or,
-            lookup_external_id: profile.can_filter_by("externalId"),
+            lookup_external_id: profile.can_filter_users_by("externalId"),
+            group_lookup_external_id: profile.can_filter_groups_by("externalId"),
             user_match: profile.users.match_attribute.clone(),
             group_match: profile.groups.match_attribute.clone(),
-            members_readable: profile.members.read == MembersRead::Get,
-            members_per_request,
+            members_readable: members.read == MembersRead::Get,
+            members_listed: members.read == MembersRead::Get && profile.list.includes_members,
+            members_read_cap: members.read_cap.map_or(usize::MAX, |cap| size(cap.get())),
+            remove_absent_is_refused: members.remove_absent == RemoveAbsent::Error,
+            members_per_request: size(members.max_per_request.get()),
+            members_per_create: size(members.max_per_create).max(1),
+            groups_supported: profile.groups.supported,
+            deactivation_ends_the_account: profile.deactivate.effect.ends_the_account(),
+            shape: Shape {
+                required: profile.users.required.clone(),
+                immutable: profile.users.immutable.iter().cloned().collect(),
+                multi_valued: profile.users.multi_valued,
+                username_is_email: profile.users.username_is_email,
+                group_attributes: profile.groups.writable_attributes.iter().cloned().collect(),
+            },
             strip: profile.users.strip.iter().cloned().collect(),
         }
     }
@@ -106,4 +170,8 @@ impl Policy {
     pub fn strips(&self, path: &str) -> bool {
         self.strip.contains(path) || path.split_once('.').is_some_and(|(first, _)| self.strip.contains(first))
     }
+}
+
+fn size(number: u32) -> usize {
+    usize::try_from(number).unwrap_or(usize::MAX)
 }

@@ -9,6 +9,7 @@ use tokio::sync::Notify;
 use crate::clock::SharedClock;
 use crate::store::{Store, StoreError, TargetState};
 use crate::sync::Settings;
+use crate::sync::bulk::standing::BulkState;
 use crate::sync::leases::lease::Lease;
 use crate::sync::policy::Policy;
 use crate::target::Target;
@@ -30,6 +31,7 @@ pub(super) struct Shared {
     pub(super) in_flight: AtomicU64,
     /// Smaller than the configured number once the vendor has refused it.
     pub(super) members_per_request: AtomicUsize,
+    pub(super) bulk: BulkState,
     state: Mutex<TargetState>,
     /// Held while the stored state is read or written, so that what is known here never goes back to
     /// what was read before a write.
@@ -58,6 +60,7 @@ impl Shared {
     ) -> Self {
         Self {
             members_per_request: AtomicUsize::new(settings.policy.members_per_request.max(1)),
+            bulk: BulkState::new(settings.bulk, &target.profile().bulk),
             settings,
             store,
             target,

@@ -7,6 +7,7 @@ use http::StatusCode;
 use tower::{Service, ServiceExt};
 
 use crate::store::{Intent, LedgerEntry, StoreError, WorkItem};
+use crate::sync::bulk;
 use crate::sync::plan::{LaterCause, Next, Pass, Reaction, Request};
 use crate::sync::record;
 use crate::sync::run::Run;
@@ -24,11 +25,13 @@ pub(super) struct Task {
     pub(super) pass: Option<Pass>,
     /// One entry per call so far.
     pub(super) ledger: Vec<LedgerEntry>,
+    /// Whether the next call must be one of its own, since it did no good as part of a bulk request.
+    pub(super) alone: bool,
 }
 
 impl Task {
     pub(super) const fn new(item: WorkItem) -> Self {
-        Self { item, pass: None, ledger: Vec::new() }
+        Self { item, pass: None, ledger: Vec::new(), alone: false }
     }
 }
 
@@ -37,7 +40,10 @@ pub(super) enum Stepped {
     /// The row is not work any more.
     Gone,
     /// A further call is needed.
-    Further,
+    Further {
+        /// Whether it is a write that may be part of a bulk request.
+        packable: bool,
+    },
     /// The vendor asked us to wait; the same call is needed again.
     Throttled,
     /// The pass is at its end.
@@ -68,15 +74,33 @@ pub(super) struct StepDone {
     pub(super) vendor_works: bool,
 }
 
-/// Runs one step.
-pub(super) async fn run(run: &Run, mut task: Task, stack: Stack) -> StepDone {
-    let mut stack = Some(stack);
+/// Runs one step; without a service, only as far as the next call.
+pub(super) async fn run(run: &Run, mut task: Task, mut stack: Option<Stack>) -> StepDone {
     let mut vendor_works = false;
     let stepped = match step(run, &mut task, &mut stack, &mut vendor_works).await {
         Ok(stepped) => stepped,
         Err(error) => Stepped::Store(error),
     };
     StepDone { task, stepped, unused: stack, vendor_works }
+}
+
+/// Takes in what became of `request`, and plans on as far as the next call.
+pub(super) async fn take_in(run: &Run, mut task: Task, request: &Request, verdict: Verdict) -> StepDone {
+    let vendor_works = shows_work(&verdict);
+    count_conflict(&run.shared, &verdict);
+    let Some(pass) = task.pass.as_mut() else {
+        return StepDone { task, stepped: Stepped::Gone, unused: None, vendor_works };
+    };
+    let stepped = match pass.absorb(&run.shared.policy(), request, verdict) {
+        Reaction::Continue => {
+            let done = self::run(run, task, None).await;
+            return StepDone { vendor_works: vendor_works || done.vendor_works, ..done };
+        }
+        Reaction::Throttled => Stepped::Throttled,
+        Reaction::Later { reason, cause } => Stepped::Later { reason, cause },
+        Reaction::TargetFault { reason } => Stepped::TargetFault { reason },
+    };
+    StepDone { task, stepped, unused: None, vendor_works }
 }
 
 async fn step(
@@ -109,16 +133,19 @@ async fn step(
                 }
             }
             Next::Send(request) => {
-                let Some(ready) = stack.take() else { return Ok(Stepped::Further) };
+                let Some(ready) = stack.take() else {
+                    let packable = !task.alone && bulk::takes(shared.target.profile(), &request);
+                    return Ok(Stepped::Further { packable });
+                };
+                task.alone = false;
                 if matches!(request, Request::Create { .. }) {
-                    let intent = Intent { operation: "create".to_owned(), at: shared.clock.now() };
-                    shared.store.intend(&run.tenure, pass.key(), &intent).await?;
+                    intend(run, pass).await?;
                 }
                 // The permit may have lapsed meanwhile, and the vendor may have asked for a long pause.
                 let ready = tokio::select! {
                     biased;
                     ready = ready.ready_oneshot() => ready,
-                    () = run.stop.cancelled() => return Ok(Stepped::Further),
+                    () = run.stop.cancelled() => return Ok(Stepped::Further { packable: false }),
                 };
                 let verdict = send(shared, pass, &request, ready, &mut task.ledger).await;
                 *vendor_works |= shows_work(&verdict);
@@ -132,6 +159,12 @@ async fn step(
             }
         }
     }
+}
+
+/// Keeps over a crash that a resource is about to be created.
+pub(super) async fn intend(run: &Run, pass: &Pass) -> Result<(), StoreError> {
+    let intent = Intent { operation: "create".to_owned(), at: run.shared.clock.now() };
+    run.shared.store.intend(&run.tenure, pass.key(), &intent).await
 }
 
 async fn send(
@@ -153,11 +186,15 @@ async fn send(
         Err(error) => Err(error),
     };
     let verdict = record::verdict(shared.target.profile(), pass, &call, outcome.as_ref());
+    count_conflict(shared, &verdict);
+    ledger.push(record::entry(shared.clock.now(), request, &call, outcome.as_ref(), &verdict));
+    verdict
+}
+
+fn count_conflict(shared: &Shared, verdict: &Verdict) {
     if matches!(verdict, Verdict::Stale | Verdict::Taken { .. }) {
         shared.count_conflict();
     }
-    ledger.push(record::entry(shared.clock.now(), request, &call, outcome.as_ref(), &verdict));
-    verdict
 }
 
 /// Whether an answer shows that the vendor is up and takes our credentials.

@@ -8,7 +8,7 @@
 //! | [`verdict`] | what an answer means; pure |
 //! | [`layers`] | gate, breaker, limits, auth, timeout |
 //! | [`stack`] | the layers in order |
-//! | [`transport`], [`oauth`], [`token`] | HTTP, tokens |
+//! | [`transport`], [`oauth`], [`token`], [`secret`] | HTTP, tokens, what they are made from |
 //!
 //! Nothing here repeats a call, except once after a 401. Whoever calls decides by the [`verdict`].
 
@@ -19,6 +19,7 @@ pub mod profile;
 pub mod rate_headers;
 pub mod requests;
 pub mod retry_after;
+pub mod secret;
 pub mod settings;
 mod stack;
 pub mod token;
@@ -37,6 +38,7 @@ pub use self::call::{Answer, Call, CallClass, CallError, Stack};
 pub use self::oauth::OAuth2;
 pub use self::profile::Profile;
 pub use self::requests::{Kind, MemberRef};
+pub use self::secret::Secret;
 pub use self::settings::{Auth, LimitOverrides, Settings};
 pub use self::verdict::{CallFacts, Verdict, judge};
 
@@ -49,7 +51,7 @@ use self::layers::rate::Admission;
 use self::layers::timeout::TimeoutLayer;
 use self::oauth::ClientCredentials;
 use self::stack::Shared;
-use self::token::Tokens;
+use self::token::{Shape, Tokens};
 use self::transport::{Base, Transport};
 use crate::clock::SharedClock;
 use crate::telemetry::metrics::{Metrics, TargetLabels};
@@ -140,9 +142,10 @@ impl Target {
         let http = transport::client(&base, &user_agent, timeout)
             .map_err(|source| ConnectError::Http { target: name.clone(), source })?;
         let tokens = match auth {
-            Auth::Bearer { token } => {
-                Tokens::fixed(&token).ok_or_else(|| wrong("auth.token", "visible ASCII without spaces"))?
-            }
+            Auth::Bearer { token } => Tokens::configured(token, Shape::Bearer)
+                .ok_or_else(|| wrong("auth.token", "visible ASCII without spaces"))?,
+            Auth::Header { name, value } => Tokens::configured(value, Shape::Header(name))
+                .ok_or_else(|| wrong("auth.value", "visible ASCII"))?,
             Auth::OAuth2(oauth) => {
                 let login = Base::new(&oauth.token_url).map_err(|remedy| wrong("auth.token_url", remedy))?;
                 let http = transport::client(&login, &user_agent, timeout)

@@ -12,6 +12,7 @@ use serde_json::{Map, Value};
 use url::{Url, form_urlencoded};
 
 use crate::target::profile::CredentialStyle;
+use crate::target::secret::Secret;
 use crate::target::token::{Grant, Issuer, TokenError};
 use crate::target::transport::{Received, read_capped, why};
 
@@ -23,7 +24,7 @@ pub struct OAuth2 {
     /// The client's name.
     pub client_id: String,
     /// The client's secret.
-    pub client_secret: SecretString,
+    pub client_secret: Secret,
     /// What to ask for; the parameter is left out when empty.
     pub scopes: Vec<String>,
     /// Where the credentials go.
@@ -55,7 +56,7 @@ impl ClientCredentials {
         Self { oauth, http }
     }
 
-    async fn ask(&self) -> Result<(StatusCode, Vec<u8>), TokenError> {
+    async fn ask(&self, secret: &SecretString) -> Result<(StatusCode, Vec<u8>), TokenError> {
         let unavailable = |error: reqwest::Error| TokenError::Unavailable { reason: why(error) };
         let mut request = self
             .http
@@ -63,9 +64,9 @@ impl ClientCredentials {
             .timeout(TIME_MAX)
             .header(ACCEPT, "application/json")
             .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
-            .body(self.form());
+            .body(self.form(secret));
         if self.oauth.style == CredentialStyle::Basic {
-            request = request.header(AUTHORIZATION, self.basic());
+            request = request.header(AUTHORIZATION, self.basic(secret));
         }
         let mut response = request.send().await.map_err(unavailable)?;
         match read_capped(&mut response, BODY_BYTES_MAX).await.map_err(unavailable)? {
@@ -73,7 +74,7 @@ impl ClientCredentials {
         }
     }
 
-    fn form(&self) -> String {
+    fn form(&self, secret: &SecretString) -> String {
         let mut form = form_urlencoded::Serializer::new(String::new());
         form.append_pair("grant_type", "client_credentials");
         if !self.oauth.scopes.is_empty() {
@@ -81,43 +82,45 @@ impl ClientCredentials {
         }
         if self.oauth.style == CredentialStyle::Body {
             form.append_pair("client_id", &self.oauth.client_id);
-            form.append_pair("client_secret", self.oauth.client_secret.expose_secret());
+            form.append_pair("client_secret", secret.expose_secret());
         }
         form.finish()
     }
 
     /// Both halves are form-encoded first, as RFC 6749 section 2.3.1 wants.
-    fn basic(&self) -> HeaderValue {
+    fn basic(&self, secret: &SecretString) -> HeaderValue {
         let encode = |text: &str| form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>();
-        let pair =
-            format!("{}:{}", encode(&self.oauth.client_id), encode(self.oauth.client_secret.expose_secret()));
+        let pair = format!("{}:{}", encode(&self.oauth.client_id), encode(secret.expose_secret()));
         let mut value = HeaderValue::try_from(format!("Basic {}", STANDARD.encode(pair)))
             .expect("base64 can stand in a header");
         value.set_sensitive(true);
         value
     }
 
-    fn refused(&self, status: StatusCode, body: &[u8]) -> TokenError {
+    fn refused(status: StatusCode, body: &[u8], secret: &SecretString) -> TokenError {
         let said = serde_json::from_slice::<Map<String, Value>>(body).unwrap_or_default();
         let words = ["error", "error_description"].into_iter().filter_map(|key| said.get(key)?.as_str());
-        let words = self.without_secrets(&words.collect::<Vec<_>>().join(": "));
+        let words = without_secret(&words.collect::<Vec<_>>().join(": "), secret);
         let words = if words.is_empty() { words } else { format!(": {words}") };
         let reason = format!("the token endpoint answered {}{words}", status.as_u16());
         TokenError::Refused { reason }
     }
+}
 
-    /// An endpoint may echo what it was sent.
-    fn without_secrets(&self, text: &str) -> String {
-        let secret = self.oauth.client_secret.expose_secret();
-        let text = if secret.is_empty() { text.to_owned() } else { text.replace(secret, "***") };
-        text.chars().filter(|c| !c.is_control()).take(REASON_CHARACTERS_MAX).collect()
-    }
+/// An endpoint may echo what it was sent.
+fn without_secret(text: &str, secret: &SecretString) -> String {
+    let secret = secret.expose_secret();
+    let text = if secret.is_empty() { text.to_owned() } else { text.replace(secret, "***") };
+    text.chars().filter(|c| !c.is_control()).take(REASON_CHARACTERS_MAX).collect()
 }
 
 #[async_trait]
 impl Issuer for ClientCredentials {
     async fn issue(&self) -> Result<Grant, TokenError> {
-        let (status, body) = self.ask().await?;
+        let secret = self.oauth.client_secret.now().await.map_err(|reason| TokenError::Refused {
+            reason: format!("the client's secret cannot be read again: {reason}"),
+        })?;
+        let (status, body) = self.ask(&secret).await?;
         if status.is_success() {
             return grant(&body).ok_or_else(|| TokenError::Refused {
                 reason: format!(
@@ -132,7 +135,7 @@ impl Issuer for ClientCredentials {
             let reason = format!("it answered {}", status.as_u16());
             return Err(TokenError::Unavailable { reason });
         }
-        Err(self.refused(status, &body))
+        Err(Self::refused(status, &body, &secret))
     }
 }
 
@@ -185,13 +188,13 @@ mod tests {
         assert_eq!(lifetime(None), LIFETIME_DEFAULT);
     }
 
-    fn client(id: &str, secret: &str) -> ClientCredentials {
+    fn client(id: &str) -> ClientCredentials {
         let token_url: Url = "https://login.example.com/oauth/token".parse().unwrap();
         let http = client_of(&Base::new(&token_url).unwrap(), "test", TIME_MAX).unwrap();
         let oauth = OAuth2 {
             token_url,
             client_id: id.to_owned(),
-            client_secret: secret.into(),
+            client_secret: "secret".into(),
             scopes: Vec::new(),
             style: CredentialStyle::Basic,
             expiry_margin: Duration::from_mins(1),
@@ -201,7 +204,7 @@ mod tests {
 
     #[test]
     fn both_halves_of_the_basic_credentials_are_form_encoded() {
-        let basic = client("an id", "a:b+c").basic();
+        let basic = client("an id").basic(&"a:b+c".into());
         assert_eq!(basic.to_str().unwrap(), format!("Basic {}", STANDARD.encode("an+id:a%3Ab%2Bc")));
         assert!(basic.is_sensitive());
     }
@@ -209,10 +212,10 @@ mod tests {
     #[test]
     fn a_refusal_tells_the_endpoints_reason_and_not_the_secret() {
         let body = br#"{"error":"invalid_client","error_description":"hunter2 is wrong"}"#;
-        let error = client("id", "hunter2").refused(StatusCode::UNAUTHORIZED, body);
+        let error = ClientCredentials::refused(StatusCode::UNAUTHORIZED, body, &"hunter2".into());
         let reason = "the token endpoint answered 401: invalid_client: *** is wrong".to_owned();
         assert_eq!(error, TokenError::Refused { reason });
-        let error = client("id", "").refused(StatusCode::NOT_FOUND, b"<html>");
+        let error = ClientCredentials::refused(StatusCode::NOT_FOUND, b"<html>", &"".into());
         assert_eq!(error, TokenError::Refused { reason: "the token endpoint answered 404".to_owned() });
     }
 }

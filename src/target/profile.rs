@@ -3,18 +3,28 @@
 //! A profile says how the vendor departs from RFC 7644; what it leaves out is the RFC's way. A value
 //! belongs here once a vendor's document or a measurement shows it, and `sources` says which.
 
+mod builtin;
+mod bulk;
 mod defaults;
+mod effective;
 mod limits;
+mod reads;
 mod validate;
 mod window;
+mod writes;
 
-use std::num::NonZeroU32;
 use std::time::Duration;
 
 use serde::Deserialize;
 
+pub use bulk::{Bulk, BulkSupport};
 pub use limits::{ClassLimits, Limits, QuotaHeaders, ResetUnit};
+pub use reads::{ErrorForm, Errors, Filters, Lists};
 pub use window::{Cost, Resource, Scope, Shape, Unit, Verb, Window};
+pub use writes::{
+    AddForm, Deactivate, DeactivateEffect, Delete, DeleteMode, Groups, Members, MembersRead, OpCase, Patch,
+    PatchAnswer, PathFilters, Pathless, RemoveAbsent, RemoveForm, Users,
+};
 
 use crate::scim::error::ScimType;
 
@@ -30,6 +40,15 @@ pub struct Profile {
     pub sources: Vec<String>,
     /// When they were last checked, as YYYY-MM-DD.
     pub as_of: String,
+    /// The vendor, and what is odd about it, in one line.
+    #[serde(default)]
+    pub summary: String,
+    /// Whether it plays a text's claims and no vendor: for the sandbox, and for a target only on request.
+    #[serde(default)]
+    pub simulation: bool,
+    /// What nothing is known of, so that the configuration must say it.
+    #[serde(default)]
+    pub unknown: Vec<Unknown>,
     /// Paths, media types, times.
     #[serde(default)]
     pub http: Http,
@@ -60,12 +79,29 @@ pub struct Profile {
     /// Deletion of users.
     #[serde(default)]
     pub delete: Delete,
+    /// The end of access.
+    #[serde(default)]
+    pub deactivate: Deactivate,
     /// Filters.
     #[serde(default)]
     pub filter: Filters,
     /// Lists.
     #[serde(default)]
     pub list: Lists,
+    /// Several operations in one request.
+    #[serde(default)]
+    pub bulk: Bulk,
+    /// Errors.
+    #[serde(default)]
+    pub errors: Errors,
+}
+
+/// What nothing is known of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Unknown {
+    /// How much the vendor takes: a rate or windows must be configured.
+    Limits,
 }
 
 /// How well a profile's values are known.
@@ -176,169 +212,6 @@ pub struct Conflict {
     pub taken: Vec<Dialect>,
 }
 
-/// PATCH.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Patch {
-    /// Whether there is one; else PUT of the whole.
-    pub supported: bool,
-    /// Which paths may hold filters.
-    pub path_filters: PathFilters,
-}
-
-/// Which paths of PATCH operations may hold filters.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum PathFilters {
-    /// None.
-    None,
-    /// `members[…]` only.
-    Members,
-    /// All.
-    #[default]
-    Full,
-}
-
-/// Members of groups.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Members {
-    /// How members are added.
-    pub add_form: AddForm,
-    /// How members are removed.
-    pub remove_form: RemoveForm,
-    /// Members that one PATCH may name.
-    pub max_per_request: NonZeroU32,
-    /// Members that a new group may be created with.
-    pub max_per_create: u32,
-    /// Whether a member carries `$ref`.
-    pub send_ref: bool,
-    /// Whether a member carries `type`.
-    pub send_type: bool,
-    /// Where members can be read.
-    pub read: MembersRead,
-    /// How the removal of somebody who is no member is answered.
-    pub remove_absent: RemoveAbsent,
-}
-
-/// How members are added.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum AddForm {
-    /// One operation with all of them.
-    #[default]
-    Array,
-    /// An operation for each.
-    OnePerOperation,
-}
-
-/// How members are removed.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum RemoveForm {
-    /// `members[value eq "…"]`, an operation for each: RFC 7644 section 3.5.2.2.
-    #[default]
-    PathFilter,
-    /// `members[value eq "…" or value eq "…"]`, one operation for all.
-    PathFilterOr,
-    /// `members` with the members as value. Only where the vendor documents it: by the RFC's
-    /// reading the same operation empties the group.
-    ValueArray,
-}
-
-/// Where members can be read.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum MembersRead {
-    /// In the group itself.
-    #[default]
-    Get,
-    /// Nowhere: an answer without members says nothing about the group.
-    None,
-}
-
-/// How the removal of somebody who is no member is answered.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum RemoveAbsent {
-    /// With success.
-    #[default]
-    Ok,
-    /// With an error, so that a read must tell whether the member is gone.
-    Error,
-}
-
-/// Groups.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Groups {
-    /// Whether they can be created.
-    pub create: bool,
-    /// Whether they can be deleted.
-    pub delete: bool,
-    /// Whether a new one may hold members.
-    pub create_with_members: bool,
-    /// The attribute that finds a group that is not linked yet.
-    pub match_attribute: String,
-}
-
-/// Users.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Users {
-    /// Whether they can be created.
-    pub create: bool,
-    /// Attributes that never go out, besides `id`, `meta` and `groups`.
-    pub strip: Vec<String>,
-    /// The attribute that finds a user that is not linked yet.
-    pub match_attribute: String,
-    /// Whether `userName` must be a mail address.
-    pub username_is_email: bool,
-}
-
-/// Deletion of users.
-#[derive(Clone, Copy, Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Delete {
-    /// What DELETE does.
-    pub mode: DeleteMode,
-}
-
-/// What DELETE of a user does.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum DeleteMode {
-    /// The user is gone.
-    #[default]
-    Hard,
-    /// The user is inactive.
-    Deactivate,
-    /// Nothing: it is refused.
-    Unsupported,
-}
-
-/// Filters.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Filters {
-    /// Whether `or` is understood.
-    pub or: bool,
-    /// Attributes that `eq` may compare, without regard to case; empty: any.
-    pub attributes: Vec<String>,
-}
-
-/// Lists.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Lists {
-    /// The largest page.
-    pub max_count: NonZeroU32,
-    /// The page that is asked for.
-    pub default_count: NonZeroU32,
-    /// Whether a list without a filter holds inactive users.
-    pub includes_inactive: bool,
-}
-
 /// Why a text is no profile.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ProfileError {
@@ -355,23 +228,32 @@ pub enum ProfileError {
         /// What to write instead.
         remedy: &'static str,
     },
+    /// More than one of them.
+    #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
+    Several(Vec<Self>),
 }
-
-const BUILTIN: [(&str, &str); 2] = [
-    ("genesys-cloud", include_str!("../../profiles/genesys-cloud.toml")),
-    ("rfc7644", include_str!("../../profiles/rfc7644.toml")),
-];
 
 impl Profile {
     /// The built-in profile of this name.
     pub fn builtin(name: &str) -> Option<Self> {
-        let (_, text) = BUILTIN.iter().find(|(known, _)| *known == name)?;
-        Some(Self::parse(text).expect("a test reads every built-in profile"))
+        Some(Self::parse(Self::builtin_text(name)?).expect("a test reads every built-in profile"))
+    }
+
+    /// The text of the built-in profile of this name.
+    pub fn builtin_text(name: &str) -> Option<&'static str> {
+        builtin::BUILTIN.iter().find(|(known, _)| *known == name).map(|(_, text)| *text)
+    }
+
+    /// The whole of a profile as TOML, with the values that it leaves to RFC 7644; what departs from
+    /// those says so.
+    pub fn effective(text: &str) -> Result<String, ProfileError> {
+        Self::parse(text)?;
+        effective::effective(text).map_err(|error| ProfileError::Syntax(error.to_string()))
     }
 
     /// The names of the built-in profiles, sorted.
     pub fn names() -> impl Iterator<Item = &'static str> {
-        BUILTIN.iter().map(|(name, _)| *name)
+        builtin::BUILTIN.iter().map(|(name, _)| *name)
     }
 
     /// Reads a profile. Unknown keys are errors, and each value is checked.
@@ -381,11 +263,26 @@ impl Profile {
         Ok(profile)
     }
 
-    /// Whether a filter may compare this attribute.
-    pub fn can_filter_by(&self, attribute: &str) -> bool {
-        let allowed = &self.filter.attributes;
-        allowed.is_empty() || allowed.iter().any(|known| known.eq_ignore_ascii_case(attribute))
+    /// Whether a filter on users may compare this attribute.
+    pub fn can_filter_users_by(&self, attribute: &str) -> bool {
+        allows(&self.filter.attributes, attribute)
     }
+
+    /// Whether a filter on groups may compare this attribute.
+    pub fn can_filter_groups_by(&self, attribute: &str) -> bool {
+        allows(self.filter.group_attributes.as_ref().unwrap_or(&self.filter.attributes), attribute)
+    }
+
+    /// Whether some way of ending access cannot be taken back: DELETE, or `active: false`.
+    pub const fn destroys(&self, by_delete: bool) -> bool {
+        let deletes = matches!(self.delete.mode, DeleteMode::Irreversible);
+        self.deactivate.effect.ends_the_account() || (by_delete && deletes)
+    }
+}
+
+/// Whether a list that is empty where all are meant holds an attribute.
+fn allows(attributes: &[String], attribute: &str) -> bool {
+    attributes.is_empty() || attributes.iter().any(|known| known.eq_ignore_ascii_case(attribute))
 }
 
 #[cfg(test)]

@@ -1,5 +1,7 @@
 //! The calls that a target's profile makes of what is to be done. Pure.
 
+mod dialect;
+
 use bytes::Bytes;
 use http::Method;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
@@ -36,10 +38,10 @@ pub struct UnusableId;
 const LOOKUP_COUNT: u32 = 2;
 
 /// Looks for resources with one of these values: one request, so with several values only where
-/// the profile allows `or` ([`can_ask_at_once`]). `None` when there is nothing to ask, or when a
+/// the profile allows `or`. `None` when there is nothing to ask, or when a
 /// filter may not name an attribute.
 pub fn lookup(profile: &Profile, kind: Kind, values: &[(&str, &str)]) -> Option<Call> {
-    let allowed = values.iter().all(|(attribute, _)| profile.can_filter_by(attribute));
+    let allowed = values.iter().all(|(attribute, _)| can_filter_by(profile, kind, attribute));
     if values.is_empty() || !allowed || (values.len() > 1 && !profile.filter.or) {
         return None;
     }
@@ -49,11 +51,6 @@ pub fn lookup(profile: &Profile, kind: Kind, values: &[(&str, &str)]) -> Option<
     let count = count.min(profile.list.max_count.get());
     let path = format!("{}?filter={}&count={count}", collection_path(profile, kind), encode(&filter));
     Some(call(Method::GET, path, kind.collection(), CallClass::Single))
-}
-
-/// Whether one lookup may ask for all of these attributes.
-pub fn can_ask_at_once(profile: &Profile, attributes: &[&str]) -> bool {
-    profile.filter.or && attributes.iter().all(|attribute| profile.can_filter_by(attribute))
 }
 
 /// Reads one resource.
@@ -76,7 +73,8 @@ pub fn patch(
     if_match: Option<&ETag>,
 ) -> Result<Call, UnusableId> {
     let call = resource_call(profile, Method::PATCH, kind, id)?;
-    Ok(Call { body: Some(json(request)), if_match: trusted(profile, if_match), ..call })
+    let body = json(&dialect::body(&profile.patch, request));
+    Ok(Call { body: Some(body), if_match: trusted(profile, if_match), ..call })
 }
 
 /// Replaces a resource.
@@ -95,6 +93,13 @@ pub fn replace(
 pub fn delete(profile: &Profile, kind: Kind, id: &str, if_match: Option<&ETag>) -> Result<Call, UnusableId> {
     let call = resource_call(profile, Method::DELETE, kind, id)?;
     Ok(Call { if_match: trusted(profile, if_match), ..call })
+}
+
+/// Sends several operations at once; `body` is the whole request.
+pub fn bulk(profile: &Profile, body: Vec<u8>, operations: usize) -> Call {
+    let call = call(Method::POST, profile.bulk.path.clone(), "Bulk", CallClass::Bulk);
+    let operations = u32::try_from(operations).unwrap_or(u32::MAX);
+    Call { body: Some(body.into()), operations, ..call }
 }
 
 /// Asks whether the target is there: its service provider configuration, RFC 7644 section 4.
@@ -170,6 +175,13 @@ impl Kind {
             Self::User => "Users/{id}",
             Self::Group => "Groups/{id}",
         }
+    }
+}
+
+fn can_filter_by(profile: &Profile, kind: Kind, attribute: &str) -> bool {
+    match kind {
+        Kind::User => profile.can_filter_users_by(attribute),
+        Kind::Group => profile.can_filter_groups_by(attribute),
     }
 }
 

@@ -3,12 +3,13 @@
 use std::num::NonZeroU32;
 use std::time::Duration;
 
-use secrecy::SecretString;
+use http::HeaderName;
 use url::Url;
 
 use crate::target::layers::breaker::BreakerSettings;
 use crate::target::oauth::OAuth2;
 use crate::target::profile::{ClassLimits, Limits, Profile, Window};
+use crate::target::secret::Secret;
 
 /// What a target is set up with.
 #[derive(Clone, Debug)]
@@ -34,10 +35,17 @@ pub struct Settings {
 /// How calls are let in.
 #[derive(Clone, Debug)]
 pub enum Auth {
-    /// One token for good.
+    /// A token of the operator's.
     Bearer {
         /// The token.
-        token: SecretString,
+        token: Secret,
+    },
+    /// A key in a header of the vendor's own.
+    Header {
+        /// The header.
+        name: HeaderName,
+        /// The key, with whatever the vendor wants around it.
+        value: Secret,
     },
     /// Tokens from a token endpoint.
     OAuth2(OAuth2),

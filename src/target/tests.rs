@@ -8,7 +8,7 @@ use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse as _, Response};
 use bytes::Bytes;
-use http::{HeaderMap, Method, StatusCode};
+use http::{HeaderMap, HeaderName, Method, StatusCode};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 use tokio::time::Instant;
@@ -385,6 +385,23 @@ async fn a_closed_gate_holds_calls_until_it_opens() {
     assert!(vendor.seen().is_empty() && !call.is_finished());
     target.health().gate.open();
     assert_eq!(call.await.unwrap().unwrap().status, 200);
+}
+
+#[tokio::test]
+async fn a_key_of_the_vendors_own_stands_in_its_header_and_a_replaced_one_is_found_after_a_401() {
+    let vendor = Vendor::start(|seen, _| {
+        let lets_in = seen.headers.get("x-api-key").is_some_and(|key| key == "Token two");
+        if lets_in { StatusCode::OK } else { StatusCode::UNAUTHORIZED }.into_response()
+    })
+    .await;
+    let value = Secret::reread_by("Token one".into(), Arc::new(|| Ok("Token two".into())));
+    let target = vendor.target_with(|settings| {
+        settings.auth = Auth::Header { name: HeaderName::from_static("x-api-key"), value };
+    });
+    assert_eq!(send(&target, fetch(&target)).await.unwrap().status, 200);
+    let seen = vendor.seen();
+    assert_eq!(seen.len(), 2);
+    assert!(seen.iter().all(|request| !request.headers.contains_key("authorization")));
 }
 
 #[test]

@@ -9,8 +9,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
-use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, ETAG, IF_MATCH, LOCATION};
-use http::{HeaderMap, HeaderValue, Method};
+use http::header::{ACCEPT, CONTENT_TYPE, ETAG, IF_MATCH, LOCATION};
+use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use tokio::time::Instant;
 use tower::Service;
 use url::{Host, Url};
@@ -90,14 +90,17 @@ impl Transport {
     }
 
     async fn send(self, request: Authorized) -> Result<Answer, CallError> {
-        let Authorized { call, authorization } = request;
+        let Authorized { call, header, authorization } = request;
         let reads = call.method == Method::GET;
         let url = self.base.join(&call.path).ok_or_else(|| CallError::Unusable {
             reason: "the call's path would lead outside the base URL".to_owned(),
         })?;
         let began = Instant::now();
-        let request =
-            self.http.request(call.method.clone(), url).headers(self.headers(&call, authorization)?);
+        let request = self.http.request(call.method.clone(), url).headers(self.headers(
+            &call,
+            header,
+            authorization,
+        )?);
         let request = match call.body {
             Some(body) => request.body(body),
             None => request,
@@ -124,9 +127,14 @@ impl Transport {
         })
     }
 
-    fn headers(&self, call: &Call, authorization: HeaderValue) -> Result<HeaderMap, CallError> {
+    fn headers(
+        &self,
+        call: &Call,
+        header: HeaderName,
+        authorization: HeaderValue,
+    ) -> Result<HeaderMap, CallError> {
         let mut headers = HeaderMap::with_capacity(4);
-        headers.insert(AUTHORIZATION, authorization);
+        headers.insert(header, authorization);
         headers.insert(ACCEPT, self.accept.clone());
         if call.body.is_some() {
             headers.insert(CONTENT_TYPE, self.content_type.clone());

@@ -61,6 +61,13 @@ pub struct TakeoverLabels {
     pub reason: &'static str,
 }
 
+/// Labels of `scim_relay_pruned_total`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct PrunedLabels {
+    /// `events`, `ledger` or `tombstones`.
+    pub sort: &'static str,
+}
+
 /// Labels of one call to a vendor.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct RequestLabels {
@@ -80,6 +87,9 @@ pub struct Metrics {
     registry: Arc<Registry>,
     /// Webhooks received, by what became of them.
     pub events: Family<EventLabels, Counter>,
+    /// `scim_relay_event_items_total`: what accepted webhooks hold besides changes; the outcome is
+    /// `needs_read` or `ignored`.
+    pub event_items: Family<EventLabels, Counter>,
     /// Work rows that wait for a call.
     pub pending: Family<LaneLabels, Gauge>,
     /// Age in seconds of the oldest work row that waits; 0 when none does.
@@ -106,6 +116,8 @@ pub struct Metrics {
     pub takeovers: Family<TakeoverLabels, Counter>,
     /// Seconds by which the replicas' common clock is ahead of this machine's.
     pub clock_offset_seconds: FloatGauge,
+    /// Rows deleted because they were past their retention.
+    pub pruned: Family<PrunedLabels, Counter>,
 }
 
 impl Metrics {
@@ -115,6 +127,7 @@ impl Metrics {
         let metrics = Self {
             registry: Arc::new(Registry::default()),
             events: Family::default(),
+            event_items: Family::default(),
             pending: Family::default(),
             oldest_pending_seconds: Family::default(),
             requests: Family::default(),
@@ -128,8 +141,14 @@ impl Metrics {
             target_held: Family::default(),
             takeovers: Family::default(),
             clock_offset_seconds: FloatGauge::default(),
+            pruned: Family::default(),
         };
         registry.register("events", "Webhooks received, by outcome", metrics.events.clone());
+        registry.register(
+            "event_items",
+            "Parts of accepted webhooks that change nothing by themselves",
+            metrics.event_items.clone(),
+        );
         registry.register("pending", "Work that waits for a call", metrics.pending.clone());
         registry.register(
             "oldest_pending_seconds",
@@ -167,6 +186,7 @@ impl Metrics {
             "By how much the replicas' common clock is ahead of this machine's",
             metrics.clock_offset_seconds.clone(),
         );
+        registry.register("pruned", "Rows deleted past their retention", metrics.pruned.clone());
         Self { registry: Arc::new(registry), ..metrics }
     }
 
@@ -208,6 +228,7 @@ mod tests {
         metrics.throttled_seconds.get_or_create(&TargetLabels { target: target() }).inc_by(0.5);
         metrics.target_held.get_or_create(&TargetLabels { target: target() }).set(1);
         metrics.takeovers.get_or_create(&TakeoverLabels { target: target(), reason: "free" }).inc();
+        metrics.pruned.get_or_create(&PrunedLabels { sort: "ledger" }).inc_by(3);
         let text = metrics.exposition();
         for line in [
             "scim_relay_events_total{source=\"hr\",outcome=\"accepted\"} 1",
@@ -217,6 +238,7 @@ mod tests {
             "scim_relay_target_held{target=\"genesys\"} 1",
             "scim_relay_takeovers_total{target=\"genesys\",reason=\"free\"} 1",
             "scim_relay_clock_offset_seconds 0.0",
+            "scim_relay_pruned_total{sort=\"ledger\"} 3",
         ] {
             assert!(text.contains(line), "{line} is missing in:\n{text}");
         }

@@ -127,38 +127,6 @@ async fn replicas_that_die_again_and_again_keep_every_vendors_limit_and_lose_not
         for count in ["pending", "in_flight", "parked", "held", "waiting", "waiting_members"] {
             assert_eq!(counts[count], 0, "{}: {counts}", vendor.name);
         }
-        let differences = sandbox.holdings().await.differences(&company::directory(&events));
-        for d in &differences {
-            println!("{}: {d}", vendor.name);
-            let id = d.split([' ', ':']).nth(1).unwrap();
-            println!(
-                "{}",
-                postgres
-                    .text(&format!(
-                        "SELECT coalesce(string_agg(u::text, E'\n'), '') FROM users u WHERE id = '{id}'"
-                    ))
-                    .await
-            );
-            println!(
-                "{}",
-                postgres
-                    .text(&format!(
-                        "SELECT coalesce(string_agg(u::text, E'\n'), '') FROM links u WHERE id = '{id}'"
-                    ))
-                    .await
-            );
-            println!(
-                "{}",
-                postgres
-                    .text(&format!(
-                        "SELECT coalesce(string_agg(u::text, E'\n'), '') FROM work u WHERE id = '{id}'"
-                    ))
-                    .await
-            );
-            println!("{}", postgres.text(&format!("SELECT coalesce(string_agg(u::text, E'\n' ORDER BY generation), '') FROM event_changes u WHERE id = '{id}'")).await);
-            println!("{}", postgres.text(&format!("SELECT coalesce(string_agg(u::text, E'\n' ORDER BY seq), '') FROM ledger u WHERE id = '{id}'")).await);
-            println!("{}", sandbox.user(id).await);
-        }
         assert_equal(sandbox, &events).await;
         let calls = sandbox.calls().await;
         let busiest_of = |seconds: u32| busiest(&calls, Duration::from_secs(seconds.into()));

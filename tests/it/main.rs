@@ -12,12 +12,14 @@
 )]
 
 mod admin;
+mod bulk;
 mod commands;
 mod conflicts;
 mod convergence;
 mod crash;
 mod database_outages;
 mod faults;
+mod full_disk;
 mod lifecycle;
 mod line;
 mod long_day;

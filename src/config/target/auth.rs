@@ -13,27 +13,40 @@ const MARGIN_MAX: Duration = Duration::from_hours(1);
 #[derive(Clone, Copy)]
 enum Kind {
     Bearer,
+    Header,
     OAuth2,
 }
 
 /// Reads `auth` of a target. `hints` are the profile's, where there is a profile: they hold for what is
 /// not configured.
 pub fn read(target: &mut Section<'_>, hints: Option<&AuthHints>) -> Option<Auth> {
-    let remedy = "write auth = { type = \"bearer\", token = \"env:NAME\" } or type = \"oauth2\"";
+    let remedy =
+        "write auth = { type = \"bearer\", token = \"env:NAME\" }, or type = \"header\" or \"oauth2\"";
     let section = target.section("auth");
     let mut section = target.require("auth", section, remedy)?;
-    let kind = section.choice("type", &[("bearer", Kind::Bearer), ("oauth2", Kind::OAuth2)]);
-    match section.require("type", kind, "write type = \"bearer\" or type = \"oauth2\"")? {
+    let kind = section
+        .choice("type", &[("bearer", Kind::Bearer), ("header", Kind::Header), ("oauth2", Kind::OAuth2)]);
+    match section.require("type", kind, "write type = \"bearer\", \"header\" or \"oauth2\"")? {
         Kind::Bearer => bearer(section),
+        Kind::Header => header(section),
         Kind::OAuth2 => oauth2(section, hints),
     }
 }
 
 fn bearer(mut section: Section<'_>) -> Option<Auth> {
-    let token = section.secret("token");
+    let token = section.lasting_secret("token");
     let token = section.require("token", token, "write token = \"env:NAME\"");
     section.finish();
     Some(Auth::Bearer { token: token? })
+}
+
+fn header(mut section: Section<'_>) -> Option<Auth> {
+    let name = section.header_name("name");
+    let name = section.require("name", name, "write name = \"X-Api-Key\", as the vendor calls it");
+    let value = section.lasting_secret("value");
+    let value = section.require("value", value, "write value = \"env:NAME\"");
+    section.finish();
+    Some(Auth::Header { name: name?, value: value? })
 }
 
 fn oauth2(mut section: Section<'_>, hints: Option<&AuthHints>) -> Option<Auth> {
@@ -44,7 +57,7 @@ fn oauth2(mut section: Section<'_>, hints: Option<&AuthHints>) -> Option<Auth> {
     }
     let client_id = section.reference("client_id");
     let client_id = section.require("client_id", client_id, "write client_id = \"env:NAME\"");
-    let client_secret = section.secret("client_secret");
+    let client_secret = section.lasting_secret("client_secret");
     let client_secret = section.require("client_secret", client_secret, "write client_secret = \"env:NAME\"");
     let scopes = section.texts("scopes").unwrap_or_default();
     let client_auth =

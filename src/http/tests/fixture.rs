@@ -90,6 +90,12 @@ pub struct Parts {
 
 /// A relay with the sources `hr` and `limited`, the target `genesys`, and one key per role.
 pub async fn parts() -> Parts {
+    let limit = IntakeLimit { rate_per_second: NonZeroU32::MIN, burst: NonZeroU32::new(2).unwrap() };
+    parts_with([source("hr", None), source("limited", Some(limit))]).await
+}
+
+/// A relay with these sources, the target `genesys`, and one key per role.
+pub async fn parts_with(sources: impl IntoIterator<Item = Settings>) -> Parts {
     let store =
         Arc::new(FaultyStore { inner: SqliteStore::open_temporary().unwrap(), mood: Mutex::new(Mood::Well) });
     store.enrol("genesys", &"corp".to_owned(), NOW).await.unwrap();
@@ -99,8 +105,7 @@ pub async fn parts() -> Parts {
         woken: AtomicU64::new(0),
         broken: AtomicBool::new(false),
     });
-    let limit = IntakeLimit { rate_per_second: NonZeroU32::MIN, burst: NonZeroU32::new(2).unwrap() };
-    let sources = Arc::new(Sources::open([source("hr", None), source("limited", Some(limit))]).unwrap());
+    let sources = Arc::new(Sources::open(sources).unwrap());
     let control: Arc<dyn TargetControl> = target.clone();
     let key = |name: &str, secret: &str, role| AdminKey { name: name.into(), secret: secret.into(), role };
     let relay = Relay {
@@ -120,7 +125,7 @@ pub async fn parts() -> Parts {
     Parts { relay, store, target }
 }
 
-fn source(name: &str, intake_limit: Option<IntakeLimit>) -> Settings {
+pub fn source(name: &str, intake_limit: Option<IntakeLimit>) -> Settings {
     Settings {
         name: name.to_owned(),
         kind: Kind::Native,
@@ -140,7 +145,11 @@ pub struct Served {
 }
 
 pub async fn served() -> Served {
-    let parts = parts().await;
+    serve_parts(parts().await).await
+}
+
+/// The relay on a port of its own.
+pub async fn serve_parts(parts: Parts) -> Served {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let stop = Arc::new(Notify::new());

@@ -7,4 +7,5 @@ mod faulty;
 mod fixture;
 mod health;
 mod ledger;
+mod senders;
 mod webhooks;

@@ -1,13 +1,54 @@
 //! What each sender's webhooks look like: one file a sender.
 
+mod auth0;
+mod bamboohr;
+mod clerk;
+mod draft;
+mod entra;
+mod google;
+mod hibob;
+mod keycloak;
+mod logto;
+pub mod mapped;
 mod native;
+mod okta;
+mod onelogin;
+mod polis;
+mod preset;
+#[cfg(test)]
+mod tests;
+mod view;
+mod workos;
+mod zitadel;
+
+pub use preset::{Options, Preset};
 
 use super::signature::SecretError;
 use super::{Kind, Settings, Source};
+use preset::Hook;
 
-/// Sets up what understands the sender; one line a sender.
+/// The senders that are built in, besides the relay's own format; one line a sender.
+pub static PRESETS: &[&Preset] = &[
+    &auth0::PRESET,
+    &bamboohr::PRESET,
+    &clerk::PRESET,
+    &entra::PRESET,
+    &google::PRESET,
+    &hibob::PRESET,
+    &keycloak::PRESET,
+    &logto::PRESET,
+    &okta::PRESET,
+    &onelogin::PRESET,
+    &polis::PRESET,
+    &workos::PRESET,
+    &zitadel::PRESET,
+];
+
+/// Sets up what understands the sender.
 pub fn open(settings: &Settings) -> Result<Box<dyn Source>, SecretError> {
-    Ok(match settings.kind {
+    Ok(match &settings.kind {
         Kind::Native => Box::new(native::Native::open(&settings.secrets)?),
+        Kind::Mapped(mapping) => Box::new(mapped::Mapped::open(mapping, &settings.secrets)?),
+        Kind::Preset(preset, options) => Box::new(Hook::open(preset, options, &settings.secrets)?),
     })
 }

@@ -8,7 +8,6 @@ mod tests;
 
 use std::collections::HashSet;
 
-use http::HeaderMap;
 use secrecy::SecretString;
 use serde_json::Value;
 
@@ -16,8 +15,8 @@ use crate::clock::Timestamp;
 use crate::directory::{Attributes, Change, ExternalId, Kind, MembersEdit, Operation, parse_attributes};
 use crate::source::json::{self, Fields, Malformed};
 use crate::source::signature::SecretError;
-use crate::source::signature::standard_webhooks::StandardWebhooks;
-use crate::source::{Refusal, Source, Verified};
+use crate::source::signature::standard_webhooks::{HeaderNames, StandardWebhooks};
+use crate::source::{Delivery, Proof, Reading, Refusal, Source};
 
 /// Most changes in one body.
 const CHANGES_MAX: usize = 10_000;
@@ -32,17 +31,17 @@ pub struct Native {
 impl Native {
     /// A sender that signs with one of these secrets.
     pub fn open(secrets: &[SecretString]) -> Result<Self, SecretError> {
-        Ok(Self { signature: StandardWebhooks::new(secrets)? })
+        Ok(Self { signature: StandardWebhooks::new(HeaderNames::STANDARD, secrets)? })
     }
 }
 
 impl Source for Native {
-    fn verify(&self, headers: &HeaderMap, body: &[u8], now: Timestamp) -> Result<Verified, Refusal> {
-        self.signature.verify(headers, body, now)
+    fn verify(&self, delivery: &Delivery<'_>, now: Timestamp) -> Result<Proof, Refusal> {
+        self.signature.verify(delivery.headers, delivery.body, now)
     }
 
-    fn changes(&self, body: &[u8]) -> Result<Vec<Change>, Malformed> {
-        parse(body)
+    fn read(&self, body: &[u8]) -> Result<Reading, Malformed> {
+        Ok(Reading { changes: parse(body)?, ..Reading::default() })
     }
 }
 

@@ -1,8 +1,8 @@
-//! Standard Webhooks, symmetric (`v1`): HMAC-SHA256 over `id.timestamp.body`, in Base64.
+//! Standard Webhooks: HMAC-SHA256 (`v1`) or Ed25519 (`v1a`) over `id.timestamp.body`, in Base64.
 //!
 //! Headers `webhook-id`, `webhook-timestamp` (Unix seconds) and `webhook-signature`, which holds one
 //! or more entries `version,signature`, separated by spaces; the sender adds entries while it
-//! rotates its key. Entries of other versions are skipped.
+//! rotates its key. Entries of other versions are skipped. Svix names the headers `svix-…`.
 //! Specification: <https://github.com/standard-webhooks/standard-webhooks>.
 //!
 //! The dots do not make the signed text unambiguous: an id that ends in a number could be read as id
@@ -15,13 +15,15 @@ use base64::engine::DecodePaddingMode;
 use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig, STANDARD};
 use hmac::{Hmac, KeyInit, Mac};
 use http::HeaderMap;
+use ring::signature::{ED25519, UnparsedPublicKey};
 use secrecy::{ExposeSecret, SecretSlice, SecretString};
 use sha2::Sha256;
 use subtle::{Choice, ConstantTimeEq};
 
-use super::SecretError;
+use super::{SecretError, header};
 use crate::clock::Timestamp;
-use crate::source::{Refusal, Verified};
+use crate::source::event::is_event_id;
+use crate::source::{Proof, Refusal};
 
 /// Header with the sender's id of the event.
 pub const ID_HEADER: &str = "webhook-id";
@@ -30,12 +32,34 @@ pub const TIMESTAMP_HEADER: &str = "webhook-timestamp";
 /// Header with the signatures.
 pub const SIGNATURE_HEADER: &str = "webhook-signature";
 
+/// The names that a sender gives to the three headers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HeaderNames {
+    id: &'static str,
+    timestamp: &'static str,
+    signature: &'static str,
+}
+
+impl HeaderNames {
+    /// As the specification has them.
+    pub const STANDARD: Self =
+        Self { id: ID_HEADER, timestamp: TIMESTAMP_HEADER, signature: SIGNATURE_HEADER };
+    /// As Svix and those who send through it have them.
+    pub const SVIX: Self = Self { id: "svix-id", timestamp: "svix-timestamp", signature: "svix-signature" };
+
+    /// Those of the event's id, the time and the signatures.
+    pub const fn all(self) -> [&'static str; 3] {
+        [self.id, self.timestamp, self.signature]
+    }
+}
+
 /// How far the time of signing may lie from now, either way, in seconds.
 pub const TOLERANCE_SECONDS: i64 = 300;
 
 const SIGNATURE_HEADER_BYTES_MAX: usize = 4096;
 const SIGNATURES_MAX: usize = 32;
 const SECRET_PREFIX: &str = "whsec_";
+const PUBLIC_KEY_PREFIX: &str = "whpk_";
 
 /// Some senders hand out secrets without padding.
 const SECRET_BASE64: GeneralPurpose = GeneralPurpose::new(
@@ -45,51 +69,81 @@ const SECRET_BASE64: GeneralPurpose = GeneralPurpose::new(
 
 /// Verifies with any of several keys.
 pub struct StandardWebhooks {
-    keys: Vec<SecretSlice<u8>>,
+    names: HeaderNames,
+    keys: Vec<Key>,
+}
+
+enum Key {
+    Shared(SecretSlice<u8>),
+    Public([u8; 32]),
 }
 
 impl StandardWebhooks {
-    /// With the keys of these secrets, see [`sign`] for their forms.
-    pub fn new(secrets: &[SecretString]) -> Result<Self, SecretError> {
-        let keys: Vec<_> = secrets.iter().map(key_of).collect();
-        if keys.is_empty() {
+    /// With the keys of these secrets, see [`sign`] for their forms; or `whpk_` and Base64 for the
+    /// public key of a sender that signs with Ed25519.
+    pub fn new(names: HeaderNames, secrets: &[SecretString]) -> Result<Self, SecretError> {
+        if secrets.is_empty() {
             return Err(SecretError::None);
         }
-        if keys.iter().any(|key| key.expose_secret().is_empty()) {
-            return Err(SecretError::Empty);
-        }
-        Ok(Self { keys })
+        let keys = secrets.iter().map(Key::of).collect::<Result<_, _>>()?;
+        Ok(Self { names, keys })
     }
 
     /// Whether one of the keys signed this body, not long before or after `now`.
-    pub fn verify(&self, headers: &HeaderMap, body: &[u8], now: Timestamp) -> Result<Verified, Refusal> {
-        let id = only(headers, ID_HEADER, Verified::EVENT_ID_BYTES_MAX)?;
-        let timestamp = only(headers, TIMESTAMP_HEADER, 12)?;
-        let signatures = only(headers, SIGNATURE_HEADER, SIGNATURE_HEADER_BYTES_MAX)?;
-        let verified = Verified::new(id)?;
-
-        let seconds = now.as_seconds().saturating_sub(unix_seconds(timestamp)?);
+    pub fn verify(&self, headers: &HeaderMap, body: &[u8], now: Timestamp) -> Result<Proof, Refusal> {
+        let [id, timestamp, signature] = self.names.all();
+        let id_text = header::only(headers, id, Proof::EVENT_ID_BYTES_MAX)?;
+        let timestamp_text = header::only(headers, timestamp, 12)?;
+        let signatures = header::only(headers, signature, SIGNATURE_HEADER_BYTES_MAX)?;
+        if !is_event_id(id_text) {
+            return Err(Refusal::unreadable(id));
+        }
+        let signed_at = unix_seconds(timestamp_text).ok_or_else(|| Refusal::unreadable(timestamp))?;
+        let seconds = now.as_seconds().saturating_sub(signed_at);
         if seconds.saturating_abs() > TOLERANCE_SECONDS {
             return Err(Refusal::Untimely { seconds });
         }
-        if self.any_matches(id, timestamp, body, &entries(signatures)) {
-            Ok(verified)
+        if self.any_matches(id_text, timestamp_text, body, signatures) {
+            Ok(Proof::of_event(id_text))
         } else {
             Err(Refusal::Mismatch)
         }
     }
 
-    /// Compares every key with every signature, so that the time taken tells neither which key nor
-    /// which signature matched.
-    fn any_matches(&self, id: &str, timestamp: &str, body: &[u8], signatures: &[[u8; 32]]) -> bool {
+    /// Compares every shared key with every signature, so that the time taken tells neither which key
+    /// nor which signature matched. A public key has nothing to hide.
+    fn any_matches(&self, id: &str, timestamp: &str, body: &[u8], signatures: &str) -> bool {
+        let symmetric: Vec<[u8; 32]> = entries(signatures, "v1,");
+        let asymmetric: Vec<[u8; 64]> = entries(signatures, "v1a,");
         let mut found = Choice::from(0);
         for key in &self.keys {
-            let expected = mac(key, id, timestamp, body);
-            for signature in signatures {
-                found |= expected.ct_eq(signature);
+            match key {
+                Key::Shared(key) => {
+                    let expected = mac(key, id, timestamp, body);
+                    for signature in &symmetric {
+                        found |= expected.ct_eq(signature);
+                    }
+                }
+                Key::Public(key) => {
+                    let signed = signed_text(id, timestamp, body).concat();
+                    let key = UnparsedPublicKey::new(&ED25519, key);
+                    let verified = asymmetric.iter().any(|signature| key.verify(&signed, signature).is_ok());
+                    found |= Choice::from(u8::from(verified));
+                }
             }
         }
         found.into()
+    }
+}
+
+impl Key {
+    fn of(secret: &SecretString) -> Result<Self, SecretError> {
+        if let Some(encoded) = secret.expose_secret().strip_prefix(PUBLIC_KEY_PREFIX) {
+            let key = SECRET_BASE64.decode(encoded).ok().and_then(|key| key.try_into().ok());
+            return key.map(Self::Public).ok_or(SecretError::Encoding);
+        }
+        let key = key_of(secret);
+        if key.expose_secret().is_empty() { Err(SecretError::Empty) } else { Ok(Self::Shared(key)) }
     }
 }
 
@@ -110,38 +164,26 @@ fn key_of(secret: &SecretString) -> SecretSlice<u8> {
 fn mac(key: &SecretSlice<u8>, id: &str, timestamp: &str, body: &[u8]) -> [u8; 32] {
     let mut mac =
         Hmac::<Sha256>::new_from_slice(key.expose_secret()).expect("HMAC takes keys of every length");
-    for part in [id.as_bytes(), b".", timestamp.as_bytes(), b".", body] {
+    for part in signed_text(id, timestamp, body) {
         mac.update(part);
     }
     mac.finalize().into_bytes().into()
 }
 
-/// The header's value, if it is there once, and neither empty nor longer than `bytes_max`.
-fn only<'a>(headers: &'a HeaderMap, header: &'static str, bytes_max: usize) -> Result<&'a str, Refusal> {
-    let mut values = headers.get_all(header).iter();
-    match (values.next(), values.next()) {
-        (Some(value), None) if !value.is_empty() && value.len() <= bytes_max => {
-            value.to_str().map_err(|_| Refusal::Unreadable { header })
-        }
-        _ => Err(Refusal::Unreadable { header }),
-    }
+fn signed_text<'a>(id: &'a str, timestamp: &'a str, body: &'a [u8]) -> [&'a [u8]; 5] {
+    [id.as_bytes(), b".", timestamp.as_bytes(), b".", body]
 }
 
-fn unix_seconds(text: &str) -> Result<i64, Refusal> {
-    let unreadable = Refusal::Unreadable { header: TIMESTAMP_HEADER };
+fn unix_seconds(text: &str) -> Option<i64> {
     // `parse` would take a sign, too.
-    if text.bytes().all(|byte| byte.is_ascii_digit()) {
-        text.parse().map_err(|_| unreadable)
-    } else {
-        Err(unreadable)
-    }
+    if text.bytes().all(|byte| byte.is_ascii_digit()) { text.parse().ok() } else { None }
 }
 
-/// The signatures of this version that have the right length.
-fn entries(header: &str) -> Vec<[u8; 32]> {
+/// The signatures of one version that have the right length.
+fn entries<const LENGTH: usize>(header: &str, version: &str) -> Vec<[u8; LENGTH]> {
     header
         .split(' ')
-        .filter_map(|entry| entry.strip_prefix("v1,"))
+        .filter_map(|entry| entry.strip_prefix(version))
         .take(SIGNATURES_MAX)
         .filter_map(|encoded| STANDARD.decode(encoded).ok()?.try_into().ok())
         .collect()
@@ -174,12 +216,12 @@ mod tests {
 
     fn verifier(secrets: &[&str]) -> StandardWebhooks {
         let secrets: Vec<_> = secrets.iter().copied().map(SecretString::from).collect();
-        StandardWebhooks::new(&secrets).unwrap()
+        StandardWebhooks::new(HeaderNames::STANDARD, &secrets).unwrap()
     }
 
     fn verify(headers: &HeaderMap, body: &[u8], now: i64) -> Result<String, Refusal> {
         let verified = verifier(&[SECRET]).verify(headers, body, Timestamp::from_seconds(now));
-        verified.map(Verified::into_event_id)
+        verified.map(|proof| proof.id().unwrap_or_default().to_owned())
     }
 
     #[test]
@@ -197,6 +239,26 @@ mod tests {
             assert_eq!(sign(&secret.into(), id, Timestamp::from_seconds(at), body), expected);
         }
         assert_eq!(verify(&signed(ID, &AT.to_string(), SIGNATURE), BODY, AT), Ok(ID.to_owned()));
+    }
+
+    #[test]
+    fn a_public_key_verifies_the_asymmetric_signature_of_its_sender_alone() {
+        let key = "whpk_1SiA4o9hyqTCpIqC5V9HUakiiaeACeqfZTInDBbOir4=";
+        let id = "msg_p5jXN8AQM9LWM0D4loKWxJek";
+        let signature =
+            "v1a,hnO3f9T8Ytu9HwrXslvumlUpqtNVqkhqw/enGzPCXe5BdqzCInXqYXFymVJaA7AZdpXwVLPo3mNl8EM+m7TBAg==";
+        let headers = signed(id, "1614265330", signature);
+        let now = Timestamp::from_seconds(1_614_265_330);
+        let body = br#"{"test": 2432232314}"#;
+        assert_eq!(verifier(&[key]).verify(&headers, body, now), Ok(Proof::of_event(id)));
+        assert!(verifier(&[SECRET, key]).verify(&headers, body, now).is_ok());
+        assert_eq!(verifier(&[key]).verify(&headers, br#"{"test": 1}"#, now), Err(Refusal::Mismatch));
+        assert_eq!(verifier(&[SECRET]).verify(&headers, body, now), Err(Refusal::Mismatch));
+        // The key is known to everybody, so it is no secret of an HMAC.
+        let forged = signed(id, "1614265330", &sign(&key.into(), id, now, body));
+        assert_eq!(verifier(&[key]).verify(&forged, body, now), Err(Refusal::Mismatch));
+        let cut = StandardWebhooks::new(HeaderNames::STANDARD, &["whpk_AAAA".into()]).err();
+        assert_eq!(cut, Some(SecretError::Encoding));
     }
 
     #[test]
@@ -281,7 +343,7 @@ mod tests {
         let timestamp = AT.to_string();
         let parts = [(ID_HEADER, ID), (TIMESTAMP_HEADER, &timestamp), (SIGNATURE_HEADER, SIGNATURE)];
         for (index, (header, value)) in parts.into_iter().enumerate() {
-            let unreadable = Err(Refusal::Unreadable { header });
+            let unreadable = Err(Refusal::unreadable(header));
             let mut rows = parts.to_vec();
             rows.remove(index);
             assert_eq!(verify(&headers(&rows), BODY, AT), unreadable, "no {header}");
@@ -317,11 +379,7 @@ mod tests {
         for odd in ["+1649367553", "-1", " 1649367553", "1649367553.0", "1e9", "0x1", "9999999999999"] {
             let mut headers = signed(ID, "1", SIGNATURE);
             headers.insert(TIMESTAMP_HEADER, HeaderValue::from_str(odd).unwrap());
-            assert_eq!(
-                verify(&headers, BODY, AT),
-                Err(Refusal::Unreadable { header: TIMESTAMP_HEADER }),
-                "{odd}"
-            );
+            assert_eq!(verify(&headers, BODY, AT), Err(Refusal::unreadable(TIMESTAMP_HEADER)), "{odd}");
         }
     }
 
@@ -332,7 +390,7 @@ mod tests {
             let at = Timestamp::from_seconds(AT);
             let headers = signed(&id, &AT.to_string(), &sign(&secret.as_str().into(), &id, at, &body));
             let verified = verifier(&[&secret]).verify(&headers, &body, at);
-            prop_assert_eq!(verified.map(Verified::into_event_id), Ok(id));
+            prop_assert_eq!(verified.map(|proof| proof.id().unwrap_or_default().to_owned()), Ok(id));
         }
 
         #[test]

@@ -2,7 +2,8 @@
 //!
 //! A store offers a [`Home`] (one empty database that can be opened again and again) and calls
 //! [`suite!`] in its tests; each rule becomes one test. The parts are [`intake`], [`projection`],
-//! [`work`], [`members`], [`targets`], [`leases`] and [`admin`]; [`scene`] is what they share, [`script`] stands
+//! [`work`], [`members`], [`targets`], [`leases`],
+//! [`retention`] and [`admin`]; [`scene`] is what they share, [`script`] stands
 //! in for the sources and draws random streams.
 
 pub mod admin;
@@ -10,6 +11,7 @@ pub mod intake;
 pub mod leases;
 pub mod members;
 pub mod projection;
+pub mod retention;
 pub mod scene;
 pub mod script;
 pub mod targets;
@@ -102,6 +104,23 @@ macro_rules! store_conformance {
                 attending_renews_and_tells_who_holds_what,
                 who_left_takes_no_part_and_keeps_its_leases,
                 what_a_deposed_replica_hands_back_is_not_its_successors,
+            }
+            retention {
+                events_go_once_they_are_merged_and_old,
+                an_event_that_cannot_be_read_outlasts_its_age,
+                a_duplicate_is_known_for_a_week_whatever_is_configured,
+                projection_goes_on_after_a_restart_with_every_event_gone,
+                the_ledger_goes_by_its_own_age,
+                what_is_alive_never_goes,
+                a_deleted_user_goes_once_every_target_has_followed,
+                a_user_who_comes_back_after_its_tombstone_went_is_new,
+                a_deleted_user_stays_while_parked,
+                a_deleted_user_goes_with_its_memberships_and_nobody_waits_for_it,
+                a_membership_that_is_newer_than_its_users_deletion_keeps_the_tombstone,
+                a_membership_that_ended_goes_once_every_target_was_told,
+                a_group_that_is_not_linked_keeps_the_memberships_that_ended,
+                a_deleted_group_goes_with_its_memberships,
+                pruning_goes_in_small_batches,
             }
             admin {
                 no_event_is_ever_out_of_sight,

@@ -3,16 +3,21 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use deadpool_postgres::Pool;
 use futures_util::FutureExt as _;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{Mutex, mpsc, oneshot};
+use tokio::time::timeout;
 
 use crate::store::postgres::database::Database;
+use crate::store::postgres::fault::TimedOut;
 use crate::store::postgres::{OpenError, fault, rows};
 use crate::store::{Appended, NewEvent, StoreError};
 
+/// Longest wait for an answer, in the queue and beyond: senders have little more patience.
+const ANSWER_LONGEST: Duration = Duration::from_secs(6);
 /// Calls that may wait.
 const QUEUE_MAX: usize = 4_096;
 /// Calls that share one statement.
@@ -48,7 +53,11 @@ impl Appender {
             TrySendError::Full(_) => StoreError::Busy,
             TrySendError::Closed(_) => OpenError::Stopped.into(),
         })?;
-        answered.await.map_err(|_| OpenError::Stopped)?
+        // Should it become durable after all, the sender's next try is answered as a duplicate.
+        match timeout(ANSWER_LONGEST, answered).await {
+            Ok(answered) => answered.map_err(|_| OpenError::Stopped)?,
+            Err(_) => Err(TimedOut { limit: ANSWER_LONGEST }.into()),
+        }
     }
 }
 
@@ -83,6 +92,10 @@ async fn serve(database: &Database, batch: Vec<Append>) {
     let mut events: BTreeMap<EventKey, NewEvent> = BTreeMap::new();
     let mut answers = Vec::with_capacity(batch.len());
     for Append { event, answer } in batch {
+        // Nobody waits for it any more: the sender was told to come again.
+        if answer.is_closed() {
+            continue;
+        }
         let key = (event.event_id.clone(), event.source.clone());
         let first = !events.contains_key(&key);
         if first {
@@ -90,7 +103,10 @@ async fn serve(database: &Database, batch: Vec<Append>) {
         }
         answers.push((key, first, answer));
     }
-    let inserted = database.write(|tx, _| insert(tx, &events).boxed()).await;
+    if events.is_empty() {
+        return;
+    }
+    let inserted = database.write_promptly(|tx, _| insert(tx, &events).boxed()).await;
     if let Err(error) = &inserted {
         tracing::error!(error = %fault::reason(error), refused = answers.len(), "failed to append; nothing of the batch is answered as stored");
     }

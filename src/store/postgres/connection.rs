@@ -23,8 +23,9 @@ use crate::store::postgres::{OpenError, tls};
 pub(super) const STATEMENT_TIMEOUT: Duration = Duration::from_secs(30);
 /// Longest wait of a statement for others' locks.
 const LOCK_TIMEOUT: Duration = Duration::from_secs(10);
-/// Longest pause within a transaction, after which the server gives up on the relay.
-const IDLE_TIMEOUT: Duration = Duration::from_secs(10);
+/// Longest pause within a transaction, after which the server gives up on the relay. Whoever waits for
+/// the locks of a replica that fell silent gets them before the wait is given up.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(5);
 /// How often the server looks, during a statement, whether the relay is still there (PostgreSQL 14).
 const PEER_CHECK: Duration = Duration::from_secs(5);
 /// Longest wait for a host to take a connection.
@@ -203,6 +204,8 @@ fn judge(version: u32, encoding: &str, read_only: bool) -> Result<(), SetUpError
 /// One statement, so that opening a connection costs one more round trip. A commit must survive a
 /// power failure of the server, so a weaker `synchronous_commit` is raised; a stronger one is kept.
 /// The just-in-time compiler takes longer than the relay's statements.
+/// Plans are made once for any arguments: each statement was written for its indexes, while a plan made
+/// for a batch at hand may read a whole table that happens to look small.
 fn set_up_statement() -> String {
     format!(
         "SELECT current_setting('server_version_num'), current_setting('server_encoding'),
@@ -211,6 +214,7 @@ fn set_up_statement() -> String {
                 set_config('lock_timeout', '{}', false),
                 set_config('idle_in_transaction_session_timeout', '{}', false),
                 set_config('jit', 'off', false),
+                set_config('plan_cache_mode', 'force_generic_plan', false),
                 CASE WHEN current_setting('synchronous_commit') IN ('off', 'local')
                      THEN set_config('synchronous_commit', 'on', false) END,
                 CASE WHEN current_setting('server_version_num')::integer >= 140000

@@ -20,6 +20,8 @@ const TRIES_MAX: u32 = 5;
 const FIRST_WAIT_MS_MAX: u64 = 20;
 /// Longest time that a transaction takes, should the network swallow what the server answers.
 const TRANSACTION_LONGEST: Duration = Duration::from_secs(STATEMENT_TIMEOUT.as_secs() + 5);
+/// The same where a sender waits.
+const PROMPT_LONGEST: Duration = Duration::from_secs(4);
 /// The same for what touches everything that a directory holds.
 const LONG_LONGEST: Duration = Duration::from_mins(30);
 
@@ -56,6 +58,14 @@ impl Database {
         run: impl for<'t> Fn(&'t Tx<'t>, Held<'t, 'e>) -> Running<'t, T>,
     ) -> Result<T, StoreError> {
         self.in_transaction(WRITE, run).await
+    }
+
+    /// Like [`write`](Self::write), for what is soon done or not at all.
+    pub(super) async fn write_promptly<'e, T>(
+        &self,
+        run: impl for<'t> Fn(&'t Tx<'t>, Held<'t, 'e>) -> Running<'t, T>,
+    ) -> Result<T, StoreError> {
+        self.in_transaction(WRITE_PROMPTLY, run).await
     }
 
     /// Like [`write`](Self::write), for what may take minutes.
@@ -117,6 +127,7 @@ const WRITE: Terms = Terms {
     bounded_by_server: true,
     longest: TRANSACTION_LONGEST,
 };
+const WRITE_PROMPTLY: Terms = Terms { longest: PROMPT_LONGEST, ..WRITE };
 const WRITE_LONG: Terms = Terms { bounded_by_server: false, longest: LONG_LONGEST, ..WRITE };
 const READ: Terms = Terms { isolation: IsolationLevel::RepeatableRead, read_only: true, ..WRITE };
 

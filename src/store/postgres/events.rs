@@ -191,13 +191,14 @@ async fn fates_of_members<'a>(
              WITH ORDINALITY AS k (target, directory, id, written, place),
          LATERAL (
              SELECT 0 AS rank, p.user_id, 'parked' AS word, p.reason FROM parked_members AS p
-             JOIN members AS m ON m.directory = k.directory AND m.group_id = k.id AND m.user_id = p.user_id
-             WHERE p.target = k.target AND p.group_id = k.id AND substring(m.version FROM 9) = k.written
+             WHERE p.target = k.target AND p.group_id = k.id AND k.written = (
+                 SELECT substring(m.version FROM 9) FROM members AS m
+                 WHERE m.directory = k.directory AND m.group_id = k.id AND m.user_id = p.user_id)
              UNION ALL
              SELECT 1, w.user_id, 'waiting', 'for members whom the vendor does not know yet' FROM waits AS w
-             JOIN members AS m ON m.directory = k.directory AND m.group_id = k.id AND m.user_id = w.user_id
-             WHERE w.target = k.target AND w.kind = 1 AND w.id = k.id
-               AND substring(m.version FROM 9) = k.written
+             WHERE w.target = k.target AND w.kind = 1 AND w.id = k.id AND k.written = (
+                 SELECT substring(m.version FROM 9) FROM members AS m
+                 WHERE m.directory = k.directory AND m.group_id = k.id AND m.user_id = w.user_id)
              ORDER BY 1, 2 LIMIT 1) AS open",
         &[&targets, &directories, &ids, &written],
     )

@@ -117,8 +117,7 @@ struct Sort {
 const USERS: Sort = Sort {
     table: "users",
     kind: 0,
-    held_by: "EXISTS (SELECT 1 FROM waits AS w WHERE w.target = t.name AND w.user_id = r.id)
-              OR EXISTS (SELECT 1 FROM waits AS w WHERE w.target = t.name AND w.kind = 0 AND w.id = r.id)",
+    held_by: "false",
     kept_for: "EXISTS (SELECT 1 FROM members AS m
                        WHERE m.directory = r.directory AND m.user_id = r.id AND m.present)",
 };
@@ -157,6 +156,12 @@ async fn prune_resources(tx: &Tx<'_>, sort: &Sort, before: &[u8], limit: usize) 
     for row in &rows {
         directories.push(row.try_get(0)?);
         ids.push(row.try_get(1)?);
+    }
+    if *kind == USERS.kind {
+        let end_waits =
+            "DELETE FROM waits AS w USING unnest($1::text[], $2::text[]) AS k (directory, id), targets AS t
+                         WHERE t.directory = k.directory AND w.target = t.name AND w.user_id = k.id";
+        execute(tx, end_waits, &[&directories, &ids]).await?;
     }
     let unlink =
         "DELETE FROM links AS l USING unnest($2::text[], $3::text[]) AS k (directory, id), targets AS t

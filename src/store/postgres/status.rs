@@ -88,7 +88,11 @@ impl WorkCount {
     }
 }
 
-const WAITING_MEMBERS: &str = "SELECT target, count(*) FROM waits WHERE kind = 1 GROUP BY target";
+/// Nobody waits for a user who was deleted, though it is remembered should that user come back.
+const WAITING_MEMBERS: &str =
+    "SELECT w.target, count(*) FROM waits AS w JOIN targets AS t ON t.name = w.target
+     LEFT JOIN users AS u ON u.directory = t.directory AND u.id = w.user_id
+     WHERE w.kind = 1 AND u.gone_since IS NULL GROUP BY w.target";
 const PARKED_MEMBERS: &str = "SELECT target, count(*) FROM parked_members GROUP BY target";
 
 async fn counts(tx: &Tx<'_>, sql: &str) -> Result<BTreeMap<String, u64>, StoreError> {

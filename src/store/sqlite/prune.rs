@@ -4,7 +4,8 @@
 //! own order, so that the writer is never held up. What may not go yet is looked at again next time.
 //!
 //! A tombstone goes once every enrolled target has followed it. With a user or group go its links: a
-//! resource that comes back begins at generation 1 again, which no link may be ahead of.
+//! resource that comes back begins at generation 1 again, which no link may be ahead of. Nobody
+//! waits for a user who is gone so long.
 
 use rusqlite::{Connection, params};
 
@@ -110,8 +111,7 @@ struct Sort {
 const USERS: Sort = Sort {
     table: "users",
     kind: 0,
-    held_by: "EXISTS (SELECT 1 FROM waits AS w WHERE w.target = t.name AND w.user_id = r.id)
-              OR EXISTS (SELECT 1 FROM waits AS w WHERE w.target = t.name AND w.kind = 0 AND w.id = r.id)",
+    held_by: "0",
     kept_for: "EXISTS (SELECT 1 FROM members AS m
                        WHERE m.directory = r.directory AND m.user_id = r.id AND m.present = 1)",
 };
@@ -144,12 +144,18 @@ fn prune_resources(conn: &Connection, sort: &Sort, before: &[u8], limit: usize) 
     let rows: Vec<(String, String)> = ready
         .query_map(params![before, limit * LOOKED_AT_PER_ROW, limit], |row| Ok((row.get(0)?, row.get(1)?)))?
         .collect::<Result<_, _>>()?;
+    let mut end_waits = conn.prepare_cached(
+        "DELETE FROM waits WHERE user_id = ?2 AND target IN (SELECT name FROM targets WHERE directory = ?1)",
+    )?;
     let mut unlink = conn.prepare_cached(
         "DELETE FROM links WHERE kind = ?1 AND id = ?3
            AND target IN (SELECT name FROM targets WHERE directory = ?2)",
     )?;
     let mut delete = conn.prepare_cached(&format!("DELETE FROM {table} WHERE directory = ?1 AND id = ?2"))?;
     for (directory, id) in &rows {
+        if *kind == USERS.kind {
+            end_waits.execute(params![directory, id])?;
+        }
         unlink.execute(params![kind, directory, id])?;
         delete.execute(params![directory, id])?;
     }

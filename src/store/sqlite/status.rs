@@ -40,8 +40,13 @@ fn counts(conn: &Connection, target: &str) -> Result<TargetCounts, StoreError> {
         .prepare_cached("SELECT count(*) FROM parked_members WHERE target = ?1")?
         .query_row([target], |row| row.get(0))?;
     counts.parked = resources + members;
+    // Nobody waits for a user who was deleted, though it is remembered should that user come back.
     counts.waiting_members = conn
-        .prepare_cached("SELECT count(*) FROM waits WHERE target = ?1 AND kind = 1")?
+        .prepare_cached(
+            "SELECT count(*) FROM waits AS w JOIN targets AS t ON t.name = w.target
+             LEFT JOIN users AS u ON u.directory = t.directory AND u.id = w.user_id
+             WHERE w.target = ?1 AND w.kind = 1 AND u.gone_since IS NULL",
+        )?
         .query_row([target], |row| row.get(0))?;
     Ok(counts)
 }

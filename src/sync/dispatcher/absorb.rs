@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::{Dispatcher, Ended, STORE_PAUSE};
+use super::{Dispatcher, Ended, STORE_PAUSE, Steps};
 use crate::clock::Timestamp;
 use crate::store::{StoreError, WorkChange, WorkItem};
 use crate::sync::backoff;
@@ -19,7 +19,15 @@ use crate::telemetry::chain;
 const GATHER_PAUSE: Duration = Duration::from_secs(1);
 
 impl Dispatcher {
-    pub(super) async fn absorb(&mut self, done: StepDone) -> Result<(), Ended> {
+    pub(super) async fn absorb_all(&mut self, steps: Steps) -> Result<(), Ended> {
+        self.looks -= usize::from(steps.looked);
+        for done in steps.done {
+            self.absorb(done).await?;
+        }
+        Ok(())
+    }
+
+    async fn absorb(&mut self, done: StepDone) -> Result<(), Ended> {
         let StepDone { task, stepped, unused, vendor_works } = done;
         self.spare.extend(unused);
         if vendor_works {
@@ -27,7 +35,8 @@ impl Dispatcher {
             self.vendor_works().await;
         }
         match stepped {
-            Stepped::Further | Stepped::Throttled => self.lanes.resume(task.item.lane, task),
+            Stepped::Further { packable } => self.put_back(task, packable),
+            Stepped::Throttled => self.lanes.resume(task.item.lane, task),
             Stepped::Gone => self.let_go(&task),
             Stepped::Settled => self.settle(task).await,
             Stepped::Later { reason, cause } => self.postpone(task, reason, cause),
@@ -50,6 +59,20 @@ impl Dispatcher {
         Ok(())
     }
 
+    /// Another call is needed.
+    pub(super) fn put_back(&mut self, mut task: Task, packable: bool) {
+        let lane = task.item.lane;
+        if packable && !task.alone {
+            self.lanes.resume_packable(lane, task);
+        } else if task.ledger.is_empty() && !task.alone {
+            // Nothing was sent yet. It is planned anew when its turn comes, with what is true then.
+            task.pass = None;
+            self.lanes.resume_later(lane, task);
+        } else {
+            self.lanes.resume(lane, task);
+        }
+    }
+
     /// Nothing is to be recorded: the row is as it was.
     fn let_go(&mut self, task: &Task) {
         self.shared().in_flight.fetch_sub(1, Ordering::SeqCst);
@@ -70,7 +93,7 @@ impl Dispatcher {
         self.push_outcome(task, |now, item| match end {
             End::Done if continues => WorkChange::Continue,
             End::Done => WorkChange::Finish,
-            End::Wait { reason } => WorkChange::Wait { due: now.after(recheck), reason: reason.to_owned() },
+            End::Wait { reason } => WorkChange::Wait { due: now.after(recheck), reason: reason.into_owned() },
             End::Gather => WorkChange::Retry {
                 due: now.after(GATHER_PAUSE),
                 attempts: item.attempts,

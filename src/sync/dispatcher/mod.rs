@@ -16,9 +16,9 @@ mod absorb;
 mod commit;
 mod health;
 mod retries;
+mod start;
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use rand::SeedableRng;
@@ -30,12 +30,12 @@ use tower::Service;
 use crate::clock::Timestamp;
 use crate::directory::ResourceKey;
 use crate::store::{Committed, Outcome, StoreError, TargetState, WorkChange};
-use crate::sync::lanes::{Candidate, Lanes};
+use crate::sync::lanes::Lanes;
 use crate::sync::leases::lease::Over;
 use crate::sync::retry_budget::RetryBudget;
 use crate::sync::run::Run;
 use crate::sync::shared::Shared;
-use crate::sync::step::{self, StepDone, Task};
+use crate::sync::step::{StepDone, Task};
 use crate::target::Stack;
 use crate::telemetry::chain;
 use health::Probe;
@@ -54,18 +54,27 @@ pub(super) enum Ended {
     Over,
 }
 
+/// What has become of the resources of one task.
+struct Steps {
+    done: Vec<StepDone>,
+    /// Whether they were only looked at.
+    looked: bool,
+}
+
 type Commit = JoinHandle<(Vec<ResourceKey>, Result<Committed, StoreError>)>;
 
 pub(super) struct Dispatcher {
     run: Arc<Run>,
     lanes: Lanes<Task>,
-    steps: JoinSet<Result<StepDone, Over>>,
+    steps: JoinSet<Result<Steps, Over>>,
     /// Not ready yet, or being polled.
     stack: Stack,
     /// Whether `stack` was polled and not ready: it then has a place in the line for permits.
     lined_up: bool,
     /// Services that were ready and not needed.
     spare: Vec<Stack>,
+    /// Tasks that find out what resources need.
+    looks: usize,
     outcomes: Vec<Outcome>,
     commit: Option<Commit>,
     /// When to ask the store again, whatever happens.
@@ -78,7 +87,7 @@ pub(super) struct Dispatcher {
 }
 
 enum Event {
-    Stepped(Result<Box<StepDone>, Over>),
+    Stepped(Result<Steps, Over>),
     Committed(Vec<ResourceKey>, Result<Committed, StoreError>),
     Ready(Result<Stack, String>),
     Look,
@@ -94,6 +103,7 @@ impl Dispatcher {
             lanes: Lanes::new(),
             steps: JoinSet::new(),
             spare: Vec::new(),
+            looks: 0,
             outcomes: Vec::new(),
             commit: None,
             look_at: Instant::now(),
@@ -110,11 +120,11 @@ impl Dispatcher {
             self.refill().await;
             self.begin_commit();
             let going_on = match self.event().await {
-                Event::Stepped(Ok(done)) => self.absorb(*done).await,
+                Event::Stepped(Ok(done)) => self.absorb_all(done).await,
                 Event::Stepped(Err(Over)) => Err(Ended::Over),
                 Event::Committed(keys, result) => self.absorb_commit(keys, result).await,
                 Event::Ready(Ok(stack)) => {
-                    self.start_step(stack);
+                    self.start(stack);
                     Ok(())
                 }
                 Event::Ready(Err(reason)) => {
@@ -137,7 +147,9 @@ impl Dispatcher {
     }
 
     async fn event(&mut self) -> Event {
-        let wants_permit = self.may_send() && self.lanes.has_candidate();
+        // What is being looked at may go together with what waits, and is known in a moment.
+        let something_waits = self.lanes.is_urgent() || (self.looks == 0 && self.lanes.has_candidate());
+        let wants_permit = self.may_send() && something_waits;
         let spare = if wants_permit { self.spare.pop() } else { None };
         if let Some(stack) = spare {
             return Event::Ready(Ok(stack));
@@ -153,7 +165,7 @@ impl Dispatcher {
             biased;
             () = self.run.stop.cancelled() => Event::Stop,
             Some(joined) = self.steps.join_next(), if !self.steps.is_empty() => match joined {
-                Ok(done) => Event::Stepped(done.map(Box::new)),
+                Ok(done) => Event::Stepped(done),
                 Err(error) => carry_on_the_panic(error),
             },
             joined = async { self.commit.as_mut().expect("guarded by the condition").await }, if self.commit.is_some() => {
@@ -224,30 +236,13 @@ impl Dispatcher {
         due.min(self.probe.wait().unwrap_or(longest)).max(Duration::from_millis(1))
     }
 
-    fn start_step(&mut self, stack: Stack) {
-        let task = match self.next_within_retry_budget() {
-            Some(Candidate::Fresh(item)) => {
-                self.shared().in_flight.fetch_add(1, Ordering::SeqCst);
-                Task::new(item)
-            }
-            Some(Candidate::UnderWay(task)) => task,
-            None => {
-                self.spare.push(stack);
-                return;
-            }
-        };
-        self.probe.begin();
-        let run = Arc::clone(&self.run);
-        self.steps.spawn(async move { run.lease.within(step::run(&run, task, stack)).await });
-    }
-
     /// Ends what is in flight and records it; what is under way stays pending with what was found out.
     async fn wind_down(mut self) -> Result<(), Ended> {
         self.leave_the_line();
         self.spare.clear();
         while let Some(joined) = self.steps.join_next().await {
             match joined {
-                Ok(Ok(done)) => self.absorb(done).await?,
+                Ok(Ok(done)) => self.absorb_all(done).await?,
                 Ok(Err(Over)) => return Err(Ended::Over),
                 Err(error) => carry_on_the_panic(error),
             }

@@ -12,6 +12,7 @@ fn settings(members_per_request: usize) -> Settings {
         attempts_max: 20,
         poll_interval: EVERY,
         recheck_after: EVERY,
+        bulk: crate::sync::BulkMode::Off,
     }
 }
 

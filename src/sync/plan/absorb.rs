@@ -8,7 +8,7 @@ use crate::scim::etag::ETag;
 use crate::store::{Link, Row};
 use crate::sync::plan::lookup::Lookup;
 use crate::sync::plan::members::Members;
-use crate::sync::plan::{End, LaterCause, Pass, Reaction, Request, diff};
+use crate::sync::plan::{End, LaterCause, Pass, Purpose, Reaction, Request, diff};
 use crate::sync::policy::Policy;
 use crate::target::verdict::Verdict;
 
@@ -58,6 +58,13 @@ impl Pass {
             Request::Lookup { matchers } => self.absorb_hits(policy, matchers, resource.as_ref()),
             Request::Fetch { .. } => self.absorb_read(resource, etag),
             Request::Create { resource: sent } => return self.absorb_created(policy, sent, etag, id),
+            Request::Update { purpose: Purpose::Deactivate, .. }
+            | Request::Put { purpose: Purpose::Deactivate, .. }
+                if policy.deactivation_ends_the_account =>
+            {
+                self.set_link(Some(Link::Absent { checked_at: Timestamp::default() }));
+                self.end = Some(End::Done);
+            }
             Request::Update { .. } | Request::Put { .. } => {
                 let units = self.units(policy, false);
                 self.written(etag);
@@ -214,7 +221,9 @@ impl Pass {
             Request::Update { .. } if !doubted => self.must_read = true,
             Request::Members { .. } if !doubted && policy.members_readable => self.must_read = true,
             Request::Members { .. } if self.members.split() => {}
-            Request::Members { removes, .. } if !removes.is_empty() && !policy.members_readable => {
+            Request::Members { removes, .. }
+                if !removes.is_empty() && !policy.members_readable && policy.remove_absent_is_refused =>
+            {
                 // Nobody can say whether the member is still there; a refusal to remove says it is not.
                 self.members.chunk_done();
             }

@@ -15,6 +15,10 @@ impl Pass {
     pub(super) fn next_for_group(&mut self, policy: &Policy) -> Next {
         let Desired::Group { group, .. } = &self.desired else { return Next::Settled };
         let (gone, described) = (group.is_deleted(), group.is_described());
+        if !policy.groups_supported {
+            self.members.settle_all();
+            return self.finish(End::Done);
+        }
         let Some(row) = self.row() else {
             if !described && !gone && !self.members.has_open() {
                 // Only the id is known, and nobody who could be told to the vendor.
@@ -42,7 +46,9 @@ impl Pass {
 
     fn next_members(&mut self, policy: &Policy, gone: bool) -> Next {
         let remote = self.remote.as_ref().filter(|_| policy.members_readable);
-        let Some(chunk) = self.members.next_chunk(policy.members_per_request, remote) else {
+        let Some(chunk) =
+            self.members.next_chunk(policy.members_per_request, remote, policy.members_read_cap)
+        else {
             return self.finish(if gone {
                 End::Park {
                     reason: "the vendor does not let groups be deleted; its members were removed, delete it by hand"
@@ -64,12 +70,13 @@ impl Pass {
             return self.finish(End::Done);
         }
         if !described {
-            return self
-                .finish(End::Wait { reason: "neither the directory nor the vendor knows more than the id" });
+            let reason = "neither the directory nor the vendor knows more than the id".into();
+            return self.finish(End::Wait { reason });
         }
         let units = self.units(policy, true);
         if !units.get("displayName").is_some_and(Value::is_string) {
-            return self.finish(End::Wait { reason: "the directory does not know the displayName yet" });
+            return self
+                .finish(End::Wait { reason: "the directory does not know the displayName yet".into() });
         }
         if !policy.groups_create {
             return self.finish(End::Park {
@@ -80,7 +87,8 @@ impl Pass {
         let mut resource = whole(BTreeSet::from([schema::GROUP.to_owned()]), &units);
         if policy.groups_create_with_members && !self.create_bare {
             self.members.settle_removals();
-            if let Some((adds, _)) = self.members.next_chunk(policy.members_per_request, None) {
+            let size = policy.members_per_create.min(policy.members_per_request);
+            if let Some((adds, _)) = self.members.next_chunk(size, None, usize::MAX) {
                 resource["members"] = adds.into_iter().map(|id| json!({ "value": id })).collect();
             }
         }

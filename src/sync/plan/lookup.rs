@@ -38,7 +38,11 @@ impl Pass {
     /// The next question, or `None` when all were asked and nothing was found.
     pub(super) fn next_lookup(&self, policy: &Policy) -> Option<Next> {
         let mut matchers = Vec::new();
-        if policy.lookup_external_id {
+        let by_external_id = match self.key.kind {
+            Kind::User => policy.lookup_external_id,
+            Kind::Group => policy.group_lookup_external_id,
+        };
+        if by_external_id {
             matchers.push(("externalId".to_owned(), self.key.id.to_string()));
         }
         if let Some(value) = self.match_value(policy) {
@@ -82,7 +86,12 @@ impl Pass {
         list: Option<&Value>,
     ) {
         self.lookup.tried += matchers.len();
-        let hits = hits(list);
+        let mut hits = hits(list);
+        if !policy.members_listed && self.key.kind == Kind::Group {
+            // No members in a list does not say that there are none.
+            hits.iter_mut().for_each(forget_members);
+            self.must_read = policy.members_readable && !hits.is_empty();
+        }
         let by_id: Vec<_> =
             hits.iter().filter(|hit| bears(hit, "externalId", self.key.id.as_str())).collect();
         let by_value: Vec<_> = match self.match_value(policy) {
@@ -156,6 +165,10 @@ fn text(resource: &Map<String, Value>, attribute: &str) -> Option<String> {
         Value::Number(number) => Some(number.to_string()),
         Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => None,
     }
+}
+
+fn forget_members(group: &mut Map<String, Value>) {
+    group.retain(|name, _| !name.eq_ignore_ascii_case("members"));
 }
 
 /// External ids are case-exact (RFC 7643 section 3.1), user names and display names are not.

@@ -94,14 +94,16 @@ impl Members {
     }
 
     /// The next chunk as (adds, removes) of vendor ids; `None` when nothing is left to send. What
-    /// `remote` shows to be in place already is settled without a call.
+    /// `remote` shows to be in place already is settled without a call; of a group that shows
+    /// `read_cap` members or more it does not tell who is no member.
     pub(super) fn next_chunk(
         &mut self,
         size: usize,
         remote: Option<&Map<String, Value>>,
+        read_cap: usize,
     ) -> Option<(Vec<String>, Vec<String>)> {
         if let Some(present) = remote.and_then(member_ids) {
-            self.settle_in_place(&present);
+            self.settle_in_place(&present, present.len() < read_cap);
         }
         for chunk in &mut self.chunks {
             chunk.retain(|row| self.rows[*row].1 == Progress::Open);
@@ -165,10 +167,11 @@ impl Members {
         }
     }
 
-    fn settle_in_place(&mut self, present: &BTreeSet<&str>) {
+    fn settle_in_place(&mut self, present: &BTreeSet<&str>, shows_all: bool) {
         for (delta, progress) in &mut self.rows {
             if let (Progress::Open, MemberStanding::Linked(id)) = (&progress, &delta.standing)
                 && present.contains(id.as_str()) == delta.present
+                && (delta.present || shows_all)
             {
                 *progress = Progress::Settled;
             }

@@ -8,6 +8,7 @@
 mod absorb;
 mod diff;
 mod group;
+mod holdable;
 mod lookup;
 mod members;
 mod request;
@@ -181,7 +182,7 @@ impl Pass {
             }
             Desired::Group { group, .. } => group::units(&self.key.id, group),
         };
-        units.into_iter().filter(|(path, _)| !policy.strips(path.as_str())).collect()
+        holdable::holdable(policy, self.key.kind, units, creating)
     }
 }
 
@@ -217,3 +218,5 @@ fn texts(value: &Value) -> Box<dyn Iterator<Item = &str> + '_> {
 mod model;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod vendor_tests;

@@ -38,12 +38,13 @@ pub(super) struct Vendor {
     pub(super) members_max: usize,
     pub(super) calls: Vec<Request>,
     pub(super) enforces_versions: bool,
+    pub(super) lists_members: bool,
     pub(super) version: u64,
 }
 
 impl Vendor {
     pub(super) fn strict() -> Self {
-        Self { members_max: usize::MAX, enforces_versions: true, ..Self::default() }
+        Self { members_max: usize::MAX, enforces_versions: true, lists_members: true, ..Self::default() }
     }
 
     pub(super) fn insert(&mut self, resource: &Value) -> String {
@@ -88,8 +89,13 @@ impl Vendor {
     fn perform(&mut self, request: &Request) -> Verdict {
         match request {
             Request::Lookup { matchers } => {
-                let hits: Vec<_> =
-                    self.resources.values().filter(|resource| matches(resource, matchers)).collect();
+                let hits = self.resources.values().filter(|resource| matches(resource, matchers));
+                let mut hits: Vec<_> = hits.cloned().collect();
+                if !self.lists_members {
+                    hits.iter_mut()
+                        .filter_map(|hit| hit.get_mut("members"))
+                        .for_each(|held| *held = json!([]));
+                }
                 done(Some(json!({ "totalResults": hits.len(), "Resources": hits })), None)
             }
             Request::Fetch { id } => match self.resources.get(id) {

@@ -1,5 +1,7 @@
 //! The words of planning: what to send, what to do next, how it ends.
 
+use std::borrow::Cow;
+
 use serde_json::Value;
 
 use crate::scim::etag::ETag;
@@ -128,7 +130,7 @@ pub enum End {
     /// Something outside must happen first.
     Wait {
         /// What, for people.
-        reason: &'static str,
+        reason: Cow<'static, str>,
     },
     /// More users of this group are about to be linked; one call later saves many.
     Gather,

@@ -13,7 +13,7 @@ use crate::store::{MemberDelta, MemberStanding};
 use crate::sync::policy::OnDelete;
 use crate::target::verdict::Verdict;
 
-fn id(text: &str) -> ExternalId {
+pub(super) fn id(text: &str) -> ExternalId {
     ExternalId::parse(text).unwrap()
 }
 
@@ -30,12 +30,12 @@ fn merged(operations: Vec<Operation>) -> Snapshot {
     snapshot
 }
 
-fn upsert(attributes: &Value) -> Operation {
+pub(super) fn upsert(attributes: &Value) -> Operation {
     let attributes = parse_attributes(Kind::User, attributes.as_object().unwrap()).unwrap();
     Operation::UserUpsert { id: id("u-1"), attributes }
 }
 
-fn deletion() -> Operation {
+pub(super) fn deletion() -> Operation {
     Operation::UserDelete { id: id("u-1") }
 }
 
@@ -44,15 +44,15 @@ fn user_with(operations: Vec<Operation>, references: BTreeMap<ExternalId, Member
     Memory::new(ResourceKey::user(id("u-1")), Desired::User { user, references })
 }
 
-fn user(operations: Vec<Operation>) -> Memory {
+pub(super) fn user(operations: Vec<Operation>) -> Memory {
     user_with(operations, BTreeMap::new())
 }
 
-fn jane() -> Value {
+pub(super) fn jane() -> Value {
     json!({"userName": "jane@example.com", "active": true, "name": {"givenName": "Jane"}, "title": "Lead"})
 }
 
-fn group(deltas: Vec<MemberDelta>) -> Memory {
+pub(super) fn group(deltas: Vec<MemberDelta>) -> Memory {
     let attributes =
         parse_attributes(Kind::Group, json!({"displayName": "Support"}).as_object().unwrap()).unwrap();
     let row: Group =
@@ -64,11 +64,11 @@ fn delta(sequence: u64, present: bool, standing: MemberStanding) -> MemberDelta 
     MemberDelta { user: id(&format!("u-{sequence}")), present, sequence, standing, waited: false }
 }
 
-fn linked(sequence: u64, present: bool) -> MemberDelta {
+pub(super) fn linked(sequence: u64, present: bool) -> MemberDelta {
     delta(sequence, present, MemberStanding::Linked(format!("m{sequence}")))
 }
 
-fn words(vendor: &Vendor) -> Vec<&'static str> {
+pub(super) fn words(vendor: &Vendor) -> Vec<&'static str> {
     vendor
         .calls
         .iter()
@@ -84,7 +84,7 @@ fn words(vendor: &Vendor) -> Vec<&'static str> {
         .collect()
 }
 
-fn calm() -> impl FnMut() -> Mishap {
+pub(super) fn calm() -> impl FnMut() -> Mishap {
     || Mishap::None
 }
 

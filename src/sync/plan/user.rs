@@ -8,7 +8,7 @@ use crate::directory::{AttributePath, ExternalId, Registers, User, assemble};
 use crate::scim::patch::PatchOp;
 use crate::scim::schema;
 use crate::store::{Desired, Link, MemberStanding};
-use crate::sync::plan::{End, Next, Pass, Purpose, Request, Units};
+use crate::sync::plan::{End, Next, Pass, Purpose, Request, Units, holdable};
 use crate::sync::policy::{OnDelete, Policy};
 
 impl Pass {
@@ -41,13 +41,21 @@ impl Pass {
             return self.finish(End::Done);
         }
         if !described {
-            return self
-                .finish(End::Wait { reason: "neither the directory nor the vendor knows more than the id" });
+            let reason = "neither the directory nor the vendor knows more than the id".into();
+            return self.finish(End::Wait { reason });
         }
         let units = self.units(policy, true);
         let named = units.get("userName").is_some_and(|name| !name.is_null());
         if !named {
-            return self.finish(End::Wait { reason: "the directory does not know the userName yet" });
+            return self.finish(End::Wait { reason: "the directory does not know the userName yet".into() });
+        }
+        if let Some(missing) = holdable::missing(&policy.shape, &units) {
+            let reason = format!("the vendor requires {missing}, which the directory does not know yet");
+            return self.finish(End::Wait { reason: reason.into() });
+        }
+        if holdable::is_no_address(&policy.shape, &units) {
+            let reason = "the vendor wants a mail address as userName; map one to it and retry".to_owned();
+            return self.finish(End::Park { reason });
         }
         if !policy.users_create {
             return self.finish(End::Park {

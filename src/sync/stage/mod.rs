@@ -119,6 +119,7 @@ impl Stage {
             attempts_max: 20,
             poll_interval: Duration::from_secs(1),
             recheck_after: Duration::from_mins(10),
+            bulk: crate::sync::BulkMode::Off,
         };
         Handle::new(settings, store, target, Arc::clone(&self.clock), metrics.clone())
     }

@@ -11,7 +11,7 @@ use std::task::{Context, Poll, ready};
 
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
-use http::{HeaderValue, StatusCode};
+use http::{HeaderName, HeaderValue, StatusCode};
 use tokio_util::sync::ReusableBoxFuture;
 use tower::{Layer, Service, ServiceExt as _};
 
@@ -24,7 +24,9 @@ use crate::target::token::{Pass, TokenError, Tokens};
 pub struct Authorized {
     /// The call.
     pub call: Call,
-    /// Marked as sensitive, so that it does not print.
+    /// The header that lets it in.
+    pub header: HeaderName,
+    /// What stands there, marked as sensitive, so that it does not print.
     pub authorization: HeaderValue,
 }
 
@@ -117,7 +119,7 @@ where
             auth.admission.again(&auth.admission.limiter.demand(&call)).await;
             let answer = again.oneshot(pass.authorize(call)).await?;
             if answer.status == StatusCode::UNAUTHORIZED {
-                let reason = "the vendor answered 401 to a token that was just issued".to_owned();
+                let reason = "the vendor answered 401 to a fresh token".to_owned();
                 return Err(CallError::Credentials { reason });
             }
             Ok(pass.sign(answer))
@@ -128,7 +130,7 @@ where
 
 impl Pass {
     fn authorize(&self, call: Call) -> Authorized {
-        Authorized { call, authorization: self.authorization.clone() }
+        Authorized { call, header: self.header.clone(), authorization: self.authorization.clone() }
     }
 
     fn sign(&self, answer: Answer) -> Answer {

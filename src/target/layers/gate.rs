@@ -171,7 +171,7 @@ impl Gate {
     }
 
     /// Takes note of an answer to a call that was sent at `sent`.
-    fn heed(&self, answer: &Answer, sent: Instant) {
+    pub(crate) fn heed(&self, answer: &Answer, sent: Instant) {
         let now = Instant::now();
         let settings = &self.shared.settings;
         let hint = retry_after(&answer.headers, Some(self.shared.clock.now()));

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::{
     AddForm, AuthHints, CredentialStyle, EtagTrust, Etags, Filters, Groups, Http, Lists, Members,
-    MembersRead, Patch, PathFilters, RemoveAbsent, RemoveForm, Users,
+    MembersRead, OpCase, Patch, PatchAnswer, PathFilters, Pathless, RemoveAbsent, RemoveForm, Users,
 };
 
 impl Default for Http {
@@ -42,7 +42,14 @@ impl Default for Etags {
 
 impl Default for Patch {
     fn default() -> Self {
-        Self { supported: true, path_filters: PathFilters::Full }
+        Self {
+            supported: true,
+            path_filters: PathFilters::Full,
+            pathless: Pathless::None,
+            op_case: OpCase::Lower,
+            bool_as_string: false,
+            answer: PatchAnswer::Body,
+        }
     }
 }
 
@@ -56,6 +63,7 @@ impl Default for Members {
             send_ref: false,
             send_type: false,
             read: MembersRead::Get,
+            read_cap: None,
             remove_absent: RemoveAbsent::Ok,
         }
     }
@@ -64,10 +72,12 @@ impl Default for Members {
 impl Default for Groups {
     fn default() -> Self {
         Self {
+            supported: true,
             create: true,
             delete: true,
             create_with_members: true,
             match_attribute: "displayName".to_owned(),
+            writable_attributes: Vec::new(),
         }
     }
 }
@@ -79,19 +89,22 @@ impl Default for Users {
             strip: Vec::new(),
             match_attribute: "userName".to_owned(),
             username_is_email: false,
+            required: Vec::new(),
+            immutable: Vec::new(),
+            multi_valued: true,
         }
     }
 }
 
 impl Default for Filters {
     fn default() -> Self {
-        Self { or: true, attributes: Vec::new() }
+        Self { or: true, attributes: Vec::new(), group_attributes: None }
     }
 }
 
 impl Default for Lists {
     fn default() -> Self {
-        Self { max_count: HUNDRED, default_count: HUNDRED, includes_inactive: true }
+        Self { max_count: HUNDRED, default_count: HUNDRED, includes_inactive: true, includes_members: true }
     }
 }
 

@@ -1,13 +1,24 @@
+use std::num::NonZeroU32;
+
 use super::*;
 
 const HEAD: &str = "name = \"mine\"\nevidence = \"partial\"\nsources = [\"docs\"]\nas_of = \"2026-11-20\"\n";
 
 #[test]
 fn every_builtin_profile_is_valid_and_named_like_its_file() {
-    for name in Profile::names() {
-        let profile = Profile::builtin(name).unwrap();
-        assert_eq!(profile.name, name);
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/profiles");
+    let mut files: Vec<String> = std::fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path().file_stem().unwrap().to_str().unwrap().to_owned())
+        .collect();
+    files.sort_unstable();
+    assert_eq!(Profile::names().collect::<Vec<_>>(), files, "the registry holds every file, in order");
+    for (name, text) in builtin::BUILTIN {
+        let profile = Profile::parse(text).unwrap_or_else(|error| panic!("{name}: {error}"));
+        assert_eq!(profile.name, *name);
         assert!(!profile.sources.is_empty(), "{name}");
+        let line = &profile.summary;
+        assert!(!line.is_empty() && line.chars().count() <= 100 && !line.contains('\n'), "{name}: {line}");
     }
     assert!(Profile::builtin("no-such-vendor").is_none());
 }
@@ -48,7 +59,9 @@ fn an_unknown_key_is_an_error_that_names_it() {
         ("[users]", "colour"),
         ("[delete]", "colour"),
         ("[filter]", "colour"),
+        ("[deactivate]", "colour"),
         ("[list]", "colour"),
+        ("[errors]", "colour"),
     ] {
         let error = Profile::parse(&format!("{HEAD}{table}\n{key} = 1")).unwrap_err();
         assert!(error.to_string().contains("colour"), "{table}: {error}");
@@ -77,7 +90,12 @@ fn a_value_that_cannot_be_is_named_with_its_remedy() {
         ("[etag]\nstale = [{ status = 200 }]", "etag.stale"),
         ("[conflict]\ntaken = [{ status = 500 }]", "conflict.taken"),
         ("[users]\nmatch_attribute = \"a b\"", "users.match_attribute"),
-        ("[filter]\nattributes = [\"externalId\"]", "users.match_attribute"),
+        ("[filter]\nattributes = [\"displayName\"]", "users.match_attribute"),
+        ("[filter]\ngroup_attributes = [\"id\"]", "groups.match_attribute"),
+        ("[users]\nrequired = [\"\"]", "users.required"),
+        ("[users]\nimmutable = [\"a[0]\"]", "users.immutable"),
+        ("[groups]\nwritable_attributes = [\"a b\"]", "groups.writable_attributes"),
+        ("[patch]\npath_filters = \"none\"", "members.remove_form"),
         ("[list]\ndefault_count = 200", "list.default_count"),
     ] {
         let error = Profile::parse(&format!("{HEAD}{text}")).unwrap_err();
@@ -89,4 +107,33 @@ fn a_value_that_cannot_be_is_named_with_its_remedy() {
     }
     let dated = HEAD.replace("2026-11-20", "lately");
     assert!(matches!(Profile::parse(&dated).unwrap_err(), ProfileError::Value { key: "as_of", .. }));
+}
+
+#[test]
+fn all_that_is_wrong_is_said_at_once() {
+    let text =
+        format!("{HEAD}[http]\ntimeout = \"0s\"\n[users]\nimmutable = [\"\"]\n[list]\ndefault_count = 200");
+    let said = Profile::parse(&text).unwrap_err().to_string();
+    for key in ["http.timeout", "users.immutable", "list.default_count"] {
+        assert!(said.contains(key), "{said}");
+    }
+}
+
+#[test]
+fn what_has_no_source_is_unverified() {
+    let text = HEAD.replace("[\"docs\"]", "[]");
+    assert!(matches!(Profile::parse(&text).unwrap_err(), ProfileError::Value { key: "sources", .. }));
+    assert!(Profile::parse(&text.replace("partial", "unverified")).is_ok());
+}
+
+#[test]
+fn a_list_of_attributes_for_groups_holds_instead_of_that_for_all() {
+    let text = format!(
+        "{HEAD}[filter]\nattributes = [\"userName\", \"externalId\"]\ngroup_attributes = [\"displayName\"]"
+    );
+    let profile = Profile::parse(&text).unwrap();
+    assert!(profile.can_filter_users_by("externalid") && !profile.can_filter_groups_by("externalId"));
+    let same =
+        Profile::parse(&format!("{HEAD}[groups]\nsupported = false\n[filter]\nattributes = [\"userName\"]"));
+    assert!(!same.unwrap().can_filter_groups_by("displayName"));
 }

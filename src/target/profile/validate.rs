@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use http::{HeaderName, HeaderValue, StatusCode};
 
-use super::{Dialect, Limits, Profile, ProfileError, QuotaHeaders, Window};
+use super::{
+    Dialect, Evidence, Limits, PathFilters, Profile, ProfileError, QuotaHeaders, RemoveForm, Window,
+};
 
 const TIMEOUT_MAX: Duration = Duration::from_mins(10);
 const WINDOWS_MAX: usize = 16;
@@ -13,20 +15,45 @@ const BODY_BYTES_MIN: usize = 4 * 1024;
 
 pub(super) fn validate(profile: &Profile) -> Result<(), ProfileError> {
     let date = profile.as_of.parse::<jiff::civil::Date>().is_ok();
-    rule(date, "as_of", &profile.as_of, "write the date as YYYY-MM-DD")?;
     let name = !profile.name.is_empty()
         && profile
             .name
             .bytes()
             .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-');
-    rule(name, "name", &profile.name, "use lower-case letters, digits and hyphens")?;
-    http(profile)?;
-    profile.limits.check()?;
-    dialects(&profile.etag.stale, "etag.stale")?;
-    dialects(&profile.conflict.taken, "conflict.taken")?;
-    attributes(profile)?;
+    let sourced = !profile.sources.is_empty() || profile.evidence == Evidence::Unverified;
     let (default, max) = (profile.list.default_count, profile.list.max_count);
-    rule(default <= max, "list.default_count", &default, "at most `list.max_count`")
+    let mut problems: Vec<ProfileError> = [
+        rule(date, "as_of", &profile.as_of, "write the date as YYYY-MM-DD"),
+        rule(name, "name", &profile.name, "use lower-case letters, digits and hyphens"),
+        rule(sourced, "sources", &"[]", "name what was read, or write evidence = \"unverified\""),
+        http(profile),
+        profile.limits.check(),
+        dialects(&profile.etag.stale, "etag.stale"),
+        dialects(&profile.conflict.taken, "conflict.taken"),
+        rule(default <= max, "list.default_count", &default, "at most `list.max_count`"),
+        members(profile),
+    ]
+    .into_iter()
+    .filter_map(Result::err)
+    .collect();
+    problems.extend(matched(profile).into_iter().filter_map(Result::err));
+    problems.extend(named(profile).into_iter().filter_map(Result::err));
+    match (problems.pop(), problems.is_empty()) {
+        (None, _) => Ok(()),
+        (Some(only), true) => Err(only),
+        (Some(last), false) => {
+            problems.push(last);
+            Err(ProfileError::Several(problems))
+        }
+    }
+}
+
+/// What is removed by a path filter needs path filters.
+fn members(profile: &Profile) -> Result<(), ProfileError> {
+    let filters = profile.patch.path_filters != PathFilters::None;
+    let fits = filters || !profile.groups.supported || profile.members.remove_form == RemoveForm::ValueArray;
+    let remedy = "write \"value_array\" where the vendor documents it, or patch.path_filters = \"members\"";
+    rule(fits, "members.remove_form", &"path_filter", remedy)
 }
 
 fn http(profile: &Profile) -> Result<(), ProfileError> {
@@ -35,6 +62,7 @@ fn http(profile: &Profile) -> Result<(), ProfileError> {
         ("http.users_path", &http.users_path),
         ("http.groups_path", &http.groups_path),
         ("http.probe_path", &http.probe_path),
+        ("bulk.path", &profile.bulk.path),
     ] {
         let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_./".contains(&byte);
         let fits = !path.is_empty()
@@ -117,18 +145,34 @@ fn dialects(dialects: &[Dialect], key: &'static str) -> Result<(), ProfileError>
     })
 }
 
-fn attributes(profile: &Profile) -> Result<(), ProfileError> {
-    for (key, attribute) in [
-        ("users.match_attribute", &profile.users.match_attribute),
-        ("groups.match_attribute", &profile.groups.match_attribute),
-    ] {
-        let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.:$".contains(&byte);
-        let fits = !attribute.is_empty() && attribute.bytes().all(plain);
-        rule(fits, key, attribute, "write the name of an attribute")?;
+fn matched(profile: &Profile) -> [Result<(), ProfileError>; 2] {
+    let (user, group) = (&profile.users.match_attribute, &profile.groups.match_attribute);
+    [
+        ("users.match_attribute", user, profile.can_filter_users_by(user)),
+        ("groups.match_attribute", group, profile.can_filter_groups_by(group) || !profile.groups.supported),
+    ]
+    .map(|(key, attribute, filtered)| {
+        rule(is_attribute(attribute), key, attribute, NAME_REMEDY)?;
         let remedy = "name it in `filter.attributes` too, since it is looked up by a filter";
-        rule(profile.can_filter_by(attribute), key, attribute, remedy)?;
-    }
-    Ok(())
+        rule(filtered, key, attribute, remedy)
+    })
+}
+
+fn named(profile: &Profile) -> Vec<Result<(), ProfileError>> {
+    let lists = [
+        ("users.strip", &profile.users.strip),
+        ("users.required", &profile.users.required),
+        ("users.immutable", &profile.users.immutable),
+        ("groups.writable_attributes", &profile.groups.writable_attributes),
+    ];
+    let names = lists.into_iter().flat_map(|(key, names)| names.iter().map(move |name| (key, name)));
+    names.map(|(key, name)| rule(is_attribute(name), key, name, NAME_REMEDY)).collect()
+}
+
+const NAME_REMEDY: &str = "write the name of an attribute";
+
+fn is_attribute(name: &str) -> bool {
+    !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.:$".contains(&byte))
 }
 
 fn rule(

@@ -35,7 +35,6 @@ fn a_lookup_asks_for_all_values_at_once_where_or_is_understood() {
 fn a_lookup_that_the_vendor_cannot_answer_is_not_made() {
     let genesys = Profile::builtin("genesys-cloud").unwrap();
     assert!(lookup(&genesys, Kind::User, &[("externalId", "1"), ("userName", "a")]).is_none());
-    assert!(!can_ask_at_once(&genesys, &["externalId", "userName"]));
     assert!(lookup(&genesys, Kind::User, &[("nickName", "a")]).is_none());
     assert!(lookup(&genesys, Kind::User, &[]).is_none());
     let call = lookup(&genesys, Kind::Group, &[("displayname", "Support")]).unwrap();

@@ -92,11 +92,6 @@ impl Postgres {
         client.query_one(query, &[]).await.expect("a query that works").get(0)
     }
 
-    pub async fn text(&self, query: &str) -> String {
-        let client = self.client("relay").await.expect("it runs");
-        client.query_one(query, &[]).await.expect("a query that works").get(0)
-    }
-
     async fn client(&self, database: &str) -> Result<tokio_postgres::Client, tokio_postgres::Error> {
         let settings = format!("host=127.0.0.1 port={} user=relay dbname={database}", self.port);
         let (client, connection) = tokio_postgres::connect(&settings, NoTls).await?;

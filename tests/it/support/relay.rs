@@ -27,6 +27,8 @@ pub struct TargetSetup {
     /// The value of its `auth`.
     pub auth: String,
     pub profile: String,
+    /// Whether several operations may go in one request: `auto` or `off`.
+    pub bulk: &'static str,
     /// Further lines of its section.
     pub extra: String,
 }
@@ -38,12 +40,18 @@ impl TargetSetup {
             base_url: base_url.into(),
             auth: format!("{{ type = \"bearer\", token = \"{token}\" }}"),
             profile: "rfc7644".to_owned(),
+            bulk: "off",
             extra: "limits = { rate_per_second = 2000, burst = 50, concurrency = 8 }\n".to_owned(),
         }
     }
 
     pub fn with(mut self, extra: &str) -> Self {
         extra.clone_into(&mut self.extra);
+        self
+    }
+
+    pub fn with_bulk(mut self) -> Self {
+        self.bulk = "auto";
         self
     }
 
@@ -58,9 +66,9 @@ impl TargetSetup {
     }
 
     fn section(&self) -> String {
-        let Self { name, base_url, auth, profile, extra } = self;
+        let Self { name, base_url, auth, profile, bulk, extra } = self;
         format!(
-            "\n[targets.{name}]\nprofile = \"{profile}\"\nbase_url = \"{base_url}\"\nauth = {auth}\n{extra}"
+            "\n[targets.{name}]\nprofile = \"{profile}\"\nbase_url = \"{base_url}\"\nauth = {auth}\nbulk = \"{bulk}\"\n{extra}"
         )
     }
 }

@@ -28,6 +28,8 @@ pub struct Call {
     pub status: String,
     /// Length of what was sent.
     pub body_bytes: u64,
+    /// How many operations it stood for.
+    pub operations: u64,
 }
 
 impl Call {
@@ -39,6 +41,7 @@ impl Call {
             time_us: number("time_us"),
             elapsed_us: number("elapsed_us"),
             body_bytes: number("body_bytes"),
+            operations: number("operations"),
             method: text("method"),
             path: path.strip_prefix("/scim/v2/").unwrap_or(&path).to_owned(),
             status: entry["status"].as_str().map_or_else(|| entry["status"].to_string(), str::to_owned),

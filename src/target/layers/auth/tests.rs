@@ -14,7 +14,7 @@ use crate::target::layers::gate::{Gate, GateSettings};
 use crate::target::layers::limiter::Limiter;
 use crate::target::layers::testing::{answer, go};
 use crate::target::profile::Limits;
-use crate::target::token::{Grant, Issuer};
+use crate::target::token::{Grant, Issuer, Shape};
 use crate::telemetry::metrics::FloatCounter;
 
 /// Issues `t1`, `t2`, … after 100 ms each, or what the script says.
@@ -154,7 +154,7 @@ async fn a_second_401_is_final() {
 
 #[tokio::test(start_paused = true)]
 async fn a_fixed_token_that_is_refused_is_not_shown_twice() {
-    let (tokens, shown) = (Tokens::fixed(&"fixed".into()).unwrap(), Shown::default());
+    let (tokens, shown) = (Tokens::configured("fixed".into(), Shape::Bearer).unwrap(), Shown::default());
     let mut service = AuthLayer::new(Arc::new(tokens), admission()).layer(vendor(&[], Arc::clone(&shown)));
     let error = go(&mut service).await.1.unwrap_err();
     assert!(matches!(error, CallError::Credentials { .. }), "{error:?}");
@@ -235,6 +235,6 @@ impl Issuer for ShortLived {
 #[test]
 fn a_token_that_cannot_stand_in_a_header_is_none() {
     for token in ["", "a\nb", "a\u{0}"] {
-        assert!(Tokens::fixed(&token.into()).is_none(), "{token:?}");
+        assert!(Tokens::configured(token.into(), Shape::Bearer).is_none(), "{token:?}");
     }
 }

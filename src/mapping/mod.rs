@@ -1,0 +1,153 @@
+//! What the configuration decides about each user by expression: who is in a target's scope, and which
+//! attributes go out under which names.
+//!
+//! Pure: from a directory's user to an answer. Expressions are the operator's and trusted to be meant;
+//! the attributes that they read are not, so no attribute can make one run long or fail in another way
+//! than by an error that holds no value.
+
+mod attributes;
+mod expression;
+#[cfg(test)]
+mod fixture;
+mod language;
+mod place;
+mod subject;
+mod value;
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+
+pub use attributes::{AttributeFault, AttributeMap};
+pub use expression::{EvaluationError, Expression, Fault};
+pub use place::{Place, PlaceFault};
+pub use subject::Subject;
+
+use crate::directory::{AttributePath, ExternalId, User};
+
+/// What one target wants of each user. The default wants everyone, with the attributes as they came.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Mapping {
+    /// Who gets an account; everyone where there is no condition.
+    pub scope: Option<Expression>,
+    /// What goes out; the attributes as they came where there is no table.
+    pub attributes: Option<AttributeMap>,
+}
+
+/// What a mapping makes of one user.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Mapped {
+    /// In scope, with the attributes as they came.
+    AsItCame,
+    /// In scope, with these attributes; null where one is absent.
+    To(BTreeMap<AttributePath, Value>),
+    /// Not in scope.
+    OutOfScope,
+    /// It cannot be said, and why, for people; no value of the user.
+    Fault(String),
+}
+
+impl Mapping {
+    /// What becomes of one user.
+    pub fn map(&self, id: &ExternalId, user: &User) -> Mapped {
+        let (None, None) = (&self.scope, &self.attributes) else {
+            return self.evaluate(&Subject::new(id, user));
+        };
+        Mapped::AsItCame
+    }
+
+    fn evaluate(&self, subject: &Subject) -> Mapped {
+        match self.scope.as_ref().map(|scope| scope.holds(subject)) {
+            Some(Err(error)) => return Mapped::Fault(format!("the scope fails for this user: {error}")),
+            Some(Ok(false)) => return Mapped::OutOfScope,
+            Some(Ok(true)) | None => {}
+        }
+        match self.attributes.as_ref().map(|attributes| attributes.units(subject)) {
+            Some(Ok(units)) => Mapped::To(units),
+            Some(Err(fault)) => Mapped::Fault(fault.to_string()),
+            None => Mapped::AsItCame,
+        }
+    }
+
+    /// A text that differs where another mapping says something else; the same in every process.
+    /// `None` for the mapping that says nothing.
+    pub fn fingerprint(&self) -> Option<String> {
+        if *self == Self::default() {
+            return None;
+        }
+        let scope = self.scope.as_ref().map(Expression::source);
+        let attributes: Option<BTreeMap<_, _>> = self.attributes.as_ref().map(|map| map.texts().collect());
+        let said = serde_json::json!({ "scope": scope, "attributes": attributes });
+        let digest = Sha256::digest(said.to_string());
+        Some(digest.iter().map(|byte| format!("{byte:02x}")).collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn mapping(scope: Option<&str>, attributes: Option<&[(&str, &str)]>) -> Mapping {
+        let compile = |source: &str| Expression::compile(source).unwrap();
+        Mapping {
+            scope: scope.map(compile),
+            attributes: attributes.map(|attributes| {
+                let mapped =
+                    attributes.iter().map(|(path, text)| (Place::parse(path).unwrap(), compile(text)));
+                AttributeMap::new(mapped.collect()).unwrap()
+            }),
+        }
+    }
+
+    fn mapped(mapping: &Mapping, attributes: &Value) -> Mapped {
+        mapping.map(&ExternalId::parse("u-1").unwrap(), &fixture::user(attributes))
+    }
+
+    #[test]
+    fn the_scope_decides_before_the_attributes_are_looked_at() {
+        let sales = mapping(Some("user.department == 'SALES'"), Some(&[("title", "user.title + '!'")]));
+        assert_eq!(mapped(&sales, &json!({"department": "HR"})), Mapped::OutOfScope);
+        assert_eq!(mapped(&sales, &json!({})), Mapped::OutOfScope);
+        let title = AttributePath::new("title");
+        let expected = Mapped::To([(title, json!("Lead!"))].into());
+        assert_eq!(mapped(&sales, &json!({"department": "SALES", "title": "Lead"})), expected);
+        let fault = mapped(&sales, &json!({"department": "SALES"}));
+        assert!(matches!(&fault, Mapped::Fault(reason) if reason.contains("title")), "{fault:?}");
+        assert_eq!(mapped(&Mapping::default(), &json!({})), Mapped::AsItCame);
+    }
+
+    #[test]
+    fn a_scope_that_is_no_answer_is_a_fault() {
+        for scope in ["user.department", "user.department + 1"] {
+            let fault = mapped(&mapping(Some(scope), None), &json!({"department": "HR"}));
+            assert!(
+                matches!(&fault, Mapped::Fault(reason) if reason.starts_with("the scope fails")),
+                "{fault:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn the_fingerprint_tells_mappings_apart_and_not_their_order() {
+        fn print(scope: Option<&str>, attributes: Option<&[(&str, &str)]>) -> Option<String> {
+            mapping(scope, attributes).fingerprint()
+        }
+        let (a, b) = (("title", "'a'"), ("nickName", "'b'"));
+        assert_eq!(print(None, None), None);
+        assert_eq!(print(None, Some(&[a, b])), print(None, Some(&[b, a])));
+        let prints = [
+            print(None, Some(&[])),
+            print(None, Some(&[a])),
+            print(None, Some(&[a, b])),
+            print(Some("true"), None),
+            print(Some("false"), None),
+            print(Some("true"), Some(&[a])),
+        ];
+        for (n, print) in prints.iter().enumerate() {
+            assert!(print.is_some() && !prints[..n].contains(print), "{n}");
+        }
+    }
+}

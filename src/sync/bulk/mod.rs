@@ -1,0 +1,217 @@
+//! Several resources' writes in one request.
+//!
+//! **Flow.** `assemble` takes the writes that are due into a request, as many as the limits
+//! allow → `send` → each operation's own answer goes to the resource that it is about, as if it had
+//! been sent alone. What is not answered has an unknown outcome, and is looked at before anything is
+//! sent again.
+//!
+//! **Limits.** What the vendor says of itself, what the profile says, and what was learned: a
+//! request that is too large halves the next ones for good, one without an answer for a while.
+
+mod reading;
+pub(super) mod standing;
+
+use futures_util::future::try_join_all;
+use tokio::time::Instant;
+use tower::{Service, ServiceExt};
+
+use crate::scim::bulk::request::{BulkLimits, BulkRequest, Operation};
+use crate::store::LedgerEntry;
+use crate::sync::plan::{Next, Request};
+use crate::sync::policy::Policy;
+use crate::sync::record;
+use crate::sync::run::Run;
+use crate::sync::step::{self, StepDone, Stepped, Task};
+use crate::target::verdict::Verdict;
+use crate::target::{Answer, Call, CallError, Profile, Stack, requests};
+use reading::Whole;
+
+/// Whether a request may be part of a bulk request at this vendor.
+pub(super) fn takes(profile: &Profile, request: &Request) -> bool {
+    // A look-up is none: its answer decides what is written.
+    let (method, versioned) = match request {
+        Request::Lookup { .. } | Request::Fetch { .. } => return false,
+        Request::Create { .. } => (http::Method::POST, false),
+        Request::Update { if_match, .. } | Request::Members { if_match, .. } => {
+            (http::Method::PATCH, if_match.is_some())
+        }
+        Request::Put { if_match, .. } => (http::Method::PUT, if_match.is_some()),
+        Request::Delete { if_match, .. } => (http::Method::DELETE, if_match.is_some()),
+    };
+    profile.bulk.takes(&method, versioned)
+}
+
+/// Writes that go in one request.
+pub(super) struct Pack {
+    body: BulkRequest,
+    parts: Vec<Part>,
+}
+
+/// One resource's part in it.
+struct Part {
+    task: Task,
+    request: Request,
+    /// The call that it would be alone.
+    call: Call,
+    operation: Operation,
+}
+
+/// Takes the next writes of `tasks` into one request. What has no room, or no place in it, is handed
+/// back.
+pub(super) fn assemble(
+    profile: &Profile,
+    policy: &Policy,
+    limits: BulkLimits,
+    tasks: Vec<Task>,
+) -> (Pack, Vec<Task>) {
+    let mut pack = Pack { body: BulkRequest::new(limits), parts: Vec::new() };
+    let left = tasks.into_iter().filter_map(|task| pack.take(profile, policy, task)).collect();
+    (pack, left)
+}
+
+impl Pack {
+    /// How many operations it holds.
+    pub(super) fn len(&self) -> usize {
+        self.parts.len()
+    }
+
+    /// The resources, for calls of their own.
+    pub(super) fn into_tasks(self) -> impl Iterator<Item = Task> {
+        self.parts.into_iter().map(|part| part.task)
+    }
+
+    fn take(&mut self, profile: &Profile, policy: &Policy, mut task: Task) -> Option<Task> {
+        let Some(Next::Send(request)) = task.pass.as_mut().map(|pass| pass.next(policy)) else {
+            return Some(Task { alone: true, ..task });
+        };
+        let kind = task.item.key.kind;
+        let call = record::call(profile, kind, &request).ok().filter(|_| takes(profile, &request));
+        let Some(call) = call else {
+            return Some(Task { alone: true, ..task });
+        };
+        let operation = Operation {
+            method: call.method.clone(),
+            path: call.path.clone(),
+            bulk_id: format!("op-{}", self.parts.len() + 1),
+            version: call.if_match.clone(),
+            data: call.body.as_ref().map(|body| body.to_vec()),
+        };
+        if !self.body.push(&operation) {
+            // What does not fit into an empty request never will.
+            let alone = self.parts.is_empty();
+            return Some(Task { alone, ..task });
+        }
+        self.parts.push(Part { task, request, call, operation });
+        None
+    }
+}
+
+/// Sends a pack, and takes in what became of each part.
+pub(super) async fn send(run: &Run, pack: Pack, ready: Stack) -> Vec<StepDone> {
+    let Pack { body, mut parts } = pack;
+    let creates = parts.iter().filter(|part| matches!(part.request, Request::Create { .. }));
+    let passes = creates.filter_map(|part| part.task.pass.as_ref());
+    if let Err(error) = try_join_all(passes.map(|pass| step::intend(run, pass))).await {
+        return store_failed(parts, error);
+    }
+    let ready = tokio::select! {
+        biased;
+        ready = ready.ready_oneshot() => ready,
+        () = run.stop.cancelled() => return again(parts, false),
+    };
+    let (profile, sent) = (run.shared.target.profile(), Instant::now());
+    let count = parts.len();
+    let call = requests::bulk(profile, body.into_body(), count);
+    let outcome = match ready {
+        Ok(mut ready) => ready.call(call.clone()).await,
+        Err(error) => Err(error),
+    };
+    let operations: Vec<Operation> = parts.iter().map(|part| part.operation.clone()).collect();
+    let whole = reading::read(profile, &call, &operations, outcome.as_ref());
+    standing::learn(&run.shared, &whole, count).await;
+    match whole {
+        Whole::Each(answers) => {
+            heed_throttling(run, &answers, sent);
+            let mut done = Vec::with_capacity(count);
+            for (part, answer) in parts.into_iter().zip(answers) {
+                done.push(take_in(run, part, answer).await);
+            }
+            done
+        }
+        Whole::All(verdict) => {
+            let mut done = Vec::with_capacity(count);
+            for part in parts {
+                done.push(take_in_whole(run, part, outcome.as_ref(), verdict.clone()).await);
+            }
+            done
+        }
+        Whole::TooLarge => again(parts, false),
+        Whole::Unsupported { .. } | Whole::Refused { .. } => {
+            for part in &mut parts {
+                part.task.alone = true;
+            }
+            again(parts, true)
+        }
+    }
+}
+
+/// Takes in one operation's own answer.
+async fn take_in(run: &Run, part: Part, answer: Option<Answer>) -> StepDone {
+    let outcome = answer.ok_or_else(|| CallError::Unknown { source: "the answer leaves it out".into() });
+    let Some(pass) = part.task.pass.as_ref() else { return put_off(part, false) };
+    let verdict = record::verdict(run.shared.target.profile(), pass, &part.call, outcome.as_ref());
+    conclude(run, part, outcome.as_ref(), verdict).await
+}
+
+/// Takes in what is true of every operation.
+async fn take_in_whole(
+    run: &Run,
+    part: Part,
+    outcome: Result<&Answer, &CallError>,
+    verdict: Verdict,
+) -> StepDone {
+    conclude(run, part, outcome, verdict).await
+}
+
+async fn conclude(run: &Run, part: Part, outcome: Result<&Answer, &CallError>, verdict: Verdict) -> StepDone {
+    let Part { mut task, request, call, .. } = part;
+    let entry = record::entry(run.shared.clock.now(), &request, &call, outcome, &verdict);
+    let path = entry.call.map(|call| format!("{call} in Bulk"));
+    task.ledger.push(LedgerEntry { call: path, ..entry });
+    let done = step::take_in(run, task, &request, verdict).await;
+    match done.stepped {
+        // Once the vendor's pause is over it may be part of a request again.
+        Stepped::Throttled => StepDone { stepped: Stepped::Further { packable: true }, ..done },
+        _ => done,
+    }
+}
+
+/// A 429 inside an answer of 200 says the same of our pace as one outside.
+fn heed_throttling(run: &Run, answers: &[Option<Answer>], sent: Instant) {
+    let throttled =
+        answers.iter().flatten().find(|answer| answer.status == http::StatusCode::TOO_MANY_REQUESTS);
+    if let Some(answer) = throttled {
+        let health = run.shared.target.health();
+        health.limiter.slow_down(sent);
+        health.gate.heed(answer, sent);
+    }
+}
+
+/// Nothing was done; the same calls are needed again.
+fn again(parts: Vec<Part>, alone: bool) -> Vec<StepDone> {
+    parts.into_iter().map(|part| put_off(part, alone)).collect()
+}
+
+fn put_off(part: Part, alone: bool) -> StepDone {
+    let stepped = Stepped::Further { packable: !alone };
+    StepDone { task: part.task, stepped, unused: None, vendor_works: false }
+}
+
+/// Nothing was sent. The rows are as they were; whoever lost the lease is told by the first of them.
+fn store_failed(parts: Vec<Part>, error: crate::store::StoreError) -> Vec<StepDone> {
+    let mut done = again(parts, false);
+    if let Some(first) = done.first_mut() {
+        first.stepped = Stepped::Store(error);
+    }
+    done
+}

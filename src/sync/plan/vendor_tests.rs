@@ -1,0 +1,114 @@
+//! What planning does where a vendor departs from the RFC.
+
+use std::collections::BTreeSet;
+
+use serde_json::{Value, json};
+
+use super::model::Vendor;
+use super::tests::{calm, deletion, group, jane, linked, upsert, user, words};
+use super::*;
+use crate::sync::policy::Shape;
+
+#[test]
+fn who_lacks_what_the_vendor_requires_waits_and_the_attribute_is_named() {
+    let required = vec!["name.familyName".to_owned()];
+    let policy = Policy { shape: Shape { required, ..Shape::default() }, ..Policy::default() };
+    let mut vendor = Vendor::strict();
+    let (end, _) = user(vec![upsert(&jane())]).pass(&policy, &mut vendor, calm()).unwrap();
+    assert!(matches!(end, End::Wait { reason } if reason.contains("name.familyName")));
+    assert_eq!(words(&vendor), ["lookup"]);
+}
+
+#[test]
+fn a_name_that_is_no_address_is_for_a_person_where_it_must_be_one() {
+    let shape = Shape { username_is_email: true, ..Shape::default() };
+    let policy = Policy { shape, ..Policy::default() };
+    let mut vendor = Vendor::strict();
+    let (end, _) =
+        user(vec![upsert(&json!({"userName": "jane"}))]).pass(&policy, &mut vendor, calm()).unwrap();
+    assert!(matches!(end, End::Park { reason } if reason.contains("mail address")));
+}
+
+#[test]
+fn where_deactivation_ends_the_account_it_is_absent_afterwards_and_not_made_again() {
+    let policy = Policy { deactivation_ends_the_account: true, create_inactive: false, ..Policy::default() };
+    let mut vendor = Vendor::strict();
+    let mut memory = user(vec![upsert(&jane())]);
+    memory.pass(&policy, &mut vendor, calm()).unwrap();
+
+    let mut gone = user(vec![upsert(&jane()), deletion()]);
+    gone.link = memory.link.clone();
+    vendor.calls.clear();
+    let (end, _) = gone.pass(&policy, &mut vendor, calm()).unwrap();
+    assert_eq!((end, words(&vendor)), (End::Done, vec!["update"]));
+    assert!(matches!(gone.link, Some(Link::Absent { .. })));
+
+    vendor.resources.clear();
+    vendor.calls.clear();
+    let (end, _) = gone.pass(&policy, &mut vendor, calm()).unwrap();
+    assert_eq!((end, words(&vendor)), (End::Done, vec!["lookup"]));
+}
+
+#[test]
+fn where_there_are_no_groups_nothing_is_asked_of_the_vendor() {
+    let policy = Policy { groups_supported: false, ..Policy::default() };
+    let mut vendor = Vendor::strict();
+    let (end, pass) = group(vec![linked(1, true)]).pass(&policy, &mut vendor, calm()).unwrap();
+    assert_eq!((end, vendor.calls.len()), (End::Done, 0));
+    assert!(!pass.continues());
+}
+
+fn members_of(vendor: &Vendor) -> BTreeSet<String> {
+    let group = vendor.resources.values().next().unwrap();
+    let members = group.get("members").and_then(Value::as_array);
+    members.into_iter().flatten().map(|member| member["value"].as_str().unwrap().to_owned()).collect()
+}
+
+#[test]
+fn a_list_without_members_does_not_make_the_group_look_empty() {
+    let policy = Policy { members_listed: false, ..Policy::default() };
+    let mut vendor = Vendor::strict();
+    vendor.lists_members = false;
+    vendor.insert(&json!({"displayName": "Support", "externalId": "g-1", "members": [{"value": "m1"}]}));
+    group(vec![linked(1, false)]).pass(&policy, &mut vendor, calm()).unwrap();
+    assert_eq!(words(&vendor), ["lookup", "fetch", "members"]);
+    assert_eq!(members_of(&vendor), BTreeSet::new());
+}
+
+#[test]
+fn whom_a_capped_read_does_not_show_is_removed_all_the_same() {
+    let policy = Policy { members_read_cap: 2, ..Policy::default() };
+    let mut vendor = Vendor::strict();
+    let shown = json!([{"value": "m8"}, {"value": "m9"}]);
+    vendor.insert(&json!({"displayName": "Support", "externalId": "g-1", "members": shown}));
+    group(vec![linked(1, false), linked(8, true)]).pass(&policy, &mut vendor, calm()).unwrap();
+    let removed = vendor.calls.iter().find_map(|request| match request {
+        Request::Members { adds, removes, .. } => Some((adds.clone(), removes.clone())),
+        Request::Lookup { .. }
+        | Request::Fetch { .. }
+        | Request::Create { .. }
+        | Request::Update { .. }
+        | Request::Put { .. }
+        | Request::Delete { .. } => None,
+    });
+    assert_eq!(removed, Some((vec![], vec!["m1".to_owned()])), "who is shown costs nothing");
+}
+
+#[test]
+fn a_new_group_brings_no_more_members_than_it_may() {
+    let policy = Policy { members_per_create: 2, ..Policy::default() };
+    let mut vendor = Vendor::strict();
+    let members = (1..=5).map(|n| linked(n, true)).collect();
+    group(members).pass(&policy, &mut vendor, calm()).unwrap();
+    assert_eq!(words(&vendor), ["lookup", "create", "members"]);
+    assert_eq!(members_of(&vendor).len(), 5);
+}
+
+#[test]
+fn a_group_is_looked_up_only_by_what_its_filters_take() {
+    let policy = Policy { group_lookup_external_id: false, ..Policy::default() };
+    let mut vendor = Vendor::strict();
+    group(vec![]).pass(&policy, &mut vendor, calm()).unwrap();
+    let Some(Request::Lookup { matchers }) = vendor.calls.first() else { panic!("{:?}", vendor.calls) };
+    assert_eq!(matchers, &[("displayName".to_owned(), "Support".to_owned())]);
+}

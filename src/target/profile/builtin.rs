@@ -1,0 +1,30 @@
+//! The profiles that come with the relay, sorted by name.
+
+/// Name and text of each.
+pub(super) const BUILTIN: &[(&str, &str)] = &[
+    ("atlassian", include_str!("../../../profiles/atlassian.toml")),
+    ("aws-identity-center", include_str!("../../../profiles/aws-identity-center.toml")),
+    ("cxone-tutorial", include_str!("../../../profiles/cxone-tutorial.toml")),
+    ("databricks-account", include_str!("../../../profiles/databricks-account.toml")),
+    ("datadog", include_str!("../../../profiles/datadog.toml")),
+    ("figma", include_str!("../../../profiles/figma.toml")),
+    ("genesys-cloud", include_str!("../../../profiles/genesys-cloud.toml")),
+    ("genesys-tutorial", include_str!("../../../profiles/genesys-tutorial.toml")),
+    ("github-emu", include_str!("../../../profiles/github-emu.toml")),
+    ("github-org", include_str!("../../../profiles/github-org.toml")),
+    ("gitlab-group", include_str!("../../../profiles/gitlab-group.toml")),
+    ("grafana", include_str!("../../../profiles/grafana.toml")),
+    ("ibm-verify", include_str!("../../../profiles/ibm-verify.toml")),
+    ("miro", include_str!("../../../profiles/miro.toml")),
+    ("nice-cxone", include_str!("../../../profiles/nice-cxone.toml")),
+    ("notion", include_str!("../../../profiles/notion.toml")),
+    ("pagerduty", include_str!("../../../profiles/pagerduty.toml")),
+    ("rfc7644", include_str!("../../../profiles/rfc7644.toml")),
+    ("salesforce", include_str!("../../../profiles/salesforce.toml")),
+    ("sentry", include_str!("../../../profiles/sentry.toml")),
+    ("slack", include_str!("../../../profiles/slack.toml")),
+    ("snowflake", include_str!("../../../profiles/snowflake.toml")),
+    ("tailscale", include_str!("../../../profiles/tailscale.toml")),
+    ("webex", include_str!("../../../profiles/webex.toml")),
+    ("zoom", include_str!("../../../profiles/zoom.toml")),
+];
