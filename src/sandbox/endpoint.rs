@@ -1,10 +1,13 @@
 //! What a request is addressed to.
 
+use bytes::Bytes;
 use http::Method;
 use percent_encoding::percent_decode_str;
+use serde_json::Value;
 
 use crate::sandbox::settings::Behaviour;
 use crate::scim::definition::{GROUP_RULES, SchemaRules, USER_RULES};
+use crate::target::{self, CallClass};
 
 /// The kinds of resource that the sandbox has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -47,6 +50,13 @@ pub struct Call {
     pub method: Method,
     /// What it is addressed to.
     pub endpoint: Endpoint,
+}
+
+/// How many operations a bulk request carries.
+fn operations(body: &Bytes) -> u32 {
+    let body: Value = serde_json::from_slice(body).unwrap_or_default();
+    let operations = body.get("Operations").and_then(Value::as_array).map_or(1, Vec::len);
+    u32::try_from(operations).unwrap_or(u32::MAX)
 }
 
 impl Kind {
@@ -126,6 +136,47 @@ impl Call {
         let reads =
             self.method == Method::GET || matches!(self.endpoint, Endpoint::Search(_) | Endpoint::Token);
         !reads
+    }
+
+    /// As a profile's limits count it.
+    pub fn counted(&self, query: &str, body: &Bytes) -> target::Call {
+        let listed = matches!(self.endpoint, Endpoint::Collection(_)) && self.method == Method::GET;
+        let class = match &self.endpoint {
+            Endpoint::Bulk => CallClass::Bulk,
+            Endpoint::Collection(_) if listed && !query.contains("filter=") => CallClass::List,
+            Endpoint::Root | Endpoint::Search(_) | Endpoint::Collection(_) | Endpoint::Resource(..) => {
+                CallClass::Single
+            }
+            Endpoint::ServiceProviderConfig
+            | Endpoint::ResourceTypes(_)
+            | Endpoint::Schemas(_)
+            | Endpoint::Token
+            | Endpoint::Unknown => CallClass::Probe,
+        };
+        let endpoint = match &self.endpoint {
+            Endpoint::Collection(Kind::User) | Endpoint::Search(Some(Kind::User)) => "Users",
+            Endpoint::Collection(Kind::Group) | Endpoint::Search(Some(Kind::Group)) => "Groups",
+            Endpoint::Resource(Kind::User, _) => "Users/{id}",
+            Endpoint::Resource(Kind::Group, _) => "Groups/{id}",
+            Endpoint::Root
+            | Endpoint::Search(None)
+            | Endpoint::ServiceProviderConfig
+            | Endpoint::ResourceTypes(_)
+            | Endpoint::Schemas(_)
+            | Endpoint::Bulk
+            | Endpoint::Token
+            | Endpoint::Unknown => "other",
+        };
+        let operations = if class == CallClass::Bulk { operations(body) } else { 1 };
+        target::Call {
+            method: self.method.clone(),
+            path: String::new(),
+            endpoint,
+            class,
+            body: Some(body.clone()),
+            if_match: None,
+            operations,
+        }
     }
 
     /// Whether it asks for a token.

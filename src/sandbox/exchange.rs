@@ -44,8 +44,9 @@ pub async fn exchange(
     ticket.entry.user_agent = text(&parts.headers, &USER_AGENT);
     let query = parts.uri.query().unwrap_or_default().to_owned();
 
-    let (refused, limit_headers) = take_permit(&sandbox, &call);
     let body = to_bytes(body, sandbox.body_bytes_max).await;
+    let (refused, limit_headers) =
+        take_permit(&sandbox, &call, &query, body.as_ref().unwrap_or(&Bytes::new()));
     ticket.entry.body_bytes = body.as_ref().map_or(0, Bytes::len);
     let mut response = match (refused, body) {
         (Some(refusal), _) => refused_response(&refusal),
@@ -66,16 +67,12 @@ pub async fn exchange(
 }
 
 /// Takes a permit of the rate limit; the refusal if there is none, and the headers that say so.
-fn take_permit(sandbox: &Sandbox, call: &Call) -> (Option<Refusal>, HeaderMap) {
+fn take_permit(sandbox: &Sandbox, call: &Call, query: &str, body: &Bytes) -> (Option<Refusal>, HeaderMap) {
     let mut bucket = sandbox.bucket();
-    match bucket.as_mut().filter(|_| !call.is_token()) {
-        Some(bucket) => {
-            let grant = bucket.take();
-            let refusal = grant.wait.map(|_| Refusal::new(429, "too many requests"));
-            (refusal, limit::headers(bucket.limit(), &grant))
-        }
-        None => (None, HeaderMap::new()),
-    }
+    let Some(bucket) = bucket.as_mut().filter(|_| !call.is_token()) else { return (None, HeaderMap::new()) };
+    let Some(grant) = bucket.take(&call.counted(query, body)) else { return (None, HeaderMap::new()) };
+    let refusal = grant.wait.map(|_| Refusal::new(429, "too many requests"));
+    (refusal, limit::headers(bucket.limit(), &grant))
 }
 
 /// Handles a request that is within the limit. `None` when no answer is to be sent.

@@ -56,10 +56,12 @@ fn versions(profile: &Profile) -> Versions {
 }
 
 fn rate(limits: &Limits) -> Option<RateLimit> {
+    let windows = limits.all_windows();
     let per_second = |window: &Window| f64::from(window.limit.get()) / window.per.as_secs_f64();
-    let strictest = limits.windows.iter().min_by(|a, b| per_second(a).total_cmp(&per_second(b)))?;
+    let strictest = windows.iter().min_by(|a, b| per_second(a).total_cmp(&per_second(b)))?;
     let limit = RateLimit::new(per_second(strictest), strictest.limit.get());
-    Some(RateLimit { vendor_headers: limits.headers.is_some(), ..limit })
+    let quota = limits.headers.clone();
+    Some(RateLimit { vendor_headers: quota.is_some(), quota, windows, ..limit })
 }
 
 /// A vendor of which nothing is known takes no bulk requests.

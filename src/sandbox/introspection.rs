@@ -124,9 +124,11 @@ async fn set_rate(
     if !rate.per_second.is_finite() || rate.per_second < 0.0 {
         return Err(bad("per_second is not a rate"));
     }
-    let before = bucket.as_ref().map(|bucket| *bucket.limit()).or(sandbox.behaviour.rate);
+    let before = bucket.as_ref().map(|bucket| bucket.limit().clone());
+    let before = before.or_else(|| sandbox.behaviour.rate.clone());
     let before = before.unwrap_or(RateLimit::new(rate.per_second, rate.burst));
-    *bucket = Some(Bucket::new(RateLimit { per_second: rate.per_second, burst: rate.burst, ..before }));
+    let (per_second, burst) = (rate.per_second, rate.burst);
+    *bucket = Some(Bucket::new(RateLimit { per_second, burst, windows: Vec::new(), ..before }));
     Ok(StatusCode::NO_CONTENT)
 }
 

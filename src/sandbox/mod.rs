@@ -143,7 +143,7 @@ impl Sandbox {
             log: RequestLog::new(settings.log_entries_max),
             state: Mutex::new(State::new(settings.seed, base_url)),
             faults: Mutex::new(FaultDesk::new(settings.faults, settings.seed)),
-            bucket: Mutex::new(settings.behaviour.rate.map(Bucket::new)),
+            bucket: Mutex::new(settings.behaviour.rate.clone().map(Bucket::new)),
             tokens: Mutex::default(),
             latency: Mutex::new(settings.latency),
             behaviour: settings.behaviour,

@@ -7,6 +7,7 @@ use std::time::Duration;
 use secrecy::SecretString;
 
 use crate::sandbox::fault::Fault;
+use crate::target::profile::{QuotaHeaders, Window};
 
 /// What to start.
 #[derive(Clone, Debug)]
@@ -168,23 +169,34 @@ pub enum Stale {
     InvalidVers,
 }
 
-/// A token bucket over all SCIM requests.
-#[derive(Clone, Copy, Debug, PartialEq)]
+/// A token bucket over all SCIM requests, or several windows.
+#[derive(Clone, Debug, PartialEq)]
 pub struct RateLimit {
+    /// Kept exactly, and instead of the bucket where there are any.
+    pub windows: Vec<Window>,
+    /// The headers in which the fullest of the windows that counted a request is told.
+    pub quota: Option<QuotaHeaders>,
     /// How fast the bucket fills.
     pub per_second: f64,
     /// How many requests a full bucket holds; at least 1.
     pub burst: u32,
     /// How a 429 says when to come back.
     pub retry_after: RetryAfter,
-    /// Sends `inin-ratelimit-count`, `-allowed` and `-reset` with every answer.
+    /// Sends `inin-ratelimit-count`, `-allowed` and `-reset` with every answer where a bucket limits.
     pub vendor_headers: bool,
 }
 
 impl RateLimit {
     /// A limit that tells seconds and sends no headers of its own.
     pub const fn new(per_second: f64, burst: u32) -> Self {
-        Self { per_second, burst, retry_after: RetryAfter::Seconds, vendor_headers: false }
+        Self {
+            windows: Vec::new(),
+            quota: None,
+            per_second,
+            burst,
+            retry_after: RetryAfter::Seconds,
+            vendor_headers: false,
+        }
     }
 }
 

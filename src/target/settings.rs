@@ -116,11 +116,11 @@ impl Limits {
     /// its documents say, but that is to be known and not to slip in.
     pub fn wider_than(&self, profile: &Self) -> Vec<Window> {
         let kept = self.buckets();
-        let wanted = profile.buckets().into_iter().filter_map(|bucket| {
-            let (limit, per) = bucket.pace.window?;
-            Some(Window { limit, per, burst: None, cost: bucket.cost, scope: bucket.scope })
-        });
-        wanted.filter(|window| !kept.iter().any(|bucket| bucket.keeps(window))).collect()
+        profile
+            .all_windows()
+            .into_iter()
+            .filter(|window| !kept.iter().any(|bucket| bucket.keeps(window)))
+            .collect()
     }
 }
 

@@ -20,7 +20,7 @@ impl Dispatcher {
             Standing::On(limits) if self.probe.wait().is_none() => self.start_packed(stack, limits),
             // Nobody waits for a question whose answer they can do without.
             Standing::Ask if !self.lanes.is_urgent() && self.lanes.has_several() => self.start_asking(stack),
-            Standing::On(_) | Standing::Ask | Standing::Off => match self.next_within_retry_budget() {
+            Standing::On(_) | Standing::Ask | Standing::Off => match self.lanes.take() {
                 Some(candidate) => self.start_single(stack, candidate),
                 None => self.spare.push(stack),
             },
@@ -28,30 +28,24 @@ impl Dispatcher {
     }
 
     fn start_packed(&mut self, stack: Stack, limits: BulkLimits) {
-        loop {
-            match self.lanes.choose(limits.operations) {
-                Some(Choice::LookAt(items)) => {
-                    let items = self.within_retry_budget(items);
-                    if items.is_empty() {
-                        continue;
-                    }
-                    self.spare.push(stack);
-                    return self.start_looking(items);
-                }
-                Some(Choice::Single(Candidate::Fresh(item))) => {
-                    if let Some(item) = self.within_retry_budget(vec![item]).pop() {
-                        return self.start_single(stack, Candidate::Fresh(item));
-                    }
-                }
-                Some(Choice::Single(candidate)) => return self.start_single(stack, candidate),
-                Some(Choice::Pack(tasks)) => return self.start_pack(stack, limits, tasks),
-                None => return self.spare.push(stack),
+        match self.lanes.choose(limits.operations) {
+            Some(Choice::LookAt(items)) => {
+                self.spare.push(stack);
+                self.start_looking(items);
             }
+            Some(Choice::Single(candidate)) => self.start_single(stack, candidate),
+            Some(Choice::Pack(tasks)) => self.start_pack(stack, limits, tasks),
+            None => self.spare.push(stack),
         }
     }
 
     fn start_single(&mut self, stack: Stack, candidate: Candidate<Task>) {
         let task = match candidate {
+            Candidate::Fresh(item) if self.is_over_retry_budget(&item) => {
+                self.put_off(item);
+                self.spare.push(stack);
+                return;
+            }
             Candidate::Fresh(item) => self.taken(item),
             Candidate::UnderWay(task) => task,
         };
@@ -108,7 +102,7 @@ impl Dispatcher {
         self.spawn(ask);
     }
 
-    fn taken(&self, item: WorkItem) -> Task {
+    pub(super) fn taken(&self, item: WorkItem) -> Task {
         self.shared().in_flight.fetch_add(1, Ordering::SeqCst);
         Task::new(item)
     }

@@ -52,7 +52,7 @@ pub struct ClassLimits {
 
 /// The names of the headers in which a vendor tells its quota. Either `remaining`, or `allowed` and
 /// `used` together, say what is left.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct QuotaHeaders {
     /// Calls allowed.
@@ -126,6 +126,18 @@ impl Limits {
             fill(&mut buckets, &scope, limits.rate_per_second, burst, &limits.windows);
         }
         buckets
+    }
+
+    /// The windows of all calls and of each class.
+    pub fn all_windows(&self) -> Vec<Window> {
+        let of_class = |(class, limits): (CallClass, &ClassLimits)| -> Vec<Window> {
+            let scoped = |window: &Window| Window {
+                scope: Scope { class: Some(class), ..window.scope.clone() },
+                ..window.clone()
+            };
+            limits.windows.iter().map(scoped).collect()
+        };
+        self.windows.iter().cloned().chain(self.classes().into_iter().flat_map(of_class)).collect()
     }
 
     /// The classes that have limits of their own.
