@@ -2,13 +2,14 @@
 //! without the vendor.
 
 use crate::sandbox::Behaviour;
+use crate::sandbox::quirks::Quirks;
 use crate::sandbox::settings::{
-    AbsentMember, Cap, DeleteUser, GroupRules, IfMatch, OverCap, Paging, RateLimit, RemoveWithValue, Stale,
-    Support, UserRules, Versions,
+    AbsentMember, Cap, DeleteUser, GroupRules, IfMatch, OverCap, Paging, PatchAnswer, RateLimit,
+    RemoveWithValue, Stale, Support, UserRules, Versions,
 };
 use crate::target::Profile;
 use crate::target::profile::{
-    DeleteMode, Dialect, EtagTrust, Limits, MembersRead, RemoveAbsent, RemoveForm, Window,
+    self, DeleteMode, Dialect, EtagTrust, Limits, MembersRead, RemoveAbsent, RemoveForm, Window,
 };
 
 impl From<&Profile> for Behaviour {
@@ -28,6 +29,11 @@ impl From<&Profile> for Behaviour {
             },
             users: users(profile),
             groups: groups(profile),
+            patch_answer: match profile.patch.answer {
+                profile::PatchAnswer::Body => PatchAnswer::Body,
+                profile::PatchAnswer::NoContent => PatchAnswer::NoContent,
+            },
+            quirks: Quirks::from(profile),
             ..Self::default()
         }
     }

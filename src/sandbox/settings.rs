@@ -7,6 +7,7 @@ use std::time::Duration;
 use secrecy::SecretString;
 
 use crate::sandbox::fault::Fault;
+use crate::sandbox::quirks::Quirks;
 
 /// What to start.
 #[derive(Clone, Debug)]
@@ -25,6 +26,8 @@ pub struct Settings {
     pub log_entries_max: usize,
     /// The largest request body, in bytes; more is a 413.
     pub body_bytes_max: usize,
+    /// Display names of groups that are there from the start, as at vendors that let nobody create them.
+    pub groups: Vec<String>,
 }
 
 impl Default for Settings {
@@ -37,6 +40,7 @@ impl Default for Settings {
             seed: 0,
             log_entries_max: 100_000,
             body_bytes_max: 64 * 1024 * 1024,
+            groups: Vec::new(),
         }
     }
 }
@@ -66,6 +70,8 @@ pub struct Behaviour {
     pub patch_answer: PatchAnswer,
     /// The most operations in one PATCH.
     pub patch_operations_max: Option<Cap>,
+    /// Where it departs from the RFC as its profile says.
+    pub quirks: Quirks,
 }
 
 impl Default for Behaviour {
@@ -82,6 +88,7 @@ impl Default for Behaviour {
             groups: GroupRules::default(),
             patch_answer: PatchAnswer::Body,
             patch_operations_max: None,
+            quirks: Quirks::default(),
         }
     }
 }

@@ -221,6 +221,14 @@ impl Pass {
             Request::Update { .. } if !doubted => self.must_read = true,
             Request::Members { .. } if !doubted && policy.members_readable => self.must_read = true,
             Request::Members { .. } if self.members.split() => {}
+            Request::Members { adds, removes, .. }
+                if policy.members_readable
+                    && adds.is_empty()
+                    && removes.first() != self.doubted_removal.as_ref() =>
+            {
+                self.doubted_removal = removes.first().cloned();
+                self.must_read = true;
+            }
             Request::Members { removes, .. }
                 if !removes.is_empty() && !policy.members_readable && policy.remove_absent_is_refused =>
             {
