@@ -204,6 +204,12 @@ impl Vendor {
         if let Some(members) = members {
             members.retain(|held| held["value"] != member);
         }
+        // An attribute without values is not there: RFC 7643 section 2.5.
+        if let Some(group) = self.resources.get_mut(group)
+            && group.get("members").and_then(Value::as_array).is_some_and(Vec::is_empty)
+        {
+            group.remove("members");
+        }
     }
 
     fn stale(&self, held: &Map<String, Value>, if_match: Option<&ETag>) -> bool {

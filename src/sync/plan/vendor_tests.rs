@@ -120,7 +120,7 @@ fn who_left_by_themselves_since_the_group_was_read_are_not_parked() {
     let ids = ["m1", "m2", "m3", "m4"];
     let members: Vec<Value> = ids.iter().map(|id| json!({ "value": id })).collect();
     vendor.insert(&json!({"displayName": "Support", "externalId": "g-1", "members": members}));
-    (vendor.refuses_absent, vendor.leavers) = (true, vec!["m3".to_owned(), "m2".to_owned(), "m1".to_owned()]);
+    (vendor.refuses_absent, vendor.leavers) = (true, ["m4", "m3", "m2", "m1"].map(str::to_owned).to_vec());
     let deltas = (1..=4).map(|n| linked(n, false)).collect();
     let (end, mut pass) = group(deltas).pass(&policy, &mut vendor, calm()).unwrap();
     assert_eq!((end, members_of(&vendor)), (End::Done, BTreeSet::new()));
