@@ -44,6 +44,9 @@ pub struct Arguments {
     /// Wants OAuth 2.0 tokens instead, which POST /oauth/token gives for these client credentials
     #[arg(long, value_name = "ID:SECRET", conflicts_with = "token")]
     client: Option<SecretString>,
+    /// A group that is there from the start, by its displayName; repeatable
+    #[arg(long = "group", value_name = "NAME")]
+    groups: Vec<String>,
     /// Makes chance repeatable
     #[arg(long, value_name = "N", default_value_t = 0)]
     seed: u64,
@@ -90,6 +93,7 @@ fn settings(arguments: Arguments) -> Result<Settings, String> {
         faults: arguments.faults,
         latency: arguments.latency,
         seed: arguments.seed,
+        groups: arguments.groups,
         ..Settings::default()
     })
 }

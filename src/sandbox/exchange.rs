@@ -25,6 +25,7 @@ use crate::sandbox::service::{self, Incoming};
 use crate::sandbox::settings::RetryAfter;
 use crate::sandbox::{edit, limit, token};
 use crate::scim::schema;
+use crate::target::profile::ErrorForm;
 
 /// The longest that a hanging request is kept before its connection is closed.
 const HANG_MAX: Duration = Duration::from_mins(10);
@@ -147,7 +148,10 @@ fn act(sandbox: &Sandbox, request: &Incoming, ticket: &mut Ticket) -> Response {
             ticket.entry.operations = answer.operations.max(1);
             answer_response(answer)
         }
-        Err(refusal) => refused_response(&refusal),
+        Err(refusal) => match sandbox.behaviour.quirks.errors.body {
+            ErrorForm::Scim => refused_response(&refusal),
+            ErrorForm::Vendor => vendors_response(&refusal),
+        },
     }
 }
 
@@ -180,6 +184,12 @@ fn refused_response(refusal: &Refusal) -> Response {
         response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
     }
     response
+}
+
+/// An error in words of the vendor's own.
+fn vendors_response(refusal: &Refusal) -> Response {
+    let body = serde_json::json!({ "code": refusal.status, "message": refusal.detail });
+    json_response(refusal.status, "application/json", body.to_string())
 }
 
 fn status_response(status: u16, verdict: &Verdict) -> Response {

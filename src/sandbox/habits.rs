@@ -2,13 +2,15 @@
 //! without the vendor.
 
 use crate::sandbox::Behaviour;
+use crate::sandbox::quirks::Quirks;
 use crate::sandbox::settings::{
-    AbsentMember, BulkRules, Cap, DeleteUser, GroupRules, IfMatch, OverCap, Paging, RateLimit,
+    AbsentMember, BulkRules, Cap, DeleteUser, GroupRules, IfMatch, OverCap, Paging, PatchAnswer, RateLimit,
     RemoveWithValue, Stale, Support, UserRules, Versions,
 };
 use crate::target::Profile;
 use crate::target::profile::{
-    Bulk, BulkSupport, DeleteMode, Dialect, EtagTrust, Limits, MembersRead, RemoveAbsent, RemoveForm, Window,
+    self, Bulk, BulkSupport, DeleteMode, Dialect, EtagTrust, Limits, MembersRead, RemoveAbsent, RemoveForm,
+    Window,
 };
 
 impl From<&Profile> for Behaviour {
@@ -29,6 +31,11 @@ impl From<&Profile> for Behaviour {
             users: users(profile),
             groups: groups(profile),
             bulk: bulk(&profile.bulk),
+            patch_answer: match profile.patch.answer {
+                profile::PatchAnswer::Body => PatchAnswer::Body,
+                profile::PatchAnswer::NoContent => PatchAnswer::NoContent,
+            },
+            quirks: Quirks::from(profile),
             ..Self::default()
         }
     }

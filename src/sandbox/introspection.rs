@@ -79,6 +79,7 @@ async fn state(Shared(sandbox): Shared<Arc<Sandbox>>) -> Json<Value> {
     // Whatever the vendor hides from its clients is shown here.
     let mut behaviour: Behaviour = sandbox.behaviour.clone();
     behaviour.groups.members_returned = true;
+    behaviour.quirks.members = None;
     behaviour.etag.meta_version = true;
     let state = sandbox.state();
     let all = |kind: Kind| -> Vec<Value> {

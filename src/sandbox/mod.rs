@@ -39,6 +39,7 @@ mod log;
 mod member_patch;
 mod members;
 mod query;
+pub mod quirks;
 mod record;
 mod resources;
 mod selection;
@@ -138,10 +139,15 @@ struct Sandbox {
 
 impl Sandbox {
     fn new(settings: Settings, base_url: String, stop: CancellationToken) -> Self {
+        let mut state = State::new(settings.seed, base_url);
+        for name in settings.groups {
+            let attributes = serde_json::Map::from_iter([("displayName".to_owned(), name.into())]);
+            state.insert(&settings.behaviour, endpoint::Kind::Group, attributes);
+        }
         Self {
             body_bytes_max: settings.body_bytes_max,
             log: RequestLog::new(settings.log_entries_max),
-            state: Mutex::new(State::new(settings.seed, base_url)),
+            state: Mutex::new(state),
             faults: Mutex::new(FaultDesk::new(settings.faults, settings.seed)),
             bucket: Mutex::new(settings.behaviour.rate.clone().map(Bucket::new)),
             tokens: Mutex::default(),

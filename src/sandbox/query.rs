@@ -101,6 +101,9 @@ impl Query {
 pub fn list(state: &State, behaviour: &Behaviour, kinds: &[Kind], query: &Query) -> Result<Answer, Refusal> {
     let mut found: Vec<&Record> = Vec::new();
     for kind in kinds {
+        if let Some(filter) = &query.filter {
+            behaviour.quirks.check_filter(*kind, filter)?;
+        }
         found.extend(matching(state, behaviour, *kind, query.filter.as_ref()));
     }
     if let Some(path) = &query.sort_by {
@@ -115,7 +118,7 @@ pub fn list(state: &State, behaviour: &Behaviour, kinds: &[Kind], query: &Query)
         .iter()
         .skip(start - 1)
         .take(count)
-        .map(|record| state.render(behaviour, record, &query.selection))
+        .map(|record| listed(state, behaviour, record, &query.selection))
         .collect();
     let list = ListResponse {
         total_results: Some(found.len() as u64),
@@ -126,6 +129,15 @@ pub fn list(state: &State, behaviour: &Behaviour, kinds: &[Kind], query: &Query)
     };
     let body = serde_json::to_value(list).map_err(|_| Refusal::new(500, "the list could not be written"))?;
     Ok(Answer::ok(body))
+}
+
+/// A resource as it stands in a list.
+fn listed(state: &State, behaviour: &Behaviour, record: &Record, selection: &Selection) -> Value {
+    let mut value = state.render(behaviour, record, selection);
+    if record.kind == Kind::Group && !behaviour.quirks.lists_members() {
+        value["members"] = Value::Array(Vec::new());
+    }
+    value
 }
 
 fn matching<'a>(

@@ -27,7 +27,11 @@ pub fn create(
     if kind == Kind::Group {
         supported(behaviour.groups.create)?;
     }
-    let Sent { attributes, members } = body::read(kind, body)?;
+    let Sent { attributes, mut members } = body::read(kind, body)?;
+    behaviour.quirks.check_new(kind, &attributes, members.len())?;
+    if behaviour.quirks.drops_first_members() {
+        members.clear();
+    }
     let staged = stage_all(state, behaviour, members)?;
     let attributes = Value::Object(attributes);
     state.check_unique(behaviour, kind, &attributes, None)?;
@@ -69,6 +73,8 @@ pub fn replace(
 ) -> Result<Answer, Refusal> {
     conditions::check_write(behaviour, conditions, find(state, kind, id)?.version)?;
     let Sent { attributes, members } = body::read(kind, body)?;
+    behaviour.quirks.check_changed(kind, &find(state, kind, id)?.value, &attributes)?;
+    let ends = behaviour.quirks.ends_the_account(kind, &attributes);
     let staged = stage_all(state, behaviour, members)?;
     let attributes = Value::Object(attributes);
     state.check_unique(behaviour, kind, &attributes, Some(id))?;
@@ -76,7 +82,11 @@ pub fn replace(
     if kind == Kind::Group {
         state.commit_members(id, staged);
     }
-    Ok(Answer { applied: true, ..whole(state, behaviour, find(state, kind, id)?, selection) })
+    let answer = Answer { applied: true, ..whole(state, behaviour, find(state, kind, id)?, selection) };
+    if ends {
+        state.remove(kind, id);
+    }
+    Ok(answer)
 }
 
 /// PATCH: all operations or none.
@@ -91,7 +101,7 @@ pub fn change(
 ) -> Result<Answer, Refusal> {
     let record = find(state, kind, id)?;
     conditions::check_write(behaviour, conditions, record.version)?;
-    let request = PatchRequest::parse(body)?;
+    let request = behaviour.quirks.read_patch(kind, body)?;
     Refusal::over(behaviour.patch_operations_max, request.operations.len(), "operations")?;
     let mut attributes = record.value.clone();
     let mut staged = Staged::default();
@@ -103,15 +113,22 @@ pub fn change(
     }
     let attributes = own_attributes(attributes);
     body::check_required(kind, &attributes)?;
+    behaviour.quirks.check_changed(kind, &record.value, &attributes)?;
+    let ends = behaviour.quirks.ends_the_account(kind, &attributes);
     let attributes = Value::Object(attributes);
     state.check_unique(behaviour, kind, &attributes, Some(id))?;
     state.update(kind, id, into_map(attributes));
     state.commit_members(id, staged);
     let record = find(state, kind, id)?;
-    if behaviour.patch_answer == PatchAnswer::NoContent && !selection.names_any() {
-        return Ok(Answer { etag: etag(behaviour, record), applied: true, ..Answer::empty(204) });
+    let answer = if behaviour.patch_answer == PatchAnswer::NoContent && !selection.names_any() {
+        Answer { etag: etag(behaviour, record), applied: true, ..Answer::empty(204) }
+    } else {
+        Answer { applied: true, ..whole(state, behaviour, record, selection) }
+    };
+    if ends {
+        state.remove(kind, id);
     }
-    Ok(Answer { applied: true, ..whole(state, behaviour, record, selection) })
+    Ok(answer)
 }
 
 /// DELETE.

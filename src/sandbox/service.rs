@@ -34,6 +34,9 @@ pub fn serve(state: &mut State, behaviour: &Behaviour, request: &Incoming) -> Re
     let base_url = state.base_url().to_owned();
     let url = || Query::from_url(&request.query);
     let body = || read_body(request);
+    if let Endpoint::Collection(kind) | Endpoint::Resource(kind, _) = &request.call.endpoint {
+        behaviour.quirks.check_endpoint(*kind, request.call.method.as_str())?;
+    }
     match (&request.call.endpoint, request.call.method.as_str()) {
         (Endpoint::Collection(kind), "GET") => query::list(state, behaviour, &[*kind], &url()?),
         (Endpoint::Collection(kind), "POST") => {

@@ -7,6 +7,7 @@ use std::time::Duration;
 use secrecy::SecretString;
 
 use crate::sandbox::fault::Fault;
+use crate::sandbox::quirks::Quirks;
 use crate::target::profile::{QuotaHeaders, Window};
 
 /// What to start.
@@ -26,6 +27,8 @@ pub struct Settings {
     pub log_entries_max: usize,
     /// The largest request body, in bytes; more is a 413.
     pub body_bytes_max: usize,
+    /// Display names of groups that are there from the start, as at vendors that let nobody create them.
+    pub groups: Vec<String>,
 }
 
 impl Default for Settings {
@@ -38,6 +41,7 @@ impl Default for Settings {
             seed: 0,
             log_entries_max: 100_000,
             body_bytes_max: 64 * 1024 * 1024,
+            groups: Vec::new(),
         }
     }
 }
@@ -69,6 +73,8 @@ pub struct Behaviour {
     pub patch_operations_max: Option<Cap>,
     /// Several operations in one request; `None` answers 501.
     pub bulk: Option<BulkRules>,
+    /// Where it departs from the RFC as its profile says.
+    pub quirks: Quirks,
 }
 
 impl Default for Behaviour {
@@ -86,6 +92,7 @@ impl Default for Behaviour {
             patch_answer: PatchAnswer::Body,
             patch_operations_max: None,
             bulk: None,
+            quirks: Quirks::default(),
         }
     }
 }

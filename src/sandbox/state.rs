@@ -191,6 +191,7 @@ impl State {
         let members: Vec<Value> = self
             .memberships
             .of_group(id)
+            .take(behaviour.quirks.members_shown_max())
             .map(|(member, kind)| self.render_member(behaviour, member, kind))
             .collect();
         if !members.is_empty() {

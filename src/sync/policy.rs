@@ -136,8 +136,10 @@ impl Policy {
         let members = &profile.members;
         Self {
             on_delete: match profile.delete.mode {
-                DeleteMode::Hard | DeleteMode::Deactivate | DeleteMode::Irreversible => on_delete,
-                DeleteMode::Unsupported => OnDelete::Deactivate,
+                DeleteMode::Hard | DeleteMode::Irreversible => on_delete,
+                // An account that stays, and its memberships with it, is not to be forgotten: whoever
+                // comes back is in the groups that it is in then.
+                DeleteMode::Deactivate | DeleteMode::Unsupported => OnDelete::Deactivate,
             },
             create_inactive: create_inactive && !profile.deactivate.effect.ends_the_account(),
             users_create: profile.users.create,

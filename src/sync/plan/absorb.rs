@@ -239,10 +239,21 @@ impl Pass {
                 self.must_read = true;
             }
             Request::Members { .. } if self.members.split() => {}
-            Request::Members { removes, .. }
-                if !removes.is_empty() && !policy.members_readable && policy.remove_absent_is_refused =>
+            Request::Members { adds, removes, .. }
+                if policy.members_readable
+                    && adds.is_empty()
+                    && removes.first() != self.doubted_removal.as_ref() =>
             {
-                // Nobody can say whether the member is still there; a refusal to remove says it is not.
+                self.doubted_removal = removes.first().cloned();
+                self.must_read = true;
+            }
+            Request::Members { removes, .. }
+                if !removes.is_empty()
+                    && policy.remove_absent_is_refused
+                    && !(policy.members_readable && self.shows_members()) =>
+            {
+                // No read says whether the member is still there, be it that the vendor shows none or that
+                // the group is empty; the refusal says it is not.
                 self.members.chunk_done();
             }
             Request::Members { .. }
@@ -254,6 +265,12 @@ impl Pass {
             | Request::Delete { .. } => self.park_or_member(request, reason.to_owned()),
         }
         Reaction::Continue
+    }
+
+    /// Whether the group was read, and told its members.
+    fn shows_members(&self) -> bool {
+        let members = AttributePath::new("members");
+        self.remote.as_ref().is_some_and(|remote| diff::read(remote, &members).is_some())
     }
 
     fn park_or_member(&mut self, request: &Request, reason: String) {

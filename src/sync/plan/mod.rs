@@ -49,6 +49,9 @@ pub struct Pass {
     must_read: bool,
     /// A refusal has led to a read already: what is refused after that is refused.
     doubted: bool,
+    /// The member whose removal was refused last, by the vendor's id: it may have left by itself since
+    /// the group was read.
+    doubted_removal: Option<String>,
     /// A creation with members was refused: the group is made without, so that a member that the vendor
     /// will not take is found among them.
     create_bare: bool,
@@ -85,6 +88,7 @@ impl Pass {
             remote: None,
             must_read: false,
             doubted: false,
+            doubted_removal: None,
             create_bare: false,
             missing_chunk: false,
             slim: false,

@@ -39,6 +39,10 @@ pub(super) struct Vendor {
     pub(super) calls: Vec<Request>,
     pub(super) enforces_versions: bool,
     pub(super) lists_members: bool,
+    /// Refuses to remove who is no member.
+    pub(super) refuses_absent: bool,
+    /// Members who leave by themselves, one before each PATCH.
+    pub(super) leavers: Vec<String>,
     pub(super) version: u64,
 }
 
@@ -127,6 +131,12 @@ impl Vendor {
                 if adds.iter().any(|add| self.poison.contains(add)) {
                     return bad_member();
                 }
+                if let Some(leaver) = self.leavers.pop() {
+                    self.leave(id, &leaver);
+                }
+                if self.refuses_absent && removes.iter().any(|remove| !self.holds(id, remove)) {
+                    return bad_member();
+                }
                 let added: Vec<Value> = adds.iter().map(|id| json!({ "value": id })).collect();
                 let mut ops = Vec::new();
                 if !added.is_empty() {
@@ -180,6 +190,25 @@ impl Vendor {
                 scim_type: Some(error.scim_type()),
                 detail: Some(error.to_string()),
             },
+        }
+    }
+
+    fn holds(&self, group: &str, member: &str) -> bool {
+        let members = self.resources.get(group).and_then(|group| group.get("members")?.as_array());
+        members.is_some_and(|members| members.iter().any(|held| held["value"] == member))
+    }
+
+    fn leave(&mut self, group: &str, member: &str) {
+        let members =
+            self.resources.get_mut(group).and_then(|group| group.get_mut("members")?.as_array_mut());
+        if let Some(members) = members {
+            members.retain(|held| held["value"] != member);
+        }
+        // An attribute without values is not there: RFC 7643 section 2.5.
+        if let Some(group) = self.resources.get_mut(group)
+            && group.get("members").and_then(Value::as_array).is_some_and(Vec::is_empty)
+        {
+            group.remove("members");
         }
     }
 

@@ -112,3 +112,17 @@ fn a_group_is_looked_up_only_by_what_its_filters_take() {
     let Some(Request::Lookup { matchers }) = vendor.calls.first() else { panic!("{:?}", vendor.calls) };
     assert_eq!(matchers, &[("displayName".to_owned(), "Support".to_owned())]);
 }
+
+#[test]
+fn who_left_by_themselves_since_the_group_was_read_are_not_parked() {
+    let policy = Policy { remove_absent_is_refused: true, ..Policy::default() };
+    let mut vendor = Vendor::strict();
+    let ids = ["m1", "m2", "m3", "m4"];
+    let members: Vec<Value> = ids.iter().map(|id| json!({ "value": id })).collect();
+    vendor.insert(&json!({"displayName": "Support", "externalId": "g-1", "members": members}));
+    (vendor.refuses_absent, vendor.leavers) = (true, ["m4", "m3", "m2", "m1"].map(str::to_owned).to_vec());
+    let deltas = (1..=4).map(|n| linked(n, false)).collect();
+    let (end, mut pass) = group(deltas).pass(&policy, &mut vendor, calm()).unwrap();
+    assert_eq!((end, members_of(&vendor)), (End::Done, BTreeSet::new()));
+    assert_eq!(pass.findings(Timestamp::default()).parked(), []);
+}
