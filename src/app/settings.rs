@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::config::{OnDelete as ConfiguredOnDelete, TargetConfig};
+use crate::config::{DiscoveryMode, OnDelete as ConfiguredOnDelete, TargetConfig};
 use crate::sync;
 use crate::sync::policy::{OnDelete, Policy};
 
@@ -23,5 +23,6 @@ pub(super) fn sync(config: &TargetConfig) -> sync::Settings {
         attempts_max: config.max_attempts.get(),
         poll_interval: POLL_INTERVAL,
         recheck_after: RECHECK_AFTER,
+        discover: config.discovery == DiscoveryMode::Auto,
     }
 }

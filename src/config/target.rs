@@ -38,6 +38,17 @@ pub struct TargetConfig {
     pub create_inactive: bool,
     /// Tries of one item before it is parked.
     pub max_attempts: NonZeroU32,
+    /// When the vendor is asked what it says of itself.
+    pub discovery: DiscoveryMode,
+}
+
+/// When the vendor is asked what it says of itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DiscoveryMode {
+    /// When its target is taken up, and once a day.
+    Auto,
+    /// Only when somebody wants it.
+    Off,
 }
 
 /// What becomes of a user that is deleted or leaves.
@@ -67,6 +78,8 @@ pub fn read(name: &str, mut section: Section<'_>) -> Option<TargetConfig> {
     let members = members(&mut section);
     let create_inactive = section.boolean("create_inactive");
     let max_attempts = section.positive("max_attempts", MAX_ATTEMPTS_MAX);
+    let discovery =
+        section.choice("discovery", &[("auto", DiscoveryMode::Auto), ("off", DiscoveryMode::Off)]);
     later::refuse(&mut section);
     section.finish();
     Some(TargetConfig {
@@ -76,6 +89,7 @@ pub fn read(name: &str, mut section: Section<'_>) -> Option<TargetConfig> {
         members: members.unwrap_or(MemberPolicy::Additive),
         create_inactive: create_inactive.unwrap_or(true),
         max_attempts: max_attempts.unwrap_or(MAX_ATTEMPTS),
+        discovery: discovery.unwrap_or(DiscoveryMode::Auto),
     })
 }
 

@@ -7,6 +7,7 @@
 
 pub mod backoff;
 pub mod clock;
+mod discovery;
 mod dispatcher;
 pub mod handle;
 mod lanes;
@@ -26,6 +27,7 @@ mod step;
 
 use std::time::Duration;
 
+pub use discovery::Discovery;
 pub use memory::Recollection;
 pub use run::End;
 
@@ -44,4 +46,6 @@ pub struct Settings {
     pub poll_interval: Duration,
     /// How long what the vendor does not know is left alone before another look.
     pub recheck_after: Duration,
+    /// Whether the vendor is asked what it says of itself unless somebody wants it.
+    pub discover: bool,
 }

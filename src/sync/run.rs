@@ -8,6 +8,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use crate::store::Tenure;
+use crate::sync::discovery;
 use crate::sync::dispatcher::{Dispatcher, Ended};
 use crate::sync::leases::lease::Lease;
 use crate::sync::memory::Memory;
@@ -57,6 +58,7 @@ async fn work(run: &Arc<Run>) -> End {
                 ended = Dispatcher::new(Arc::clone(run)).run() => ended,
                 never = memory.keep() => match never {},
                 never = follow_state(&run.shared) => match never {},
+                never = discovery::keep(&run.shared) => match never {},
             };
             memory.keep_the_last().await;
             ended

@@ -29,6 +29,9 @@ pub struct TargetSetup {
     pub profile: String,
     /// Further lines of its section.
     pub extra: String,
+    /// Whether the relay reads what the vendor says of itself, calls that most tests would have to
+    /// leave out of their count.
+    pub discovery: &'static str,
 }
 
 impl TargetSetup {
@@ -39,6 +42,7 @@ impl TargetSetup {
             auth: format!("{{ type = \"bearer\", token = \"{token}\" }}"),
             profile: "rfc7644".to_owned(),
             extra: "limits = { rate_per_second = 2000, burst = 50, concurrency = 8 }\n".to_owned(),
+            discovery: "off",
         }
     }
 
@@ -58,9 +62,9 @@ impl TargetSetup {
     }
 
     fn section(&self) -> String {
-        let Self { name, base_url, auth, profile, extra } = self;
+        let Self { name, base_url, auth, profile, extra, discovery } = self;
         format!(
-            "\n[targets.{name}]\nprofile = \"{profile}\"\nbase_url = \"{base_url}\"\nauth = {auth}\n{extra}"
+            "\n[targets.{name}]\nprofile = \"{profile}\"\nbase_url = \"{base_url}\"\nauth = {auth}\ndiscovery = \"{discovery}\"\n{extra}"
         )
     }
 }
