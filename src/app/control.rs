@@ -5,13 +5,16 @@ use serde_json::{Value, json};
 
 use crate::http::targets::{TargetControl, TargetSnapshot};
 use crate::store::{StoreError, TargetState};
+use crate::sync::Discovery;
 use crate::sync::handle::Handle;
+use crate::target::Profile;
+use crate::target::discovery::{self, InForce};
 use crate::target::layers::breaker::{BreakerSnapshot, BreakerState};
 
 #[async_trait]
 impl TargetControl for Handle {
     async fn snapshot(&self) -> Result<TargetSnapshot, StoreError> {
-        if self.is_held() { Ok(of_the_holder(self)) } else { of_another(self).await }
+        if self.is_held() { Ok(of_the_holder(self).await) } else { of_another(self).await }
     }
 
     async fn pause(&self, by: &str) -> Result<(), StoreError> {
@@ -25,10 +28,14 @@ impl TargetControl for Handle {
     fn wake(&self) {
         Self::wake(self);
     }
+
+    fn discover(&self) -> bool {
+        Self::discover(self)
+    }
 }
 
 /// As it is here, at this moment.
-fn of_the_holder(target: &Handle) -> TargetSnapshot {
+async fn of_the_holder(target: &Handle) -> TargetSnapshot {
     let health = target.target().health().snapshot();
     TargetSnapshot {
         state: shown(target.state(), Some(&health.breaker)),
@@ -37,7 +44,7 @@ fn of_the_holder(target: &Handle) -> TargetSnapshot {
         in_flight: target.in_flight(),
         limits: limits(health.limiter.rate_per_second, target.members_per_request()),
         breaker: json!(health.breaker),
-        capabilities: capabilities(target),
+        capabilities: capabilities(target.target().profile(), target.discovery().await.as_ref()),
     }
 }
 
@@ -58,7 +65,10 @@ async fn of_another(target: &Handle) -> Result<TargetSnapshot, StoreError> {
         in_flight: 0,
         limits: limits(rate, members),
         breaker: json!(breaker),
-        capabilities: capabilities(target),
+        capabilities: capabilities(
+            target.target().profile(),
+            known.and_then(|known| known.discovery).as_ref(),
+        ),
     })
 }
 
@@ -66,8 +76,19 @@ fn limits(rate_per_second: Option<f64>, members_per_request: usize) -> Value {
     json!({ "rate_per_second": rate_per_second, "members_per_request": members_per_request })
 }
 
-fn capabilities(target: &Handle) -> Value {
-    json!({ "profile": target.target().profile().name })
+/// What the vendor says of itself beside what is believed of it; null before it was read.
+fn capabilities(profile: &Profile, known: Option<&Discovery>) -> Value {
+    let Some(Discovery { at, reading }) = known else {
+        return json!({ "profile": profile.name, "discovered": null });
+    };
+    json!({
+        "profile": profile.name,
+        "discovered": reading.discovered,
+        "read_at": at.to_string(),
+        "unread": reading.unread,
+        "differences": discovery::differences(profile, &reading.discovered),
+        "in_force": InForce::of(profile, &reading.discovered),
+    })
 }
 
 /// To whom looks, a target that is kept from being called by its own failures is suspended, too.

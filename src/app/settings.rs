@@ -3,7 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::config::{BulkMode as ConfiguredBulkMode, OnDelete as ConfiguredOnDelete, TargetConfig};
+use crate::config::{
+    BulkMode as ConfiguredBulkMode, DiscoveryMode, OnDelete as ConfiguredOnDelete, TargetConfig,
+};
 use crate::sync::policy::{OnDelete, Policy};
 use crate::sync::{self, BulkMode};
 
@@ -31,5 +33,6 @@ pub(super) fn sync(config: &TargetConfig) -> sync::Settings {
             ConfiguredBulkMode::Auto => BulkMode::Auto,
             ConfiguredBulkMode::Off => BulkMode::Off,
         },
+        discover: config.discovery == DiscoveryMode::Auto,
     }
 }

@@ -4,6 +4,7 @@ mod check;
 mod configuration;
 mod demo;
 mod openapi;
+mod probe;
 mod profiles;
 mod sandbox;
 mod send;
@@ -49,6 +50,8 @@ enum Command {
     Demo(demo::Arguments),
     /// Validate a configuration and print every problem at once
     Check(check::Arguments),
+    /// Find out what a vendor really does, with throw-away users and a group, and write a profile of it
+    Probe(probe::Arguments),
     /// Run a SCIM vendor in a box, with the habits of a profile and faults on demand
     Sandbox(Box<sandbox::Arguments>),
     /// Sign events from a file and post them to a running relay
@@ -73,6 +76,7 @@ pub fn run() -> ExitCode {
         Command::Serve(arguments) => serve::run(&arguments),
         Command::Demo(arguments) => demo::run(&arguments),
         Command::Check(arguments) => check::run(&arguments),
+        Command::Probe(arguments) => probe::run(&arguments),
         Command::Sandbox(arguments) => sandbox::run(*arguments),
         Command::Send(arguments) => send::run(&arguments),
         Command::Profiles(arguments) => profiles::run(&arguments),

@@ -54,6 +54,7 @@ fn list(out: &mut impl Write) -> io::Result<()> {
         let evidence = match evidence {
             Evidence::Verified => "verified",
             Evidence::Partial => "partial",
+            Evidence::Probed => "probed",
             Evidence::Unverified => "unverified",
         };
         writeln!(out, "{name:width$}  {evidence:10}  {as_of}  {summary}")?;

@@ -27,7 +27,7 @@ pub use environment::{Environment, OVERRIDE_PREFIX};
 pub use problem::{Problem, Severity};
 pub use server::ServerConfig;
 pub use store::StoreConfig;
-pub use target::{BulkMode, MemberPolicy, OnDelete, TargetConfig};
+pub use target::{BulkMode, DiscoveryMode, MemberPolicy, OnDelete, TargetConfig};
 
 use crate::store::Retention;
 use environment::apply_overrides;

@@ -46,6 +46,8 @@ pub struct TargetConfig {
     pub bulk: BulkMode,
     /// Who is in scope, and what goes out of each user.
     pub mapping: Arc<Mapping>,
+    /// When the vendor is asked what it says of itself.
+    pub discovery: DiscoveryMode,
 }
 
 /// Whether several operations may go in one request.
@@ -54,6 +56,15 @@ pub enum BulkMode {
     /// Where the vendor takes them.
     Auto,
     /// Never.
+    Off,
+}
+
+/// When the vendor is asked what it says of itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DiscoveryMode {
+    /// When its target is taken up, and once a day.
+    Auto,
+    /// Only when somebody wants it.
     Off,
 }
 
@@ -87,6 +98,8 @@ pub fn read(name: &str, mut section: Section<'_>) -> Option<TargetConfig> {
     let max_attempts = section.positive("max_attempts", MAX_ATTEMPTS_MAX);
     let bulk = section.choice("bulk", &[("auto", BulkMode::Auto), ("off", BulkMode::Off)]);
     let mapping = Arc::new(mapping::read(&mut section));
+    let discovery =
+        section.choice("discovery", &[("auto", DiscoveryMode::Auto), ("off", DiscoveryMode::Off)]);
     later::refuse(&mut section);
     section.finish();
     Some(TargetConfig {
@@ -98,6 +111,7 @@ pub fn read(name: &str, mut section: Section<'_>) -> Option<TargetConfig> {
         max_attempts: max_attempts.unwrap_or(MAX_ATTEMPTS),
         bulk: bulk.unwrap_or(BulkMode::Auto),
         mapping,
+        discovery: discovery.unwrap_or(DiscoveryMode::Auto),
     })
 }
 

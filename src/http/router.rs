@@ -46,6 +46,7 @@ pub(super) fn admin_routes() -> OpenApiRouter<Relay> {
         .routes(routes!(targets::read))
         .routes(routes!(targets::pause))
         .routes(routes!(targets::resume))
+        .routes(routes!(targets::discover))
         .routes(routes!(parked::list))
         .routes(routes!(parked::retry))
         .routes(routes!(parked::discard))

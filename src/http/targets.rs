@@ -25,6 +25,9 @@ pub trait TargetControl: Send + Sync {
 
     /// Makes it look for work at once.
     fn wake(&self);
+
+    /// Has it ask the vendor what it says of itself; `false` where another replica dispatches it.
+    fn discover(&self) -> bool;
 }
 
 /// How a target is at one moment.
@@ -42,6 +45,7 @@ pub struct TargetSnapshot {
     pub limits: Value,
     /// The circuit breaker.
     pub breaker: Value,
-    /// What the vendor's server says that it can do.
+    /// What the vendor's server says that it can do (`discovered`, null before it was read), where that
+    /// differs from its profile, and what the relay does then (`differences`).
     pub capabilities: Value,
 }

@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 use crate::clock::SharedClock;
 use crate::store::{Store, StoreError, TargetRecord, TargetState, Tenure};
 use crate::sync::Settings;
+use crate::sync::discovery::{self, DISCOVERY, Discovery};
 use crate::sync::leases::lease::Lease;
 use crate::sync::memory::{self, Recollection};
 use crate::sync::run::{self, End};
@@ -92,6 +93,21 @@ impl Handle {
     /// The vendor's API, for its health and limits; both are true only where the target is held.
     pub fn target(&self) -> &Target {
         &self.0.target
+    }
+
+    /// What the vendor said of itself, as far as this replica knows; true where the target is held.
+    pub async fn discovery(&self) -> Option<Discovery> {
+        discovery::recollect(&self.0.recall(DISCOVERY).await)
+    }
+
+    /// Has the vendor asked again what it says of itself, as soon as it may be called. Only who
+    /// dispatches the target may call it: `false` where that is not here.
+    pub fn discover(&self) -> bool {
+        let held = self.is_held();
+        if held {
+            self.0.discover.notify_one();
+        }
+        held
     }
 
     /// Most members in one PATCH, as configured or learned.

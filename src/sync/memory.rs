@@ -15,6 +15,7 @@ use tokio::time::Instant;
 
 use crate::clock::Timestamp;
 use crate::sync::Settings;
+use crate::sync::discovery::{self, DISCOVERY, Discovery};
 use crate::sync::shared::Shared;
 use crate::target::layers::breaker::BreakerSnapshot;
 use crate::telemetry::chain;
@@ -45,6 +46,8 @@ pub struct Recollection {
     pub rate_factor: f64,
     /// Most members in one PATCH, as configured or learned; at least 1.
     pub members_per_request: usize,
+    /// What the vendor said of itself.
+    pub discovery: Option<Discovery>,
 }
 
 /// Reads what was kept; what cannot be read is as if it had never been kept.
@@ -57,6 +60,7 @@ pub(super) fn recollect(settings: &Settings, memory: &Value) -> Recollection {
         paused_until: Timestamp::deserialize(&memory[PAUSED_UNTIL]).ok(),
         rate_factor: memory[RATE_FACTOR].as_f64().unwrap_or(1.0),
         members_per_request: learned.clamp(1, members_max),
+        discovery: discovery::recollect(&memory[DISCOVERY]),
     }
 }
 

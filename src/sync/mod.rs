@@ -9,6 +9,7 @@ pub mod backoff;
 mod bulk;
 mod catch_up;
 pub mod clock;
+mod discovery;
 mod dispatcher;
 pub mod handle;
 mod lanes;
@@ -31,6 +32,7 @@ mod step;
 
 use std::time::Duration;
 
+pub use discovery::Discovery;
 pub use memory::Recollection;
 pub use run::End;
 
@@ -60,4 +62,6 @@ pub struct Settings {
     pub recheck_after: Duration,
     /// Whether several operations may go in one request.
     pub bulk: BulkMode,
+    /// Whether the vendor is asked what it says of itself unless somebody wants it.
+    pub discover: bool,
 }

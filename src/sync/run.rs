@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::store::Tenure;
 use crate::sync::catch_up::catch_up;
+use crate::sync::discovery;
 use crate::sync::dispatcher::{Dispatcher, Ended};
 use crate::sync::leases::lease::Lease;
 use crate::sync::memory::Memory;
@@ -58,6 +59,7 @@ async fn work(run: &Arc<Run>) -> End {
                 ended = Dispatcher::new(Arc::clone(run)).run() => ended,
                 never = memory.keep() => match never {},
                 never = follow_state(&run.shared) => match never {},
+                never = discovery::keep(&run.shared) => match never {},
             };
             memory.keep_the_last().await;
             ended

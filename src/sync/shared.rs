@@ -26,6 +26,8 @@ pub(super) struct Shared {
     pub(super) metrics: Metrics,
     /// There may be work.
     pub(super) wake: Notify,
+    /// Somebody wants to know what the vendor says of itself.
+    pub(super) discover: Notify,
     /// Somebody else has set the target's state.
     pub(super) state_set: Notify,
     /// Resources being worked on here.
@@ -70,6 +72,7 @@ impl Shared {
             clock,
             metrics,
             wake: Notify::new(),
+            discover: Notify::new(),
             state_set: Notify::new(),
             in_flight: AtomicU64::new(0),
             state: Mutex::new(TargetState::Running),
@@ -166,6 +169,11 @@ impl Shared {
     /// Takes up what was kept of the target.
     pub(super) async fn take_up_memory(&self, memory: Map<String, Value>) {
         *self.memory.lock().await = memory;
+    }
+
+    /// What is kept under this name; null where there is nothing.
+    pub(super) async fn recall(&self, what: &str) -> Value {
+        self.memory.lock().await.get(what).cloned().unwrap_or_default()
     }
 
     /// Keeps something of the target over a restart.

@@ -7,6 +7,7 @@
 //! | [`call`] | a call, its answer, its failure |
 //! | [`verdict`] | what an answer means; pure |
 //! | [`discovery`] | what the vendor's server says of itself |
+//! | [`probe`] | what it really does |
 //! | [`layers`] | gate, breaker, limits, auth, timeout |
 //! | [`stack`] | the layers in order |
 //! | [`transport`], [`oauth`], [`token`], [`secret`] | HTTP, tokens, what they are made from |
@@ -17,6 +18,7 @@ pub mod call;
 pub mod discovery;
 pub mod layers;
 pub mod oauth;
+pub mod probe;
 pub mod profile;
 pub mod rate_headers;
 pub mod requests;

@@ -117,6 +117,8 @@ pub enum Evidence {
     Verified,
     /// Some of them are.
     Partial,
+    /// Some are from documents, the others were found by `scim-relay probe`.
+    Probed,
     /// None is.
     Unverified,
 }

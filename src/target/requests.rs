@@ -115,6 +115,11 @@ pub fn probe(profile: &Profile) -> Call {
     call(Method::GET, profile.http.probe_path.clone(), "ServiceProviderConfig", CallClass::Probe)
 }
 
+/// Reads one of the documents in which the server describes itself, RFC 7644 section 4.
+pub fn describe(path: String, endpoint: &'static str) -> Call {
+    call(Method::GET, path, endpoint, CallClass::List)
+}
+
 /// Adds and removes members, in the form that the profile wants. The caller keeps to
 /// `members.max_per_request`.
 pub fn member_patch(profile: &Profile, adds: &[MemberRef], removes: &[String]) -> PatchRequest {

@@ -291,7 +291,7 @@ fn vendors_words(body: &[u8]) -> Option<String> {
 }
 
 /// The last segment of a resource's URL, decoded.
-fn id_in_location(location: &str) -> Option<String> {
+pub(super) fn id_in_location(location: &str) -> Option<String> {
     let path = location.split(['?', '#']).next()?.trim_end_matches('/');
     let (_, id) = path.rsplit_once('/')?;
     let id = percent_encoding::percent_decode_str(id).decode_utf8().ok()?;

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::extract::{Path, State};
+use axum::http::StatusCode;
 use axum::{Extension, Json};
 use serde::Serialize;
 use serde_json::Value;
@@ -33,7 +34,8 @@ pub struct TargetView {
     pub limits: Value,
     /// The circuit breaker.
     pub breaker: Value,
-    /// What the vendor's server says that it can do.
+    /// What the vendor's server says that it can do (`discovered`, null before it was read), where that
+    /// differs from its profile, and what the relay does then (`differences`).
     pub capabilities: Value,
 }
 
@@ -125,6 +127,38 @@ pub async fn resume(
     control.resume(&actor.name).await?;
     tracing::info!(target_name = target, by = actor.name, "resumed a target");
     present(&relay, &target, control.as_ref()).await
+}
+
+/// Asks the vendor anew what its server says that it can do.
+///
+/// It is read as soon as the target may be called and has a quiet moment; `capabilities.read_at`
+/// then moves. Only the replica that dispatches a target calls its vendor.
+#[utoipa::path(
+    post, path = "/targets/{target}/discover", tag = "admin", operation_id = "discover_target",
+    params(("target" = String, Path, description = "Name of the target in the configuration")),
+    responses(
+        (status = 202, description = "It will be read; the target as it is now", body = TargetView),
+        (status = 404, description = "No such target", body = Problem,
+         content_type = "application/problem+json"),
+        (status = 409, description = "Another replica dispatches the target: ask that one",
+         body = Problem, content_type = "application/problem+json"),
+        CommonProblems,
+    ),
+)]
+pub async fn discover(
+    State(relay): State<Relay>,
+    Path(target): Path<String>,
+) -> Result<(StatusCode, Json<TargetView>), Problem> {
+    let control = control(&relay, &target)?;
+    // Nothing is begun that the answer could not be given for.
+    let view = present(&relay, &target, control.as_ref()).await?;
+    if control.discover() {
+        Ok((StatusCode::ACCEPTED, view))
+    } else {
+        let holder = view.0.holder.unwrap_or_else(|| "none yet".to_owned());
+        let detail = format!("this replica does not dispatch the target; the one that does: {holder}");
+        Err(Problem::new(StatusCode::CONFLICT).with_detail(detail))
+    }
 }
 
 /// The running target of that name.

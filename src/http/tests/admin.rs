@@ -11,13 +11,14 @@ use crate::directory::{ExternalId, ResourceKey};
 use crate::store::{LedgerEntry, LinkChange, MembersOutcome, Outcome, Store, TargetState, WorkChange};
 
 /// Every call, and what a key of the right role gets.
-const CALLS: [(&str, &str, u16); 13] = [
+const CALLS: [(&str, &str, u16); 14] = [
     ("GET", "/status", 200),
     ("GET", "/targets", 200),
     ("GET", "/targets/genesys", 200),
     ("GET", "/targets/nobody", 404),
     ("POST", "/targets/genesys/pause", 200),
     ("POST", "/targets/genesys/resume", 200),
+    ("POST", "/targets/genesys/discover", 202),
     ("GET", "/targets/genesys/parked", 200),
     ("POST", "/targets/genesys/parked/user:u-9/retry", 404),
     ("POST", "/targets/genesys/parked/user:u-9/discard", 404),
@@ -83,13 +84,23 @@ async fn while_the_store_is_down_every_call_says_when_to_come_again() {
     let served = served().await;
     served.set_mood(Mood::Down);
     for (method, path, expected) in CALLS {
-        if expected == 200 || path.contains("u-9") || path.contains("/events/") {
+        if expected < 300 || path.contains("u-9") || path.contains("/events/") {
             let answer = served.admin(method, path, ADMIN).await;
             assert_eq!(answer.status, 503, "{method} {path}");
             assert!(answer.header("retry-after").is_some());
             answer.detail();
         }
     }
+}
+
+#[tokio::test]
+async fn only_who_dispatches_a_target_asks_its_vendor() {
+    let served = served().await;
+    assert_eq!(served.admin("POST", "/targets/nobody/discover", OPERATOR).await.status, 404);
+    served.parts.target.elsewhere.store(true, Ordering::SeqCst);
+    let answer = served.admin("POST", "/targets/genesys/discover", OPERATOR).await;
+    assert_eq!(answer.status, 409);
+    assert!(answer.detail().ends_with("the one that does: relay-0"), "{answer:?}");
 }
 
 #[tokio::test]

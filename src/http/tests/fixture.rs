@@ -49,6 +49,8 @@ pub struct FakeTarget {
     pub in_flight: AtomicU64,
     pub woken: AtomicU64,
     pub broken: AtomicBool,
+    /// Whether another replica dispatches it.
+    pub elsewhere: AtomicBool,
 }
 
 #[async_trait]
@@ -79,6 +81,10 @@ impl TargetControl for FakeTarget {
     fn wake(&self) {
         self.woken.fetch_add(1, Ordering::SeqCst);
     }
+
+    fn discover(&self) -> bool {
+        !self.elsewhere.load(Ordering::SeqCst)
+    }
 }
 
 /// What the endpoints know, and what stands behind it.
@@ -104,6 +110,7 @@ pub async fn parts_with(sources: impl IntoIterator<Item = Settings>) -> Parts {
         in_flight: AtomicU64::new(0),
         woken: AtomicU64::new(0),
         broken: AtomicBool::new(false),
+        elsewhere: AtomicBool::new(false),
     });
     let sources = Arc::new(Sources::open(sources).unwrap());
     let control: Arc<dyn TargetControl> = target.clone();

@@ -13,17 +13,23 @@ fn settings(members_per_request: usize) -> Settings {
         poll_interval: EVERY,
         recheck_after: EVERY,
         bulk: crate::sync::BulkMode::Off,
+        discover: false,
     }
 }
 
 #[test]
 fn what_cannot_be_read_is_as_if_it_had_never_been_kept() {
-    let nothing =
-        Recollection { breaker: None, paused_until: None, rate_factor: 1.0, members_per_request: 100 };
+    let nothing = Recollection {
+        breaker: None,
+        paused_until: None,
+        rate_factor: 1.0,
+        members_per_request: 100,
+        discovery: None,
+    };
     for memory in [
         Value::Null,
         json!("words"),
-        json!({"breaker": 7, "paused_until": "soon", "rate_factor": "half", "members_per_request": 3}),
+        json!({"breaker": 7, "paused_until": "soon", "rate_factor": "half", "members_per_request": 3, "discovery": {"at": "then"}}),
         json!({"members_per_request": {"value": 5_000}}),
     ] {
         assert_eq!(recollect(&settings(100), &memory), nothing, "{memory}");

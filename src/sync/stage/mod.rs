@@ -47,6 +47,8 @@ pub(super) struct Stage {
     script: Script,
     events: AtomicU32,
     limits: Limits,
+    /// Whether replicas read what the vendors say of themselves.
+    pub(super) discovers: bool,
 }
 
 /// One replica: what it holds of each target, and its tasks.
@@ -72,6 +74,7 @@ impl Stage {
             script: Script::default(),
             events: AtomicU32::new(0),
             limits,
+            discovers: false,
         };
         let store = stage.world.view();
         for target in targets {
@@ -120,6 +123,7 @@ impl Stage {
             poll_interval: Duration::from_secs(1),
             recheck_after: Duration::from_mins(10),
             bulk: crate::sync::BulkMode::Off,
+            discover: self.discovers,
         };
         Handle::new(settings, store, target, Arc::clone(&self.clock), metrics.clone())
     }

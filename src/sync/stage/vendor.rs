@@ -30,6 +30,7 @@ struct Inner {
     /// Answers so many of five calls with 503.
     failing: usize,
     script: VecDeque<Answer>,
+    documents: BTreeMap<&'static str, Value>,
 }
 
 /// A call, when it came in.
@@ -78,6 +79,11 @@ impl Vendor {
         self.0.lock().unwrap().script.push_back(answer);
     }
 
+    /// What it says of itself at this endpoint.
+    pub(crate) fn describe(&self, endpoint: &'static str, document: Value) {
+        self.0.lock().unwrap().documents.insert(endpoint, document);
+    }
+
     pub(crate) fn calls(&self) -> Vec<Seen> {
         self.0.lock().unwrap().calls.clone()
     }
@@ -111,6 +117,13 @@ impl Vendor {
         let mut inner = self.0.lock().unwrap();
         if let Some(answer) = inner.script.pop_front() {
             return answer;
+        }
+        if !call.endpoint.starts_with("Users") {
+            let document = inner.documents.get(call.endpoint);
+            return document.map_or_else(
+                || Answer::new(StatusCode::NOT_FOUND),
+                |document| told(StatusCode::OK, document),
+            );
         }
         if call.method == Method::GET {
             let filter = percent_decode_str(&call.path).decode_utf8().unwrap();

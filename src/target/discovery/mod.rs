@@ -6,16 +6,18 @@
 //! | [`resource_types`] | `/ResourceTypes` |
 //! | [`schemas`] | `/Schemas` |
 //! | [`pages`] | an answer taken apart: offered or not, and its resources |
+//! | [`read`](mod@read) | the three documents, read through the target's stack |
 //! | [`differences`] | where the vendor and its profile disagree, and who is believed |
 //!
 //! A profile is believed before the vendor's own word, since servers announce what their framework
 //! can do. The exception is limits that the profile does not state: there the vendor's number is the
-//! only one that anybody gave. Pure.
+//! only one that anybody gave. All but [`read`](mod@read) is pure.
 
 pub mod differences;
 pub mod features;
 mod lenient;
 pub mod pages;
+mod read;
 pub mod resource_types;
 pub mod schemas;
 
@@ -23,6 +25,7 @@ use serde::{Deserialize, Serialize};
 
 pub use differences::{Difference, InForce, differences};
 pub use features::Features;
+pub use read::{Reading, read};
 pub use resource_types::ResourceType;
 pub use schemas::Schema;
 

@@ -80,8 +80,9 @@ pub fn page(body: Value, what: &'static str) -> Result<Page, Unreadable> {
 /// The only resource: bare, or as some servers send it, in a list of one.
 pub fn single(body: Value) -> Value {
     match (get(&body, "Resources"), &body) {
-        (Some(Value::Array(resources)), _) => resources.first().cloned().unwrap_or(Value::Null),
-        (_, Value::Array(resources)) => resources.first().cloned().unwrap_or(Value::Null),
+        (Some(Value::Array(resources)), _) | (_, Value::Array(resources)) => {
+            resources.first().cloned().unwrap_or(Value::Null)
+        }
         (_, _) => body,
     }
 }

@@ -4,7 +4,7 @@ use http::StatusCode;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use super::pages::{DOCUMENT_BYTES_MAX, PAGES_MAX, RESOURCES_MAX, Told, Unreadable};
+use super::pages::{DOCUMENT_BYTES_MAX, RESOURCES_MAX, Told, Unreadable};
 use super::*;
 use crate::scim::schema;
 use crate::target::profile::Profile;
@@ -184,7 +184,6 @@ fn a_list_is_a_response_an_array_or_one_resource() {
     for body in [json!({"detail": "no"}), json!({"Resources": "none"}), json!("x"), Value::Null] {
         assert!(pages::page(body.clone(), "a list").is_err(), "{body}");
     }
-    assert!(PAGES_MAX * RESOURCES_MAX < 10_000, "reading ends soon, whatever a server says");
 }
 
 #[test]

@@ -1,21 +1,25 @@
 //! Which values a profile states, apart from those that it leaves to the defaults.
 
-use std::collections::BTreeSet;
+use toml::Table;
 
-/// The keys that a profile's text holds, as `table.key`.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Stated(BTreeSet<String>);
+/// What a profile's text holds.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Stated(Table);
 
 impl Stated {
     /// Of a text that has been read as a profile before.
     pub(super) fn of(text: &str) -> Self {
-        let tables = text.parse::<toml::Table>().unwrap_or_default();
-        let keys = tables.iter().filter_map(|(table, value)| Some((table, value.as_table()?)));
-        Self(keys.flat_map(|(table, keys)| keys.keys().map(move |key| format!("{table}.{key}"))).collect())
+        Self(text.parse().unwrap_or_default())
     }
 
-    /// Whether this key is among them.
+    /// Whether a key, written `table.key`, is among it.
     pub fn has(&self, key: &str) -> bool {
-        self.0.contains(key)
+        let value = key.split_once('.').and_then(|(table, key)| self.0.get(table)?.get(key));
+        value.is_some()
+    }
+
+    /// The text's tables.
+    pub fn tables(&self) -> &Table {
+        &self.0
     }
 }

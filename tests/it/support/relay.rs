@@ -31,6 +31,9 @@ pub struct TargetSetup {
     pub bulk: &'static str,
     /// Further lines of its section.
     pub extra: String,
+    /// Whether the relay reads what the vendor says of itself, calls that most tests would have to
+    /// leave out of their count.
+    pub discovery: &'static str,
 }
 
 impl TargetSetup {
@@ -42,6 +45,7 @@ impl TargetSetup {
             profile: "rfc7644".to_owned(),
             bulk: "off",
             extra: "limits = { rate_per_second = 2000, burst = 50, concurrency = 8 }\n".to_owned(),
+            discovery: "off",
         }
     }
 
@@ -66,9 +70,10 @@ impl TargetSetup {
     }
 
     fn section(&self) -> String {
-        let Self { name, base_url, auth, profile, bulk, extra } = self;
+        let Self { name, base_url, auth, profile, bulk, discovery, extra } = self;
         format!(
-            "\n[targets.{name}]\nprofile = \"{profile}\"\nbase_url = \"{base_url}\"\nauth = {auth}\nbulk = \"{bulk}\"\n{extra}"
+            "\n[targets.{name}]\nprofile = \"{profile}\"\nbase_url = \"{base_url}\"\nauth = {auth}\nbulk = \"{bulk}\"\n\
+             discovery = \"{discovery}\"\n{extra}"
         )
     }
 }
