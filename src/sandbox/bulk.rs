@@ -137,9 +137,10 @@ fn entry(rules: &BulkRules, operation: &Value, outcome: Result<Answer, Refusal>)
         }
         Err(refusal) => {
             put("status", Some(status(rules.status_form, refusal.status)));
-            let told = match rules.reason_in_a_word {
-                true => Some(json!("Refused")),
-                false => serde_json::to_value(refusal.body()).ok(),
+            let told = if rules.reason_in_a_word {
+                Some(json!("Refused"))
+            } else {
+                serde_json::to_value(refusal.body()).ok()
             };
             put("response", told);
         }

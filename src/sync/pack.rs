@@ -109,7 +109,7 @@ mod tests {
                     } else {
                         now.fresh -= 1;
                         if reads > 0 {
-                            now.packable += 1
+                            now.packable += 1;
                         }
                     }
                 }

@@ -179,11 +179,11 @@ async fn conclude(run: &Run, part: Part, outcome: Result<&Answer, &CallError>, v
     let path = entry.call.map(|call| format!("{call} in Bulk"));
     task.ledger.push(LedgerEntry { call: path, ..entry });
     let done = step::take_in(run, task, &request, verdict).await;
-    match done.stepped {
-        // Once the vendor's pause is over it may be part of a request again.
-        Stepped::Throttled => StepDone { stepped: Stepped::Further { packable: true }, ..done },
-        _ => done,
+    // Once the vendor's pause is over it may be part of a request again.
+    if matches!(done.stepped, Stepped::Throttled) {
+        return StepDone { stepped: Stepped::Further { packable: true }, ..done };
     }
+    done
 }
 
 /// A 429 inside an answer of 200 says the same of our pace as one outside.
