@@ -99,12 +99,11 @@ fn cost(section: &mut Section<'_>) -> Option<Cost> {
 fn words<T: Copy>(section: &mut Section<'_>, key: &'static str, known: &[(&str, T)]) -> Vec<T> {
     let mut meant = Vec::new();
     for word in section.texts(key).unwrap_or_default() {
-        match known.iter().find(|(name, _)| *name == word) {
-            Some((_, meaning)) => meant.push(*meaning),
-            None => {
-                let names: Vec<&str> = known.iter().map(|(name, _)| *name).collect();
-                section.reject(key, &word, "is not one of the choices", format!("write {}", one_of(&names)));
-            }
+        if let Some((_, meaning)) = known.iter().find(|(name, _)| *name == word) {
+            meant.push(*meaning);
+        } else {
+            let names: Vec<&str> = known.iter().map(|(name, _)| *name).collect();
+            section.reject(key, &word, "is not one of the choices", format!("write {}", one_of(&names)));
         }
     }
     meant

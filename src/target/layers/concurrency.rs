@@ -93,7 +93,7 @@ impl Places {
         let mut core = self.core();
         match core.read(class, outcome) {
             Sign::Well if core.is_used() => {
-                core.limit = (core.limit + 1.0 / core.limit).min(self.shared.most)
+                core.limit = (core.limit + 1.0 / core.limit).min(self.shared.most);
             }
             Sign::TooMuch if core.fell_at.is_none_or(|fell| sent >= fell) => {
                 core.fell_at = Some(Instant::now());
@@ -145,7 +145,7 @@ impl Core {
         let usual = *self.usual.get_or_insert(elapsed);
         // One that hangs is no measure of what is usual.
         let counted = elapsed.min(usual.saturating_mul(2));
-        self.usual = Some(usual - usual / USUAL_WEIGHT + counted / USUAL_WEIGHT);
+        self.usual = Some(usual / USUAL_WEIGHT * (USUAL_WEIGHT - 1) + counted / USUAL_WEIGHT);
         elapsed > SLOW_MIN && elapsed > usual.saturating_mul(SLOW_TIMES)
     }
 }

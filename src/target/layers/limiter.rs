@@ -95,8 +95,11 @@ struct Shared {
     freed: Notify,
     /// One line for each set of buckets that callers draw on together. Whoever waits apart is not
     /// behind one that gives way to it.
-    lines: Mutex<BTreeMap<(Knows, Vec<bool>), Arc<Semaphore>>>,
+    lines: Mutex<Lines>,
 }
+
+/// By what their callers know, and the buckets that they draw on.
+type Lines = BTreeMap<(Knows, Vec<bool>), Arc<Semaphore>>;
 
 struct Core {
     /// In the order of the buckets.

@@ -125,13 +125,12 @@ where
         let admission = self.admission.clone();
         let granted = permit.spend(&demand);
         async move {
-            let (at, mut inner) = match granted {
-                Some(at) => (at, inner),
-                None => {
-                    // What waits here keeps no place among the calls in flight.
-                    drop(inner);
-                    admission.apart(&demand, clone).await?
-                }
+            let (at, mut inner) = if let Some(at) = granted {
+                (at, inner)
+            } else {
+                // What waits here keeps no place among the calls in flight.
+                drop(inner);
+                admission.apart(&demand, clone).await?
             };
             if at > Instant::now() {
                 sleep_until(at).await;

@@ -223,9 +223,9 @@ async fn a_bucket_that_is_used_up_holds_up_its_own_calls_alone() {
         }
         last
     };
-    let (deleted, created) = futures_util::future::join(waiting, others).await;
-    assert!(deleted >= 60, "{deleted}");
-    assert!(created <= 6, "a hundred calls at twenty a second: {created}");
+    let (last_delete, others_took) = futures_util::future::join(waiting, others).await;
+    assert!(last_delete >= 60, "{last_delete}");
+    assert!(others_took <= 6, "a hundred calls at twenty a second: {others_took}");
 }
 
 #[tokio::test(start_paused = true)]
