@@ -32,14 +32,10 @@ pub(super) fn effective(text: &str) -> Result<String, toml::de::Error> {
                 None => own.get(key),
             };
             match (value, unset) {
-                (None, true) => {
-                    pending.truncate(pending.trim_end_matches(|c| c != '\n').len());
-                    drop_comment(&mut pending);
-                    continue;
-                }
+                (None, true) => drop_comment(&mut pending),
                 (None, false) => write_knob(&mut shown, &mut pending, key, default, None),
                 (Some(value), true) => {
-                    write_knob(&mut shown, &mut pending, key, &value.to_string(), Some("unset"))
+                    write_knob(&mut shown, &mut pending, key, &value.to_string(), Some("unset"));
                 }
                 (Some(value), false) => {
                     let departs = !same(value, default);
