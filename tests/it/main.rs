@@ -24,6 +24,7 @@ mod line;
 mod long_day;
 mod memberships;
 mod priority;
+mod probe;
 mod replicas;
 mod support;
 mod webhooks;
