@@ -27,6 +27,7 @@ mod long_day;
 mod mapping;
 mod memberships;
 mod priority;
+mod probe;
 mod profiles;
 mod replicas;
 mod support;
