@@ -71,7 +71,7 @@ fn read(preset: &Preset, delivery: &Delivery<'_>) -> Result<Reading, Malformed> 
 }
 
 /// A reading as lines of text: what a fixture's `.meaning` holds.
-fn tell(reading: &Reading) -> String {
+pub fn tell(reading: &Reading) -> String {
     let mut lines: Vec<String> = reading.event_id.iter().map(|id| format!("event {id}")).collect();
     lines.extend(reading.changes.iter().map(tell_change));
     lines.extend(reading.needs_read.iter().map(|key| format!("needs_read {} {}", key.kind, key.id)));
