@@ -352,12 +352,14 @@ impl Rejection {
     /// The code of RFC 8935 section 2.4; `None` for what HTTP itself has words for.
     fn security_event_code(&self) -> Option<&'static str> {
         match self {
-            Self::Malformed(_) | Self::Unauthorized(Refusal::Untimely { .. }) => Some("invalid_request"),
+            Self::Malformed(_)
+            | Self::Unauthorized(Refusal::Untimely { .. } | Refusal::Unreadable { .. }) => {
+                Some("invalid_request")
+            }
             Self::Unauthorized(Refusal::Mismatch) => Some("authentication_failed"),
             Self::Unauthorized(Refusal::Key) => Some("invalid_key"),
             Self::Unauthorized(Refusal::Issuer) => Some("invalid_issuer"),
             Self::Unauthorized(Refusal::Audience) => Some("invalid_audience"),
-            Self::Unauthorized(Refusal::Unreadable { .. }) => Some("invalid_request"),
             Self::MediaType(_) | Self::Unready(_) | Self::Limited { .. } | Self::Body(_) | Self::Store(_) => {
                 None
             }

@@ -1,7 +1,8 @@
 //! Where changes come from: who sent a webhook, and what it says, in the relay's own words.
 //!
 //! A [`Source`] is pure and synchronous: it looks at headers and bytes and answers. It neither stores
-//! nor calls anybody; what it accepted goes to the [`Store`](crate::store::Store), and
+//! nor calls anybody, but for the keys of senders who sign with private ones ([`Source::prepare`]);
+//! what it accepted goes to the [`Store`](crate::store::Store), and
 //! [`Sources`] reads it again from there when it is merged.
 //!
 //! To add a sender: one file in `formats/` and one line in its registry. Signature schemes that

@@ -42,7 +42,7 @@ struct Known {
 struct Key {
     id: Option<String>,
     algorithm: Option<String>,
-    key: DecodingKey,
+    material: DecodingKey,
 }
 
 /// The sender's keys cannot be had now.
@@ -75,9 +75,9 @@ impl Keys {
         let fits = |key: &&Key| {
             let named = id.is_none_or(|id| key.id.as_deref() == Some(id));
             let agreed = key.algorithm.as_ref().is_none_or(|own| *own == format!("{algorithm:?}"));
-            named && agreed && key.key.family() == algorithm.family()
+            named && agreed && key.material.family() == algorithm.family()
         };
-        keys.iter().filter(fits).map(|key| key.key.clone()).collect()
+        keys.iter().filter(fits).map(|key| key.material.clone()).collect()
     }
 
     /// Fetches the keys where the one of this id is not known, or all of them are old.
@@ -162,9 +162,9 @@ impl Key {
     /// A key for signatures; `None` for another use, and for what cannot be read.
     fn of(jwk: &Jwk) -> Option<Self> {
         let signs = matches!(jwk.common.public_key_use, None | Some(PublicKeyUse::Signature));
-        let key = DecodingKey::from_jwk(jwk).ok().filter(|_| signs)?;
+        let material = DecodingKey::from_jwk(jwk).ok().filter(|_| signs)?;
         let algorithm = jwk.common.key_algorithm.map(|algorithm| algorithm.to_string());
-        Some(Self { id: jwk.common.key_id.clone(), algorithm, key })
+        Some(Self { id: jwk.common.key_id.clone(), algorithm, material })
     }
 }
 

@@ -22,6 +22,7 @@ pub fn install() {
     let _ = PROVIDER.install_default();
 }
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "the provider's signature has a reference")]
 fn verifier(algorithm: &Algorithm, key: &DecodingKey) -> Result<Box<dyn JwtVerifier>, Error> {
     if key.family() != algorithm.family() {
         return Err(ErrorKind::InvalidAlgorithm.into());
@@ -47,7 +48,15 @@ impl Verifier<Vec<u8>> for RingVerifier {
             Algorithm::PS256 => self.verify_rsa(&RSA_PSS_2048_8192_SHA256, message, signature),
             Algorithm::ES256 => self.verify_other(&ECDSA_P256_SHA256_FIXED, message, signature),
             Algorithm::EdDSA => self.verify_other(&ED25519, message, signature),
-            _ => Err(signature::Error::new()),
+            Algorithm::HS256
+            | Algorithm::HS384
+            | Algorithm::HS512
+            | Algorithm::ES384
+            | Algorithm::RS384
+            | Algorithm::RS512
+            | Algorithm::PS384
+            | Algorithm::PS512
+            | _ => Err(signature::Error::new()),
         }
     }
 }

@@ -26,10 +26,10 @@ pub fn read(name: &str, event: &Event<'_>) -> Result<Reading, Malformed> {
     let at = event.at();
     let data = event.payload.get("data");
     Ok(match (name, data, key.kind) {
-        ("prov:create:full" | "prov:put:full", Some(data), _) => resource(&data, key, at)?,
+        ("prov:create:full" | "prov:put:full", Some(data), _) => resource(&data, &key, at)?,
         ("prov:patch:full", Some(data), _) => match data.get("Operations") {
             Some(_) => patched(&data, key, at)?,
-            None => resource(&data, key, at)?,
+            None => resource(&data, &key, at)?,
         },
         ("prov:delete", _, Kind::User) => Reading::of(vec![user_deletion(key.id, at)]),
         ("prov:delete", _, Kind::Group) => Reading::of(vec![group_deletion(key.id, at)]),
@@ -42,7 +42,7 @@ pub fn read(name: &str, event: &Event<'_>) -> Result<Reading, Malformed> {
 }
 
 /// A resource as it is now; a group's list of members is the whole.
-fn resource(data: &View<'_>, key: ResourceKey, at: Option<Timestamp>) -> Result<Reading, Malformed> {
+fn resource(data: &View<'_>, key: &ResourceKey, at: Option<Timestamp>) -> Result<Reading, Malformed> {
     let attributes = data.object().ok_or_else(|| data.wrong("an object is expected"))?;
     let mut plain = attributes.clone();
     plain.retain(|name, _| !name.eq_ignore_ascii_case("members"));
