@@ -16,7 +16,7 @@ const MAY_USE: &[(&str, MayUse)] = &[
     ("telemetry", MayUse::Only(&["clock"])),
     ("directory", MayUse::Only(&["scim", "clock"])),
     ("store", MayUse::Only(&["directory", "scim", "clock"])),
-    ("source", MayUse::Only(&["directory", "store", "clock"])),
+    ("source", MayUse::Only(&["directory", "scim", "store", "clock"])),
     ("target", MayUse::Only(&["scim", "clock", "telemetry"])),
     ("sync", MayUse::Only(&["directory", "mapping", "scim", "store", "target", "telemetry", "clock"])),
     ("mapping", MayUse::Only(&["directory", "scim", "clock"])),

@@ -16,6 +16,7 @@ use self::documents::bodies;
 use super::configuration::ConfigArgument;
 use super::{EXIT_USAGE, fail};
 use crate::config::Config;
+use crate::source::Kind;
 use crate::telemetry::chain;
 
 /// Arguments of `send`.
@@ -64,7 +65,9 @@ fn sender(arguments: &Arguments, config: &Config) -> Result<Sender, String> {
         let known: Vec<&str> = config.sources.keys().map(String::as_str).collect();
         return Err(format!("no source is named `{name}`; the configuration has: {}", known.join(", ")));
     };
-    let secret = source.secrets.first().expect("a source has at least one secret");
+    let (Kind::Native, Some(secret)) = (&source.kind, source.secrets.first()) else {
+        return Err(format!("`{name}` is not of the kind native, and events are sent in that format alone"));
+    };
     let (base, direct) = match &arguments.url {
         Some(url) => (url.clone(), false),
         None => (own_address(config.server.listen)?, true),

@@ -2,6 +2,7 @@
 
 mod mapping;
 mod signature;
+mod transmitter;
 
 use std::num::NonZeroU32;
 
@@ -32,7 +33,11 @@ const LATER_KINDS: [&str; 1] = ["poll"];
 pub fn read(name: &str, mut section: Section<'_>, body_bytes_max: usize) -> Option<Settings> {
     let kind = kind(&mut section);
     let directory = section.name("directory").unwrap_or_else(|| DEFAULT_DIRECTORY.to_owned());
-    let secrets = secrets(&mut section);
+    let secrets = match &kind {
+        // A token proves by itself who made it.
+        Some(Kind::ScimEvents(_)) if !section.has("secrets") => Some(Vec::new()),
+        Some(_) | None => secrets(&mut section),
+    };
     let intake_limit = section.section("intake_limit").and_then(intake_limit);
     let settings = kind.zip(secrets).map(|(kind, secrets)| {
         let name = name.to_owned();
@@ -56,6 +61,9 @@ fn kind(section: &mut Section<'_>) -> Option<Kind> {
     if text == "mapped" {
         return mapping::read(section).map(|mapping| Kind::Mapped(Box::new(mapping)));
     }
+    if text == "scim-events" {
+        return transmitter::read(section).map(|transmitter| Kind::ScimEvents(Box::new(transmitter)));
+    }
     if let Some(preset) = PRESETS.iter().find(|preset| preset.name == text) {
         return Some(Kind::Preset(preset, options(section, preset)));
     }
@@ -65,7 +73,7 @@ fn kind(section: &mut Section<'_>) -> Option<Kind> {
         "is not a kind of source"
     };
     let mut kinds: Vec<&str> = PRESETS.iter().map(|preset| preset.name).collect();
-    kinds.push("mapped");
+    kinds.extend(["scim-events", "mapped"]);
     section.reject("kind", &text, reason, format!("{remedy}, or {}", one_of(&kinds)));
     None
 }

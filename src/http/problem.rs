@@ -113,11 +113,18 @@ impl From<StoreError> for Problem {
     }
 }
 
+/// Marks an answer to a caller whose protocol has words of its own for errors.
+#[derive(Clone, Copy)]
+pub struct OwnWords;
+
 /// Turns an error that is not a problem yet into one; its headers stay, its text goes.
 pub async fn uniform(response: Response) -> Response {
     let status = response.status();
     let is_error = status.is_client_error() || status.is_server_error();
-    if !is_error || response.headers().get(header::CONTENT_TYPE) == Some(&MEDIA_TYPE) {
+    if !is_error || response.extensions().get::<OwnWords>().is_some() {
+        return response;
+    }
+    if response.headers().get(header::CONTENT_TYPE) == Some(&MEDIA_TYPE) {
         return response;
     }
     let mut headers = response.into_parts().0.headers;

@@ -2,24 +2,29 @@
 
 use std::time::Duration;
 
-use axum::Json;
 use axum::extract::{Path, Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use axum::{Extension, Json};
 use bytes::Bytes;
 use serde::Serialize;
+use serde_json::json;
 use utoipa::ToSchema;
 
 use super::body::{self, BodyError};
+use super::problem::OwnWords;
 use super::{Problem, Relay};
 use crate::clock::Timestamp;
-use crate::source::{Delivery, Malformed, Manners, Media, Refusal, Registered};
+use crate::source::{Delivery, Errors, Malformed, Manners, Media, Refusal, Registered, Unready};
 use crate::store::{Appended, NewEvent, StoreError};
 use crate::telemetry::metrics::EventLabels;
 
 /// Longest body that is verified and read on the runtime's own threads. Longer ones would make other
 /// connections wait for a millisecond and more.
 const INLINE_BYTES_MAX: usize = 64 * 1024;
+
+/// How long a sender is told to wait while its keys cannot be fetched.
+const KEYS_WAIT: Duration = Duration::from_secs(30);
 
 /// The event is durable.
 #[derive(Serialize, ToSchema)]
@@ -122,7 +127,7 @@ pub async fn receive(State(relay): State<Relay>, Path(source): Path<String>, req
     relay.metrics.events.get_or_create(&EventLabels { source, outcome }).inc();
     match taken {
         Ok(receipt) => receipt.answer(manners),
-        Err(rejection) => rejection.into_problem(manners).into_response(),
+        Err(rejection) => rejection.answer(manners),
     }
 }
 
@@ -155,9 +160,10 @@ fn admit(relay: &Relay, registered: &Registered, headers: &HeaderMap) -> Result<
     let understood = match registered.source.manners().media {
         Media::Json => is_json(headers),
         Media::Any => is_plain(headers),
+        Media::SecurityEvent => is_plain(headers) && essence(headers) == "application/secevent+jwt",
     };
     if !understood {
-        return Err(Rejection::MediaType);
+        return Err(Rejection::MediaType(registered.source.manners().media));
     }
     relay.limits.take(&registered.settings.name).map_err(|wait| Rejection::Limited { wait })
 }
@@ -171,6 +177,9 @@ async fn take(
     let body = body::read(request.headers(), body, registered.settings.body_bytes_max).await?;
     if registered.source.is_trial(&body) {
         return Ok(Receipt::Trial);
+    }
+    if let Some(ready) = registered.source.prepare(&body) {
+        ready.await?;
     }
     let received_at = relay.clock.now();
     let understood = understand(relay, registered, request, Bytes::from(body), received_at).await?;
@@ -287,6 +296,10 @@ impl Receipt {
 
     fn answer(self, manners: Manners) -> Response {
         match self {
+            Self::Accepted(_) if manners.errors == Errors::SecurityEvent => manners.accepted.into_response(),
+            Self::Duplicate(_) if manners.errors == Errors::SecurityEvent => {
+                manners.duplicate.into_response()
+            }
             Self::Accepted(event) => (manners.accepted, Json(event)).into_response(),
             Self::Duplicate(event) => (manners.duplicate, Json(event)).into_response(),
             Self::Trial => manners.accepted.into_response(),
@@ -297,8 +310,10 @@ impl Receipt {
 /// Why a webhook was not taken.
 #[derive(Debug, thiserror::Error)]
 enum Rejection {
-    #[error("Content-Type must be application/json or end in +json, without a Content-Encoding")]
-    MediaType,
+    #[error("{}", media_wanted(*.0))]
+    MediaType(Media),
+    #[error(transparent)]
+    Unready(#[from] Unready),
     #[error("the source is over its intake limit")]
     Limited { wait: Duration },
     #[error(transparent)]
@@ -314,16 +329,48 @@ enum Rejection {
 impl Rejection {
     fn outcome(&self) -> &'static str {
         match self {
-            Self::MediaType | Self::Body(_) | Self::Malformed(_) => "malformed",
+            Self::MediaType(_) | Self::Body(_) | Self::Malformed(_) => "malformed",
             Self::Limited { .. } => "limited",
             Self::Unauthorized(_) => "unauthorized",
-            Self::Store(_) => "unavailable",
+            Self::Store(_) | Self::Unready(_) => "unavailable",
+        }
+    }
+
+    fn answer(self, manners: Manners) -> Response {
+        match (manners.errors, self.security_event_code()) {
+            (Errors::SecurityEvent, Some(code)) => {
+                let error = json!({"err": code, "description": self.to_string()});
+                let headers = [(header::CONTENT_LANGUAGE, "en")];
+                (StatusCode::BAD_REQUEST, Extension(OwnWords), headers, Json(error)).into_response()
+            }
+            (Errors::SecurityEvent, None) | (Errors::Problem, _) => {
+                self.into_problem(manners).into_response()
+            }
+        }
+    }
+
+    /// The code of RFC 8935 section 2.4; `None` for what HTTP itself has words for.
+    fn security_event_code(&self) -> Option<&'static str> {
+        match self {
+            Self::Malformed(_)
+            | Self::Unauthorized(Refusal::Untimely { .. } | Refusal::Unreadable { .. }) => {
+                Some("invalid_request")
+            }
+            Self::Unauthorized(Refusal::Mismatch) => Some("authentication_failed"),
+            Self::Unauthorized(Refusal::Key) => Some("invalid_key"),
+            Self::Unauthorized(Refusal::Issuer) => Some("invalid_issuer"),
+            Self::Unauthorized(Refusal::Audience) => Some("invalid_audience"),
+            Self::MediaType(_) | Self::Unready(_) | Self::Limited { .. } | Self::Body(_) | Self::Store(_) => {
+                None
+            }
         }
     }
 
     fn into_problem(self, manners: Manners) -> Problem {
         match self {
-            Self::MediaType => Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE).with_detail(self.to_string()),
+            Self::MediaType(_) => {
+                Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE).with_detail(self.to_string())
+            }
             Self::Limited { wait } => {
                 Problem::new(manners.limited).with_detail(self.to_string()).with_retry_after(wait)
             }
@@ -334,6 +381,9 @@ impl Rejection {
             }
             Self::Malformed(error) => Problem::bad_request(error.to_string()),
             Self::Store(error) => error.into(),
+            Self::Unready(unready) => Problem::new(StatusCode::SERVICE_UNAVAILABLE)
+                .with_detail(unready.to_string())
+                .with_retry_after(KEYS_WAIT),
         }
     }
 }
@@ -344,13 +394,26 @@ fn no_such_source() -> Response {
 
 /// Whether the body is declared as plain JSON (RFC 6839 for the suffix), parameters aside.
 fn is_json(headers: &HeaderMap) -> bool {
-    let essence = text_of(headers, header::CONTENT_TYPE).unwrap_or("").split(';').next().unwrap_or("").trim();
-    let essence = essence.to_ascii_lowercase();
+    let essence = essence(headers);
     let is_json = essence == "application/json"
         || essence
             .split_once('/')
             .is_some_and(|(_, subtype)| subtype.len() > 5 && subtype.ends_with("+json"));
     is_json && is_plain(headers)
+}
+
+/// The declared type in lower case, without parameters.
+fn essence(headers: &HeaderMap) -> String {
+    let text = text_of(headers, header::CONTENT_TYPE).unwrap_or("");
+    text.split(';').next().unwrap_or("").trim().to_ascii_lowercase()
+}
+
+fn media_wanted(media: Media) -> &'static str {
+    match media {
+        Media::Json => "Content-Type must be application/json or end in +json, without a Content-Encoding",
+        Media::SecurityEvent => "Content-Type must be application/secevent+jwt, without a Content-Encoding",
+        Media::Any => "the body must not have a Content-Encoding",
+    }
 }
 
 /// Whether the body is sent as it is, not compressed.

@@ -1,5 +1,7 @@
 //! What verifying and reading a webhook yield, and the id that tells its event from others.
 
+use std::fmt::Write;
+
 use sha2::{Digest, Sha256};
 
 use crate::clock::Timestamp;
@@ -91,7 +93,7 @@ fn digest(parts: &[&[u8]]) -> String {
     }
     let mut text = String::from("sha256:");
     for byte in hash.finalize() {
-        text.push_str(&format!("{byte:02x}"));
+        write!(text, "{byte:02x}").expect("a String takes all that is written");
     }
     text
 }

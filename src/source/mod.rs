@@ -1,7 +1,8 @@
 //! Where changes come from: who sent a webhook, and what it says, in the relay's own words.
 //!
 //! A [`Source`] is pure and synchronous: it looks at headers and bytes and answers. It neither stores
-//! nor calls anybody; what it accepted goes to the [`Store`](crate::store::Store), and
+//! nor calls anybody, but for the keys of senders who sign with private ones ([`Source::prepare`]);
+//! what it accepted goes to the [`Store`](crate::store::Store), and
 //! [`Sources`] reads it again from there when it is merged.
 //!
 //! To add a sender: one file in `formats/` and one line in its registry. Signature schemes that
@@ -10,18 +11,24 @@
 mod event;
 mod formats;
 mod json;
+mod jws;
 mod registry;
 pub mod signature;
 
 use std::borrow::Cow;
 
+use futures_util::future::BoxFuture;
 use http::{HeaderMap, Request, Response, StatusCode};
 use secrecy::SecretString;
 
 pub use event::{Proof, Reading};
 pub use formats::mapped;
+pub use formats::scim_events::Transmitter;
 pub use formats::{Options, PRESETS, Preset};
 pub use json::Malformed;
+#[cfg(test)]
+pub use jws::testing as jws_testing;
+pub use jws::{Expected, Unready};
 use mapped::Mapping;
 pub use registry::{Registered, SettingsError, Sources};
 
@@ -31,6 +38,12 @@ use crate::directory::DirectoryName;
 
 /// How one sender proves who it is and words what has changed.
 pub trait Source: Send + Sync {
+    /// Fetches what [`verify`](Self::verify) needs for this body, where it is not there yet; `None`:
+    /// nothing is ever needed.
+    fn prepare<'a>(&'a self, _body: &'a [u8]) -> Option<BoxFuture<'a, Result<(), Unready>>> {
+        None
+    }
+
     /// Whether the sender's secret vouches for this webhook, now.
     fn verify(&self, delivery: &Delivery<'_>, now: Timestamp) -> Result<Proof, Refusal>;
 
@@ -82,6 +95,8 @@ pub struct Manners {
     pub limited: StatusCode,
     /// How its bodies are declared.
     pub media: Media,
+    /// How it wants to hear what it did wrong.
+    pub errors: Errors,
 }
 
 impl Manners {
@@ -91,6 +106,7 @@ impl Manners {
         duplicate: StatusCode::OK,
         limited: StatusCode::TOO_MANY_REQUESTS,
         media: Media::Json,
+        errors: Errors::Problem,
     };
 }
 
@@ -101,6 +117,17 @@ pub enum Media {
     Json,
     /// Somehow, or not at all.
     Any,
+    /// As a Security Event Token (RFC 8935 section 2.1).
+    SecurityEvent,
+}
+
+/// How a sender wants to hear what it did wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Errors {
+    /// As a problem (RFC 9457), and success as JSON.
+    Problem,
+    /// As a code (RFC 8935 section 2.3), and success as nothing but a status.
+    SecurityEvent,
 }
 
 /// Why a body is not believed. For the log: the sender hears the same in every case.
@@ -121,6 +148,15 @@ pub enum Refusal {
     /// No secret of the source makes this signature over these bytes.
     #[error("the signature does not match")]
     Mismatch,
+    /// The sender publishes no such key.
+    #[error("the token is signed with a key that the issuer does not publish")]
+    Key,
+    /// Somebody else made the token.
+    #[error("the token has another issuer")]
+    Issuer,
+    /// The token is meant for somebody else.
+    #[error("the token is for another audience")]
+    Audience,
 }
 
 impl Refusal {
@@ -162,6 +198,8 @@ pub enum Kind {
     Preset(&'static Preset, Options),
     /// Any JSON, read as the configuration tells.
     Mapped(Box<Mapping>),
+    /// Security Event Tokens of this transmitter.
+    ScimEvents(Box<Transmitter>),
 }
 
 /// How many webhooks of one source are taken before it is told to wait.

@@ -60,7 +60,7 @@ fn keyed(section: &mut Section<'_>) -> Option<Settings> {
     let algorithm = algorithm(section).unwrap_or(Algorithm::Sha256);
     let encoding = encoding(section).unwrap_or(Encoding::Hex);
     let key = section.section("key").map_or(KeyForm::Text, key);
-    let time = section.section("timestamp").and_then(|timestamp| time(timestamp, &form));
+    let time = section.section("timestamp").map(|timestamp| time(timestamp, &form));
     let id_header = header(section, "id_header");
     let signed = signed(section, time.is_some(), id_header.is_some());
     Some(Settings { headers: vec![name?], form, algorithm, encoding, key, signed: signed?, time, id_header })
@@ -101,7 +101,7 @@ fn key(mut section: Section<'_>) -> KeyForm {
     KeyForm::Encoded { prefix, encoding }
 }
 
-fn time(mut section: Section<'_>, form: &ValueForm) -> Option<Time> {
+fn time(mut section: Section<'_>, form: &ValueForm) -> Time {
     let name = header(&mut section, "header");
     if name.is_none() && !section.has("header") && !matches!(form, ValueForm::Pairs { .. }) {
         let reason = "is missing, and the signature's header has no pairs that could hold the time";
@@ -115,7 +115,7 @@ fn time(mut section: Section<'_>, form: &ValueForm) -> Option<Time> {
     };
     let tolerance = Tolerance { past: seconds("past"), future: seconds("future") };
     section.finish();
-    Some(Time { header: name, format, tolerance })
+    Time { header: name, format, tolerance }
 }
 
 /// How a time is written, under the key `format`.

@@ -2,11 +2,12 @@
 
 use std::num::NonZeroU32;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::client::{self, Answer};
-use super::fixture::{Served, parts_with, serve_parts, source};
-use crate::source::{IntakeLimit, Kind, Options, PRESETS, Settings};
+use super::fixture::{NOW, Served, parts_with, serve_parts, source};
+use crate::source::jws_testing::Signer;
+use crate::source::{Expected, IntakeLimit, Kind, Options, PRESETS, Settings, Transmitter};
 
 /// A source of that kind and name, with the secret `the secret` and one webhook at once.
 fn sender(kind: &str) -> Settings {
@@ -94,4 +95,61 @@ async fn google_names_its_event_in_headers_and_never_hears_a_429() {
     let answer = call(&served, "POST", "/webhooks/google", &headers, body).await;
     assert_eq!((answer.status, answer.json()), (202, json!({"event_id": "7a1c2f:12", "changes": 1})));
     assert_eq!(call(&served, "POST", "/webhooks/google", &headers, body).await.status, 503);
+}
+
+/// A relay that takes tokens of `https://idp.example`, whose keys are published by whoever listens.
+async fn token_receiver(published: String) -> Served {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let keys = format!("http://{}/keys", listener.local_addr().unwrap()).parse().unwrap();
+    let router = axum::Router::new().route("/keys", axum::routing::get(move || async move { published }));
+    tokio::spawn(async move { axum::serve(listener, router).await });
+    let expected = Expected { issuer: "https://idp.example".to_owned(), audiences: vec!["relay".to_owned()] };
+    let kind = Kind::ScimEvents(Box::new(Transmitter { expected, keys }));
+    let settings = Settings { kind, secrets: Vec::new(), ..source("idp", None) };
+    serve_parts(parts_with([settings]).await).await
+}
+
+fn disabled(issuer: &str, id: &str) -> Value {
+    json!({"iss": issuer, "aud": "relay", "jti": id, "iat": NOW.as_seconds(),
+           "sub_id": {"format": "opaque", "id": "u-1"},
+           "events": {"https://schemas.openid.net/secevent/risc/event-type/account-disabled": {}}})
+}
+
+#[tokio::test]
+async fn a_security_event_token_is_answered_as_its_rfc_wants() {
+    let signer = Signer::new(1);
+    let served = token_receiver(Signer::published(&[&signer])).await;
+    let media = [("content-type", "application/secevent+jwt")];
+    let post = async |token: String| call(&served, "POST", "/webhooks/idp", &media, token.as_bytes()).await;
+
+    let token = signer.token(&disabled("https://idp.example", "evt-1"));
+    for _ in 0..2 {
+        let answer = post(token.clone()).await;
+        assert_eq!((answer.status, answer.body.as_str()), (202, ""));
+    }
+    assert_eq!(served.events().await, 1);
+
+    for (token, code) in [
+        (signer.token(&disabled("https://other.example", "evt-2")), "invalid_issuer"),
+        (Signer::new(2).token(&disabled("https://idp.example", "evt-3")), "invalid_key"),
+        (signer.token(&json!({"iss": "https://idp.example", "aud": "relay", "jti": "evt-4", "events": {"urn:ietf:params:scim:event:prov:delete": {}}})), "invalid_request"),
+        ("nonsense".to_owned(), "invalid_request"),
+    ] {
+        let answer = post(token).await;
+        assert_eq!((answer.status, answer.json()["err"].as_str()), (400, Some(code)));
+        assert_eq!(answer.header("content-language"), Some("en"));
+        assert_eq!(answer.header("content-type"), Some("application/json"));
+    }
+    let other = [("content-type", "application/json")];
+    assert_eq!(call(&served, "POST", "/webhooks/idp", &other, token.as_bytes()).await.status, 415);
+    assert_eq!(served.events().await, 1);
+}
+
+#[tokio::test]
+async fn a_transmitter_whose_keys_cannot_be_had_is_asked_to_come_back() {
+    let served = token_receiver("no keys".to_owned()).await;
+    let token = Signer::new(1).token(&disabled("https://idp.example", "evt-1"));
+    let media = [("content-type", "application/secevent+jwt")];
+    let answer = call(&served, "POST", "/webhooks/idp", &media, token.as_bytes()).await;
+    assert_eq!((answer.status, answer.header("retry-after")), (503, Some("30")));
 }

@@ -84,9 +84,9 @@ impl Draft {
     pub fn upsert(mut self, id: ExternalId, occurred_at: Option<Timestamp>) -> Result<Change, Malformed> {
         if !self.name.is_empty() {
             let name = self.attributes.entry("name").or_insert_with(|| Value::Object(Map::new()));
-            match name {
-                Value::Object(parts) => parts.extend(self.name),
-                other => *other = Value::Object(self.name),
+            match name.as_object_mut() {
+                Some(parts) => parts.extend(self.name),
+                None => *name = Value::Object(self.name),
             }
         }
         let attributes = parse_attributes(self.kind, &self.attributes)

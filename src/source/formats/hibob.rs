@@ -1,7 +1,7 @@
-//! `HiBob`: <https://apidocs.hibob.com/docs/webhooks>, version 2.
+//! HiBob: <https://apidocs.hibob.com/docs/webhooks>, version 2.
 //!
 //! Events name an employee and not much else, so most of them leave a record to be read. When
-//! somebody sets up a webhook, `HiBob` sends `Ping test` and wants to hear 200.
+//! somebody sets up a webhook, HiBob sends `Ping test` and wants to hear 200.
 
 use http::StatusCode;
 use serde_json::Value;

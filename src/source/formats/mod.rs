@@ -15,6 +15,7 @@ mod okta;
 mod onelogin;
 mod polis;
 mod preset;
+pub mod scim_events;
 #[cfg(test)]
 mod tests;
 mod view;
@@ -49,6 +50,9 @@ pub fn open(settings: &Settings) -> Result<Box<dyn Source>, SecretError> {
     Ok(match &settings.kind {
         Kind::Native => Box::new(native::Native::open(&settings.secrets)?),
         Kind::Mapped(mapping) => Box::new(mapped::Mapped::open(mapping, &settings.secrets)?),
+        Kind::ScimEvents(transmitter) => {
+            Box::new(scim_events::ScimEvents::open(transmitter, &settings.secrets)?)
+        }
         Kind::Preset(preset, options) => Box::new(Hook::open(preset, options, &settings.secrets)?),
     })
 }

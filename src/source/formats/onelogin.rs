@@ -1,4 +1,4 @@
-//! `OneLogin` event webhooks: <https://developers.onelogin.com/api-docs/1/events/webhooks>.
+//! OneLogin event webhooks: <https://developers.onelogin.com/api-docs/1/events/webhooks>.
 //!
 //! A list of everything that happened in the account, each event with a number for its type and the
 //! user's id. The meaning of the numbers can be asked for in each account and is not told in the

@@ -1,4 +1,4 @@
-//! Ory Polis, once `BoxyHQ` Jackson: <https://www.ory.com/docs/polis/directory-sync/webhooks>.
+//! Ory Polis, once BoxyHQ Jackson: <https://www.ory.com/docs/polis/directory-sync/webhooks>.
 //!
 //! Polis passes on what a SCIM client told it, with that client's resource as `raw`. Bodies have
 //! neither id nor time, so what arrives last counts; the time of signing, which repetitions keep,

@@ -71,14 +71,14 @@ fn read(preset: &Preset, delivery: &Delivery<'_>) -> Result<Reading, Malformed> 
 }
 
 /// A reading as lines of text: what a fixture's `.meaning` holds.
-fn tell(reading: &Reading) -> String {
+pub fn tell(reading: &Reading) -> String {
     let mut lines: Vec<String> = reading.event_id.iter().map(|id| format!("event {id}")).collect();
     lines.extend(reading.changes.iter().map(tell_change));
     lines.extend(reading.needs_read.iter().map(|key| format!("needs_read {} {}", key.kind, key.id)));
     if reading.ignored > 0 {
         lines.push(format!("ignored {}", reading.ignored));
     }
-    lines.iter().map(|line| format!("{line}\n")).collect()
+    lines.into_iter().map(|line| line + "\n").collect()
 }
 
 fn tell_change(change: &Change) -> String {
@@ -98,7 +98,7 @@ fn tell_change(change: &Change) -> String {
             add.iter().map(signed('+')).chain(remove.iter().map(signed('-'))).collect()
         }
         Operation::GroupMembers { edit: MembersEdit::Set(users), .. } => {
-            users.iter().map(|id| format!(" ={id}")).collect()
+            users.iter().flat_map(|id| [" =", id.as_str()]).collect()
         }
         Operation::UserDeactivate { .. } | Operation::UserDelete { .. } | Operation::GroupDelete { .. } => {
             String::new()
@@ -227,10 +227,10 @@ fn what_is_sent_again_has_the_same_id_and_another_event_has_another() {
 
 proptest! {
     #[test]
-    fn no_body_panics(cut in 0.0..1.0f64, junk in "[\\[\\]{}\",:0-9a-e]{0,6}") {
+    fn no_body_panics(cut: usize, junk in "[\\[\\]{}\",:0-9a-e]{0,6}") {
         for preset in PRESETS {
             for fixture in fixtures(preset) {
-                let at = (fixture.body.len() as f64 * cut) as usize;
+                let at = cut % (fixture.body.len() + 1);
                 let mut body = fixture.body.clone();
                 body.splice(at..at, junk.bytes());
                 let _ = read(preset, &Delivery { headers: &fixture.headers, query: "", body: &body });

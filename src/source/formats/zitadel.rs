@@ -106,14 +106,10 @@ fn edges(
 
 fn payload(root: &View<'_>) -> Result<Value, Malformed> {
     let Some(view) = root.get("event_payload") else { return Ok(Value::Null) };
-    match view.value() {
-        Value::String(text) => {
-            let decoded = STANDARD.decode(text).map_err(|_| view.wrong("Base64 or an object is expected"))?;
-            if decoded.is_empty() {
-                return Ok(Value::Null);
-            }
-            json::parse(&decoded).map_err(|error| view.wrong(error.to_string()))
-        }
-        other => Ok(other.clone()),
+    let Some(text) = view.value().as_str() else { return Ok(view.value().clone()) };
+    let decoded = STANDARD.decode(text).map_err(|_| view.wrong("Base64 or an object is expected"))?;
+    if decoded.is_empty() {
+        return Ok(Value::Null);
     }
+    json::parse(&decoded).map_err(|error| view.wrong(error.to_string()))
 }

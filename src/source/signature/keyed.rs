@@ -219,7 +219,10 @@ pub fn sign(
     let mac = settings.algorithm.mac(&key, &signed);
     match settings.encoding {
         Encoding::Base64 => BASE64.encode(mac),
-        Encoding::Hex => mac.iter().map(|byte| format!("{byte:02x}")).collect(),
+        Encoding::Hex => {
+            let digit = |half: u8| char::from_digit(half.into(), 16).expect("half a byte is a digit");
+            mac.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
+        }
     }
 }
 
