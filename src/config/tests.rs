@@ -533,6 +533,24 @@ fn every_fault_of_a_targets_bounds_has_its_message() {
         ),
         (
             profile,
+            "profile = 'rfc7644'\nderived_groups = [{ when = 'true', group = 'g' }]",
+            "targets.acme.derived_groups",
+            None,
+            "not supported by this version",
+            "leave it out",
+        ),
+    ];
+    for (line, instead, key, value, reason, remedy) in cases {
+        assert_problem(&with(line, instead), Severity::Error, key, value, reason, remedy);
+    }
+}
+
+#[test]
+fn every_fault_of_an_expression_has_its_message() {
+    let profile = "profile = \"rfc7644\"";
+    let cases = [
+        (
+            profile,
             "profile = 'rfc7644'\nscope = 'user.department == SALES'",
             "targets.acme.scope",
             Some("user.department == SALES"),
@@ -562,14 +580,6 @@ fn every_fault_of_a_targets_bounds_has_its_message() {
             None,
             "maps title twice",
             "keep one",
-        ),
-        (
-            profile,
-            "profile = 'rfc7644'\nderived_groups = [{ when = 'true', group = 'g' }]",
-            "targets.acme.derived_groups",
-            None,
-            "not supported by this version",
-            "leave it out",
         ),
     ];
     for (line, instead, key, value, reason, remedy) in cases {

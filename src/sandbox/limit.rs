@@ -234,7 +234,7 @@ mod tests {
         assert_eq!((grant.wait, grant.allowed, grant.used), (None, 10, 10));
         assert_eq!(grant.resets_in, Duration::from_secs(50));
         assert_eq!(take(Method::GET, 1).wait, Some(Duration::from_secs(50)));
-        assert_eq!(take(Method::GET, 2).wait, Some(Duration::from_secs(60)));
+        assert_eq!(take(Method::GET, 2).wait, Some(Duration::from_mins(1)));
         tokio::time::advance(Duration::from_secs(50)).await;
         assert_eq!(
             [take(Method::DELETE, 1).wait, take(Method::GET, 1).wait],

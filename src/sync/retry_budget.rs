@@ -54,7 +54,7 @@ mod tests {
     use crate::directory::ExternalId;
 
     fn key(number: usize) -> ResourceKey {
-        ResourceKey::user(ExternalId::parse(&format!("u{number}")).unwrap())
+        ResourceKey::user(ExternalId::parse(format!("u{number}")).unwrap())
     }
 
     fn taken(budget: &mut RetryBudget, asked: usize, calls: u64, now: Instant) -> usize {

@@ -95,7 +95,7 @@ async fn every_dialect_of_the_answer_leads_to_the_same_directory() {
 
     relay.quiet("single", LIMIT).await;
     assert_equal(&single, &events, "single").await;
-    let singly = single.calls().await.len();
+    let without = single.calls().await.len();
     for (name, sandbox) in &vendors {
         let status = relay.quiet(name, LIMIT).await;
         assert_eq!(status["targets"][*name]["parked"], 0, "{name}");
@@ -106,8 +106,8 @@ async fn every_dialect_of_the_answer_leads_to_the_same_directory() {
         println!("{name}: {} calls, {} of them packs of {operations} operations", calls.len(), packs.len());
         assert!(packs.iter().any(|call| call.operations > 1), "{name} was sent no pack");
         if *name == "plain" {
-            println!("single: {singly} calls");
-            assert!(calls.len() * 3 < singly * 2, "{} calls with packs, {singly} without", calls.len());
+            println!("single: {without} calls");
+            assert!(calls.len() * 3 < without * 2, "{} calls with packs, {without} without", calls.len());
         }
     }
     assert_eq!(relay.terminate().await, Some(0));

@@ -244,6 +244,7 @@ mod tests {
         Err(CallError::Unknown { source: Box::new(TimedOut(Duration::from_secs(1))) })
     }
 
+    #[expect(clippy::unnecessary_wraps, reason = "it stands beside one that fails")]
     fn slow(seconds: u64) -> Result<Answer, CallError> {
         Ok(Answer { elapsed: Duration::from_secs(seconds), ..answer(200) })
     }

@@ -44,7 +44,7 @@ fn windows() -> impl Strategy<Value = Vec<Window>> {
     let window = (prop_oneof![1_u64..5, 20_u64..90, Just(3_600)], 1_u32..300, scope, cost);
     let window = window.prop_map(|(seconds, limit, scope, cost)| {
         let limit = if cost == Cost::Request { limit } else { limit + 100 };
-        Window { scope, cost, ..Window::of_all(whole(limit), Duration::from_secs(seconds)) }
+        Window { cost, scope, ..Window::of_all(whole(limit), Duration::from_secs(seconds)) }
     });
     prop::collection::vec(window, 1..5)
 }

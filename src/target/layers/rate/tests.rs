@@ -18,10 +18,10 @@ use crate::target::layers::testing::{Scripted, answer, by_hand, call, call_of, g
 use crate::target::profile::{ClassLimits, Cost, Limits, Scope, Window};
 use crate::telemetry::metrics::FloatCounter;
 
-pub(in crate::target::layers) fn admission(buckets: Vec<Bucket>) -> Admission {
+pub(in crate::target::layers) fn admission(buckets: &[Bucket]) -> Admission {
     let clock = Arc::new(TokioClock::starting_at(Timestamp::from_seconds(0)));
     let gate = Gate::new(GateSettings::new(&Limits::default(), 7), clock, FloatCounter::default());
-    Admission { gate, limiter: Limiter::new(&buckets) }
+    Admission { gate, limiter: Limiter::new(buckets) }
 }
 
 fn per_second(rate: f64, burst: u32) -> Pace {
@@ -45,8 +45,7 @@ fn paused() -> tokio::runtime::Runtime {
 async fn clones_share_the_limit_and_never_a_permit() {
     let (vendor, mut handle) = by_hand();
     handle.allow(4);
-    let mut first =
-        Spawn::new(RateLayer::new(admission(vec![common(per_second(1.0, 1))]), None).layer(vendor));
+    let mut first = Spawn::new(RateLayer::new(admission(&[common(per_second(1.0, 1))]), None).layer(vendor));
     let mut second = first.clone();
     assert!(first.poll_ready().is_ready());
     assert!(second.poll_ready().is_pending());
@@ -61,8 +60,7 @@ async fn clones_share_the_limit_and_never_a_permit() {
 async fn a_permit_that_is_dropped_goes_to_the_next_in_line() {
     let (vendor, mut handle) = by_hand();
     handle.allow(2);
-    let mut first =
-        Spawn::new(RateLayer::new(admission(vec![common(per_second(1.0, 1))]), None).layer(vendor));
+    let mut first = Spawn::new(RateLayer::new(admission(&[common(per_second(1.0, 1))]), None).layer(vendor));
     let mut second = first.clone();
     assert!(first.poll_ready().is_ready() && second.poll_ready().is_pending());
     drop(first);
@@ -72,7 +70,7 @@ async fn a_permit_that_is_dropped_goes_to_the_next_in_line() {
 #[tokio::test(start_paused = true)]
 async fn a_call_on_a_lapsed_permit_waits_for_its_moment() {
     let vendor = Scripted::default();
-    let layer = RateLayer::new(admission(vec![common(per_second(1.0, 1))]), None);
+    let layer = RateLayer::new(admission(&[common(per_second(1.0, 1))]), None);
     let mut held = layer.layer(vendor.clone());
     held.ready().await.unwrap();
     let mut other = held.clone();
@@ -85,7 +83,7 @@ async fn a_call_on_a_lapsed_permit_waits_for_its_moment() {
 
 #[tokio::test(start_paused = true)]
 async fn callers_go_in_the_order_in_which_they_came() {
-    let layer = RateLayer::new(admission(vec![common(per_second(10.0, 1))]), None);
+    let layer = RateLayer::new(admission(&[common(per_second(10.0, 1))]), None);
     let order = Arc::new(std::sync::Mutex::new(Vec::new()));
     let callers = (0..20).map(|number| {
         let mut service = layer.layer(Scripted::default());
@@ -103,8 +101,7 @@ async fn callers_go_in_the_order_in_which_they_came() {
 async fn nobody_overtakes_those_who_wait() {
     let (vendor, mut handle) = by_hand();
     handle.allow(4);
-    let mut first =
-        Spawn::new(RateLayer::new(admission(vec![common(per_second(1.0, 1))]), None).layer(vendor));
+    let mut first = Spawn::new(RateLayer::new(admission(&[common(per_second(1.0, 1))]), None).layer(vendor));
     let (mut second, mut late) = (first.clone(), first.clone());
     assert!(first.poll_ready().is_ready());
     let _under_way = tokio::spawn(first.call(call()));
@@ -117,7 +114,7 @@ async fn nobody_overtakes_those_who_wait() {
 #[tokio::test(start_paused = true)]
 async fn a_gate_that_closes_between_readiness_and_call_holds_the_call() {
     for held in [Duration::ZERO, Duration::from_secs(2)] {
-        let (vendor, admission) = (Scripted::default(), admission(vec![common(per_second(1.0, 1))]));
+        let (vendor, admission) = (Scripted::default(), admission(&[common(per_second(1.0, 1))]));
         let mut service = RateLayer::new(admission.clone(), None).layer(vendor.clone());
         go(&mut service).await.1.unwrap();
         service.ready().await.unwrap();
@@ -137,7 +134,7 @@ async fn a_class_of_its_own_windows_does_not_hold_up_the_others() {
         ..ClassLimits::default()
     };
     let limits = Limits { list, rate_per_second: Some(100.0), ..Limits::default() };
-    let admission = admission(limits.buckets());
+    let admission = admission(&limits.buckets());
     let vendor = Scripted::default();
     let mut lists = RateLayer::new(admission.clone(), Some(CallClass::List)).layer(vendor.clone());
     let mut singles = RateLayer::new(admission.clone(), Some(CallClass::Single)).layer(vendor.clone());
@@ -163,7 +160,7 @@ async fn a_class_of_its_own_windows_does_not_hold_up_the_others() {
 
 #[tokio::test(start_paused = true)]
 async fn a_429_lowers_the_rate_at_most_once_a_second_and_success_brings_it_back() {
-    let admission = admission(vec![common(per_second(10.0, 1))]);
+    let admission = admission(&[common(per_second(10.0, 1))]);
     let limiter = admission.limiter.clone();
     let factor = || limiter.snapshot().factor;
     let script = [429, 429, 429].map(|status| Ok(answer(status)));
@@ -193,7 +190,7 @@ async fn a_429_lowers_the_rate_at_most_once_a_second_and_success_brings_it_back(
 
 #[tokio::test(start_paused = true)]
 async fn a_rise_of_the_rate_wakes_those_who_wait() {
-    let admission = admission(vec![common(per_second(1.0, 1))]);
+    let admission = admission(&[common(per_second(1.0, 1))]);
     let limiter = admission.limiter.clone();
     for _ in 0..20 {
         limiter.slow_down(Instant::now());
