@@ -96,7 +96,7 @@ async fn each_quirk_is_found_and_only_that() {
         (
             |vendor| {
                 vendor.etag.header = false;
-                vendor.etag.meta_version = false
+                vendor.etag.meta_version = false;
             },
             "etag.trust",
             "\"ignored\"",
