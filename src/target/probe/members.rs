@@ -18,7 +18,7 @@ pub(super) async fn ask(session: &mut Session, group: &Group, users: [&str; 2]) 
     }
     let Some(present) = members(session, group).await? else {
         session.findings.found("members are read", "nowhere", vec![("members.read", "none".into())]);
-        return most_at_once(session, group, users).await;
+        return most_at_once(session, group, &[Fill::Repeated(users)]).await;
     };
     let whole = users.iter().all(|user| present.iter().any(|id| id == user));
     session.findings.found(
@@ -27,10 +27,9 @@ pub(super) async fn ask(session: &mut Session, group: &Group, users: [&str; 2]) 
         vec![("members.read", "get".into())],
     );
     in_lists(session, group).await?;
-    if whole {
-        removes(session, group, users).await?;
-    }
-    most_at_once(session, group, users).await
+    let may_be_absent = whole && removes(session, group, users).await?;
+    let fills = [Fill::Nobody, Fill::Repeated(users)];
+    most_at_once(session, group, if may_be_absent { &fills } else { &fills[1..] }).await
 }
 
 /// Adds both users; whether that worked.
@@ -50,8 +49,9 @@ async fn adds(session: &mut Session, group: &Group, users: [&str; 2]) -> Result<
     Ok(false)
 }
 
-/// Tries each form of removal on one of two members, and looks who is left.
-async fn removes(session: &mut Session, group: &Group, [one, two]: [&str; 2]) -> Result<(), ProbeError> {
+/// Tries each form of removal on one of two members, and looks who is left. Answers whether those who
+/// are no members may be removed.
+async fn removes(session: &mut Session, group: &Group, [one, two]: [&str; 2]) -> Result<bool, ProbeError> {
     let mut works: Option<(RemoveForm, &'static str)> = None;
     for (form, name, question) in [
         (RemoveForm::PathFilter, "path_filter", "remove at members[value eq …]"),
@@ -79,7 +79,7 @@ async fn removes(session: &mut Session, group: &Group, [one, two]: [&str; 2]) ->
     }
     let Some((form, name)) = works else {
         session.findings.know("members are removed by", "none of the forms that were tried");
-        return Ok(());
+        return Ok(false);
     };
     session.profile.members.remove_form = form;
     session.findings.found("members are removed by", name, vec![("members.remove_form", name.into())]);
@@ -92,7 +92,7 @@ async fn removes(session: &mut Session, group: &Group, [one, two]: [&str; 2]) ->
         text,
         vec![("members.remove_absent", value.into())],
     );
-    Ok(())
+    Ok(absent.status.is_success())
 }
 
 /// Whether lists carry members, too.
@@ -109,49 +109,84 @@ async fn in_lists(session: &mut Session, group: &Group) -> Result<(), ProbeError
     Ok(())
 }
 
-/// How many values one PATCH may hold: doubles until it is refused, then narrows it down. The two
-/// users are named over and over, since a limit counts what is named.
-async fn most_at_once(session: &mut Session, group: &Group, users: [&str; 2]) -> Result<(), ProbeError> {
+/// Whose names fill a PATCH until the vendor refuses it.
+#[derive(Clone, Copy, Debug)]
+enum Fill<'a> {
+    /// Members to remove who are nobody.
+    Nobody,
+    /// These two to add, over and over. Proves less: a vendor may count each only once.
+    Repeated([&'a str; 2]),
+}
+
+/// How many members one PATCH may name: doubles until it is refused, then narrows it down.
+async fn most_at_once(session: &mut Session, group: &Group, fills: &[Fill<'_>]) -> Result<(), ProbeError> {
     let question = "members in one PATCH, at most";
-    let (mut taken, mut refused) = (0, None);
-    let mut next = 4;
-    while next <= MEMBERS_MAX && refused.is_none() {
-        if takes(session, group, users, next).await? {
-            taken = next;
-        } else {
-            refused = Some(next);
+    for fill in fills {
+        let (taken, refused) = bounds(session, group, *fill).await?;
+        match refused {
+            None => {
+                session.findings.know(question, format!("no limit found up to {MEMBERS_MAX}"));
+                return Ok(());
+            }
+            // That few are refused has another reason than their number.
+            Some(_) if taken == 0 => {}
+            Some(_) => {
+                let most = i64::try_from(taken).unwrap_or(i64::MAX);
+                let values = vec![("members.max_per_request", most.into())];
+                session.findings.found(question, taken.to_string(), values);
+                return Ok(());
+            }
         }
+    }
+    session.findings.know(question, "could not be told");
+    Ok(())
+}
+
+/// The most that was taken and the least that was refused; they are neighbours, unless all or none was.
+async fn bounds(
+    session: &mut Session,
+    group: &Group,
+    fill: Fill<'_>,
+) -> Result<(usize, Option<usize>), ProbeError> {
+    let (mut taken, mut next) = (0, 4);
+    while takes(session, group, fill, next).await? {
+        taken = next;
         next *= 2;
+        if next > MEMBERS_MAX {
+            return Ok((taken, None));
+        }
     }
-    let Some(mut refused) = refused else {
-        session.findings.know(question, format!("over {MEMBERS_MAX}"));
-        return Ok(());
-    };
-    if taken == 0 {
-        session.findings.know(question, "could not be told: naming a member twice is refused");
-        return Ok(());
-    }
-    while refused - taken > 1 {
+    let mut refused = next;
+    while taken > 0 && refused - taken > 1 {
         let middle = taken.midpoint(refused);
-        if takes(session, group, users, middle).await? {
+        if takes(session, group, fill, middle).await? {
             taken = middle;
         } else {
             refused = middle;
         }
     }
-    let most = i64::try_from(taken).unwrap_or(i64::MAX);
-    session.findings.found(question, taken.to_string(), vec![("members.max_per_request", most.into())]);
-    Ok(())
+    Ok((taken, Some(refused)))
 }
 
 async fn takes(
     session: &mut Session,
     group: &Group,
-    users: [&str; 2],
+    fill: Fill<'_>,
     count: usize,
 ) -> Result<bool, ProbeError> {
-    let named: Vec<&str> = users.into_iter().cycle().take(count).collect();
-    Ok(add(session, group, &named).await?.status.is_success())
+    let answer = match fill {
+        Fill::Nobody => {
+            let names: Vec<_> =
+                (0..count).map(|number| format!("{}-nobody-{number}", session.unique)).collect();
+            let names: Vec<_> = names.iter().map(String::as_str).collect();
+            remove(session, group, &names).await?
+        }
+        Fill::Repeated(users) => {
+            let names: Vec<_> = users.into_iter().cycle().take(count).collect();
+            add(session, group, &names).await?
+        }
+    };
+    Ok(answer.status.is_success())
 }
 
 async fn add(session: &mut Session, group: &Group, users: &[&str]) -> Result<Answer, ProbeError> {
