@@ -136,7 +136,7 @@ proptest! {
         let calls = paused(async move {
             let began = Instant::now();
             let limits = Limits { windows: windows.clone(), rate_per_second: None, ..Limits::default() };
-            let layer = RateLayer::new(admission(limits.buckets()), None);
+            let layer = RateLayer::new(admission(&limits.buckets()), None);
             let callers = callers.into_iter().map(|(comes, holds, kind)| {
                 let vendor = Scripted::default();
                 let mut service = layer.layer(vendor.clone());
@@ -207,7 +207,7 @@ async fn a_bucket_that_is_used_up_holds_up_its_own_calls_alone() {
     let deletes = Scope { methods: vec![Verb::Delete], ..Scope::default() };
     let deletes = Window { scope: deletes, ..Window::of_all(whole(1), Duration::from_mins(1)) };
     let limits = Limits { windows: vec![deletes], rate_per_second: Some(20.0), ..Limits::default() };
-    let layer = RateLayer::new(admission(limits.buckets()), None);
+    let layer = RateLayer::new(admission(&limits.buckets()), None);
     let began = Instant::now();
     let one = async |kind: usize| {
         let mut service = layer.layer(Scripted::default());
@@ -233,7 +233,7 @@ async fn calls_that_wait_for_a_bucket_of_their_own_do_not_pile_up() {
     let deletes = Scope { methods: vec![Verb::Delete], ..Scope::default() };
     let deletes = Window { scope: deletes, ..Window::of_all(whole(1), Duration::from_mins(1)) };
     let limits = Limits { windows: vec![deletes], rate_per_second: Some(20.0), ..Limits::default() };
-    let admission = admission(limits.buckets());
+    let admission = admission(&limits.buckets());
     let layer = RateLayer::new(admission.clone(), None);
     let mut waiting = Vec::new();
     for _ in 0..=APART_MAX {
@@ -252,7 +252,7 @@ async fn calls_that_wait_for_a_bucket_of_their_own_do_not_pile_up() {
 #[tokio::test(start_paused = true)]
 async fn what_the_vendor_says_is_left_bounds_what_goes_out_until_its_count_starts_anew() {
     let limits = Limits { rate_per_second: Some(10.0), ..Limits::default() };
-    let admission = admission(limits.buckets());
+    let admission = admission(&limits.buckets());
     let vendor = Scripted::new([Ok(crate::target::layers::testing::answer_with(
         200,
         &[("x-ratelimit-remaining", "4"), ("x-ratelimit-reset", "40")],

@@ -230,7 +230,7 @@ fn play(buckets: Vec<Bucket>, callers: Vec<Caller>) -> Vec<Duration> {
     paused().block_on(async move {
         let began = Instant::now();
         let vendor = Scripted::default();
-        let layer = RateLayer::new(admission(buckets), None);
+        let layer = RateLayer::new(admission(&buckets), None);
         let tasks = callers.into_iter().map(|caller| {
             let mut service = layer.layer(vendor.clone());
             tokio::spawn(async move {
