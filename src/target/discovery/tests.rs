@@ -18,7 +18,7 @@ fn features(document: &Value) -> Features {
 }
 
 fn profile(text: &str) -> Profile {
-    let head = "name = \"mine\"\nevidence = \"partial\"\nsources = []\nas_of = \"2026-11-20\"\n";
+    let head = "name = \"mine\"\nevidence = \"partial\"\nsources = [\"d\"]\nas_of = \"2026-11-20\"\n";
     Profile::parse(&format!("{head}{text}")).unwrap()
 }
 
