@@ -24,6 +24,9 @@ const QUEUE_MAX: usize = 4_096;
 const BATCH_MAX: usize = 512;
 /// Bytes of bodies past which a batch takes no further event.
 const BATCH_BYTES_MAX: usize = 4 << 20;
+/// Events whose times of receipt are less than this apart, in microseconds, are put into the order in
+/// which they were stored: replicas' clocks agree no better.
+const BEHIND_US_MAX: i64 = 50_000;
 /// Batches that are under way at the same time: while one waits for the disk, the next is sent.
 pub(super) const BATCHES_AT_ONCE: usize = 2;
 
@@ -124,6 +127,9 @@ async fn serve(database: &Database, batch: Vec<Append>) {
 
 /// Appends events in the order of their keys, so that two replicas with the same events do not wait for
 /// each other in a circle; answers the keys of those that are new.
+///
+/// A sender that waits for each answer may post to another replica each time. Whatever its clock says
+/// within [`BEHIND_US_MAX`], the later event is the later one here, too.
 async fn insert(
     tx: &rows::Tx<'_>,
     events: &BTreeMap<EventKey, NewEvent>,
@@ -140,9 +146,13 @@ async fn insert(
         "WITH given AS (
              SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::bigint[], $5::boolean[], $6::bytea[])
                  AS given (source, directory, event_id, received_at, urgent, body)
+         ), latest AS (
+             SELECT max(received_at) AS at FROM events
          ), taken AS (
              INSERT INTO events (source, directory, event_id, received_at, body)
-             SELECT source, directory, event_id, received_at, body FROM given
+             SELECT source, directory, event_id,
+                 CASE WHEN at > received_at AND at - received_at < $7 THEN at + 1 ELSE received_at END, body
+             FROM given CROSS JOIN latest
              ON CONFLICT (event_id, source) DO NOTHING
              RETURNING seq, event_id, source, octet_length(body) AS bytes
          ), in_line AS (
@@ -151,7 +161,7 @@ async fn insert(
              FROM taken JOIN given USING (event_id, source)
          )
          SELECT event_id, source FROM taken",
-        &[&sources, &directories, &event_ids, &received, &urgent, &bodies],
+        &[&sources, &directories, &event_ids, &received, &urgent, &bodies, &BEHIND_US_MAX],
     )
     .await?;
     rows.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?))).collect()
