@@ -85,10 +85,11 @@ pub struct Reading {
 impl Reading {
     /// Refuses changes of groups by ids that only groups derived from attributes have.
     pub fn check_ids(&self) -> Result<(), Malformed> {
-        match self.changes.iter().any(|change| change.operation.key().is_derived()) {
-            true => Err(Malformed::new("", "the id of a group begins with \"derived:\", which is reserved")),
-            false => Ok(()),
+        if self.changes.iter().any(|change| change.operation.key().is_derived()) {
+            let reason = "the id of a group begins with \"derived:\", which is reserved";
+            return Err(Malformed::new("", reason));
         }
+        Ok(())
     }
 }
 
