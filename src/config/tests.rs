@@ -533,11 +533,35 @@ fn every_fault_of_a_targets_bounds_has_its_message() {
         ),
         (
             profile,
-            "profile = 'rfc7644'\nderived_groups = [{ when = 'true', group = 'g' }]",
+            "profile = 'rfc7644'\nderived_groups = [{ when = 'true', group = 'g' }, { when = 'true', group = 'G' }]",
             "targets.acme.derived_groups",
             None,
-            "not supported by this version",
-            "leave it out",
+            "in two spellings",
+            "in one way",
+        ),
+        (
+            profile,
+            "profile = 'rfc7644'\nderived_groups = [{ when = 'true', group = ' ' }]",
+            "targets.acme.derived_groups[0].group",
+            Some(" "),
+            "is not a group's name",
+            "displayName",
+        ),
+        (
+            profile,
+            "profile = 'rfc7644'\nderived_groups = [{ when = 'user.', group = 'g' }]",
+            "targets.acme.derived_groups[0].when",
+            Some("user."),
+            "at line 1",
+            "",
+        ),
+        (
+            profile,
+            "profile = 'rfc7644'\nderived_groups = [{ group = 'g' }]",
+            "targets.acme.derived_groups[0].when",
+            None,
+            "is missing",
+            "condition",
         ),
     ];
     for (line, instead, key, value, reason, remedy) in cases {

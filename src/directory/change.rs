@@ -66,6 +66,20 @@ impl ExternalId {
         Ok(Self(id))
     }
 
+    /// What the id of a group begins with that a target derives from attributes. No source may name a
+    /// group so.
+    const DERIVED: &str = "derived:";
+
+    /// The id of the derived group of this name.
+    pub fn derived(name: &str) -> Result<Self, ExternalIdError> {
+        Self::parse(format!("{}{name}", Self::DERIVED))
+    }
+
+    /// The name of the derived group whose id this is; `None` for any other id.
+    pub fn derived_name(&self) -> Option<&str> {
+        self.0.strip_prefix(Self::DERIVED)
+    }
+
     /// The id as the source sent it.
     pub fn as_str(&self) -> &str {
         &self.0
@@ -127,6 +141,11 @@ impl ResourceKey {
     /// The key of a group.
     pub const fn group(id: ExternalId) -> Self {
         Self { kind: Kind::Group, id }
+    }
+
+    /// Whether this is a group that a target derives from attributes: no directory has it.
+    pub fn is_derived(&self) -> bool {
+        self.kind == Kind::Group && self.id.derived_name().is_some()
     }
 }
 

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::directory::register::Written;
 use crate::directory::user::{delete, strongest};
-use crate::directory::{Attributes, Existence, Register, Registers, Version};
+use crate::directory::{AttributePath, Attributes, Existence, Register, Registers, Version};
 
 /// One group of a directory, tombstones included. Its members are rows of their own.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -30,6 +30,14 @@ pub struct Group {
 }
 
 impl Group {
+    /// A group that exists and has this name: one that no source speaks of.
+    pub fn named(name: &str, version: &Version) -> Self {
+        let mut group = Self::default();
+        Register::write(&mut group.existence, Existence::Present, version);
+        group.attributes.write(&AttributePath::new("displayName"), name.into(), version);
+        group
+    }
+
     /// Whether the source says that the group is gone.
     pub fn is_deleted(&self) -> bool {
         self.existence.as_ref().is_some_and(|register| register.value == Existence::Deleted)

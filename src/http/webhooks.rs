@@ -260,6 +260,7 @@ fn understand_now(
     })?;
     let record = source.record(&delivery).unwrap_or_else(|| body.to_vec());
     let reading = source.read(&record)?;
+    reading.check_ids()?;
     Ok(Understood {
         accepted: AcceptedEvent {
             event_id: proof.event_id(&reading, &record, now),

@@ -4,7 +4,8 @@ use serde_json::Value;
 
 use crate::clock::Timestamp;
 use crate::directory::{
-    ExternalId, Kind, Operation, Snapshot, User, Version, VersionedChange, merge, parse_attributes,
+    Attributes, ExternalId, Kind, Operation, Snapshot, User, Version, VersionedChange, merge,
+    parse_attributes,
 };
 use crate::mapping::Subject;
 
@@ -19,6 +20,20 @@ pub(super) fn user(attributes: &Value) -> User {
     let mut snapshot = Snapshot::default();
     let operation = Operation::UserUpsert { id: id(), attributes };
     merge(&mut snapshot, &[VersionedChange { version, operation }]);
+    snapshot.user(&id()).unwrap().clone()
+}
+
+/// The user `u-1`, described and then deleted.
+pub(super) fn deleted() -> User {
+    let mut snapshot = Snapshot::default();
+    let version = |index| Version { occurred_at: Timestamp::from_seconds(1), event: "e".into(), index };
+    let described = Operation::UserUpsert { id: id(), attributes: Attributes::default() };
+    let changes = [described, Operation::UserDelete { id: id() }];
+    let changes: Vec<_> = (0..)
+        .zip(changes)
+        .map(|(index, operation)| VersionedChange { version: version(index), operation })
+        .collect();
+    merge(&mut snapshot, &changes);
     snapshot.user(&id()).unwrap().clone()
 }
 

@@ -1,11 +1,12 @@
-//! What the configuration decides about each user by expression: who is in a target's scope, and which
-//! attributes go out under which names.
+//! What the configuration decides about each user by expression: who is in a target's scope, which
+//! attributes go out under which names, and who belongs to which group.
 //!
 //! Pure: from a directory's user to an answer. Expressions are the operator's and trusted to be meant;
 //! the attributes that they read are not, so no attribute can make one run long or fail in another way
 //! than by an error that holds no value.
 
 mod attributes;
+mod derived;
 mod expression;
 #[cfg(test)]
 mod fixture;
@@ -14,7 +15,7 @@ mod place;
 mod subject;
 mod value;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -22,6 +23,7 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 pub use attributes::{AttributeFault, AttributeMap};
+pub use derived::DerivedGroup;
 pub use expression::{EvaluationError, Expression, Fault};
 pub use place::{Place, PlaceFault};
 pub use subject::Subject;
@@ -35,6 +37,8 @@ pub struct Mapping {
     pub scope: Option<Expression>,
     /// What goes out; the attributes as they came where there is no table.
     pub attributes: Option<AttributeMap>,
+    /// Groups whose members follow from attributes.
+    pub derived_groups: Vec<DerivedGroup>,
 }
 
 /// What a mapping makes of one user.
@@ -59,6 +63,27 @@ impl Mapping {
         Mapped::AsItCame
     }
 
+    /// For each derived group, whether the user belongs to it: nobody does who is deleted or was found
+    /// out of scope, and of a user who is not described nothing is said. The error is for people, and
+    /// holds no value of the user.
+    pub fn memberships(
+        &self,
+        id: &ExternalId,
+        user: &User,
+        in_scope: bool,
+    ) -> Result<BTreeMap<ExternalId, bool>, String> {
+        if self.derived_groups.is_empty() {
+            return Ok(BTreeMap::new());
+        }
+        if user.is_deleted() || !in_scope {
+            return Ok(derived::nobody(&self.derived_groups));
+        }
+        if !user.is_described() {
+            return Ok(BTreeMap::new());
+        }
+        derived::memberships(&self.derived_groups, &Subject::new(id, user))
+    }
+
     fn evaluate(&self, subject: &Subject) -> Mapped {
         match self.scope.as_ref().map(|scope| scope.holds(subject)) {
             Some(Err(error)) => return Mapped::Fault(format!("the scope fails for this user: {error}")),
@@ -80,7 +105,12 @@ impl Mapping {
         }
         let scope = self.scope.as_ref().map(Expression::source);
         let attributes: Option<BTreeMap<_, _>> = self.attributes.as_ref().map(|map| map.texts().collect());
-        let said = serde_json::json!({ "scope": scope, "attributes": attributes });
+        let mut said = serde_json::json!({ "scope": scope, "attributes": attributes });
+        if !self.derived_groups.is_empty() {
+            let rules: BTreeSet<_> =
+                self.derived_groups.iter().map(|rule| (rule.group.as_str(), rule.when.source())).collect();
+            said["derived_groups"] = serde_json::json!(rules);
+        }
         Some(STANDARD.encode(Sha256::digest(said.to_string())))
     }
 }
@@ -100,6 +130,7 @@ mod tests {
                     attributes.iter().map(|(path, text)| (Place::parse(path).unwrap(), compile(text)));
                 AttributeMap::new(mapped.collect()).unwrap()
             }),
+            derived_groups: Vec::new(),
         }
     }
 
@@ -129,6 +160,22 @@ mod tests {
                 "{fault:?}"
             );
         }
+    }
+
+    #[test]
+    fn who_is_gone_or_out_of_scope_belongs_to_no_derived_group() {
+        let rule = DerivedGroup::new(Expression::compile("true").unwrap(), "Everyone").unwrap();
+        let group = rule.group.clone();
+        let mapping = Mapping { derived_groups: vec![rule], ..Mapping::default() };
+        let id = ExternalId::parse("u-1").unwrap();
+        let user = fixture::user(&json!({"userName": "jane"}));
+        let members = |user: &User, in_scope| mapping.memberships(&id, user, in_scope);
+        assert_eq!(members(&user, true), Ok([(group.clone(), true)].into()));
+        assert_eq!(members(&user, false), Ok([(group.clone(), false)].into()));
+        assert_eq!(members(&User::default(), true), Ok(BTreeMap::new()), "only the id is known");
+        assert_eq!(members(&fixture::deleted(), true), Ok([(group, false)].into()));
+        assert_eq!(Mapping::default().memberships(&id, &fixture::deleted(), true), Ok(BTreeMap::new()));
+        assert!(mapping.fingerprint().is_some());
     }
 
     #[test]

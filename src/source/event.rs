@@ -6,6 +6,7 @@ use sha2::{Digest, Sha256};
 
 use crate::clock::Timestamp;
 use crate::directory::{Change, ResourceKey};
+use crate::source::Malformed;
 
 /// Where nothing in a webhook tells it from an earlier one with the same body, the same body within
 /// this span is the same event, in seconds.
@@ -79,6 +80,17 @@ pub struct Reading {
     pub needs_read: Vec<ResourceKey>,
     /// How many of its events mean nothing to a directory.
     pub ignored: usize,
+}
+
+impl Reading {
+    /// Refuses changes of groups by ids that only groups derived from attributes have.
+    pub fn check_ids(&self) -> Result<(), Malformed> {
+        if self.changes.iter().any(|change| change.operation.key().is_derived()) {
+            let reason = "the id of a group begins with \"derived:\", which is reserved";
+            return Err(Malformed::new("", reason));
+        }
+        Ok(())
+    }
 }
 
 /// Whether a text can be an event's id: 1 to 256 bytes of visible ASCII.

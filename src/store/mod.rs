@@ -10,6 +10,7 @@
 mod admin;
 #[doc(hidden)]
 pub mod conformance;
+mod derived;
 mod intake;
 mod lease;
 pub mod postgres;

@@ -225,6 +225,10 @@ pub struct Outcome {
     /// Users that the resource waits for: its members, or its manager. Each that has neither a link
     /// nor work gets work, so that it is looked up; each that is linked already wakes the resource at once.
     pub waits_for: BTreeSet<ExternalId>,
+    /// For users: whether they belong to each group that the target derives. What differs from before
+    /// becomes a membership of the [derived](ExternalId::derived) group, and work for it; a group that
+    /// is not named keeps its members.
+    pub memberships: BTreeMap<ExternalId, bool>,
     /// What the work row becomes.
     pub work: WorkChange,
     /// One entry per call, and one for an end without a call.

@@ -1,6 +1,6 @@
 //! What a worked-on resource leaves behind for the store.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::clock::Timestamp;
 use crate::store::{LedgerEntry, LinkChange, MembersOutcome, Outcome, WorkChange};
@@ -32,13 +32,19 @@ pub(super) fn outcome(now: Timestamp, task: Task, work: WorkChange) -> Outcome {
         link: findings.link,
         members: findings.members,
         waits_for: findings.waits_for,
+        memberships: findings.memberships,
         work,
         ledger,
     }
 }
 
 fn no_findings() -> Findings {
-    Findings { link: LinkChange::Keep, members: MembersOutcome::default(), waits_for: BTreeSet::new() }
+    Findings {
+        link: LinkChange::Keep,
+        members: MembersOutcome::default(),
+        waits_for: BTreeSet::new(),
+        memberships: BTreeMap::new(),
+    }
 }
 
 /// The end of a pass that no other entry tells. A pass that came to its end without a write that

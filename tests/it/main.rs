@@ -19,6 +19,7 @@ mod conflicts;
 mod convergence;
 mod crash;
 mod database_outages;
+mod derived_groups;
 mod faults;
 mod full_disk;
 mod lifecycle;

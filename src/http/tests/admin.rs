@@ -1,4 +1,4 @@
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -246,6 +246,7 @@ pub async fn park(served: &Served, users: &[&str]) {
             link: LinkChange::Keep,
             members: MembersOutcome::default(),
             waits_for: BTreeSet::new(),
+            memberships: BTreeMap::new(),
             work: WorkChange::Park { reason: "the vendor does not like it".to_owned() },
             ledger: vec![LedgerEntry {
                 at: NOW.after(Duration::from_secs(outcomes.len() as u64)),

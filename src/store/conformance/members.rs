@@ -189,6 +189,29 @@ pub async fn a_user_whom_the_vendor_has_forgotten_is_a_member_to_send_again(home
     }
 }
 
+pub async fn a_member_that_was_lost_during_a_groups_call_is_sent_again(home: &dyn Home) {
+    let absent = LinkChange::Set(Link::Absent { checked_at: NOW });
+    let scene = Scene::new(home).await;
+    for (name, lost) in [("a", LinkChange::Forget), ("b", absent)] {
+        scene.feed([titled(name, "A"), members(G, &[name], &[])]).await;
+        scene.finish(&user_key(name), &format!("v-{name}")).await;
+        // The group is planned, and its call is under way with the account that is lost now.
+        let generation = scene.dossier(&g()).await.item.generation;
+        let sequence = scene.deltas(&g()).await.last().expect("a member is to be sent").sequence;
+        scene.feed([titled(name, "B")]).await;
+        let lost = Outcome { link: lost, ..outcome(&user_key(name), 2) };
+        scene.commit(lost.ending(WorkChange::Continue)).await;
+        let told = outcome(&g(), generation).linked("v-g", generation, sequence).settling(&[id(name)]);
+        scene.commit(told).await;
+        scene.finish(&user_key(name), "v-new").await;
+        assert_eq!(scene.due_names().await, ["membership group g"]);
+        assert_eq!(deltas(&scene).await, [format!("+{name}! {sequence}")]);
+        // Told once more, it is told.
+        scene.commit(outcome(&g(), generation).settling(&[id(name)])).await;
+        assert_eq!(scene.due_names().await, [""; 0]);
+    }
+}
+
 pub async fn only_a_linked_user_ends_a_wait(home: &dyn Home) {
     let scene = waiting_group(home, WorkChange::Finish).await;
     let absent = LinkChange::Set(Link::Absent { checked_at: NOW });

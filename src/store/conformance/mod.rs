@@ -2,11 +2,12 @@
 //!
 //! A store offers a [`Home`] (one empty database that can be opened again and again) and calls
 //! [`suite!`] in its tests; each rule becomes one test. The parts are [`intake`], [`projection`],
-//! [`work`], [`members`], [`targets`], [`leases`],
+//! [`work`], [`members`], [`derived`], [`targets`], [`leases`],
 //! [`retention`] and [`admin`]; [`scene`] is what they share, [`script`] stands
 //! in for the sources and draws random streams.
 
 pub mod admin;
+pub mod derived;
 pub mod intake;
 pub mod leases;
 pub mod members;
@@ -82,6 +83,7 @@ macro_rules! store_conformance {
                 a_user_who_is_linked_during_a_call_wakes_the_group_after_it,
                 a_user_whom_nobody_looked_for_gets_work_when_waited_for,
                 a_user_whom_the_vendor_has_forgotten_is_a_member_to_send_again,
+                a_member_that_was_lost_during_a_groups_call_is_sent_again,
                 only_a_linked_user_ends_a_wait,
                 a_membership_that_changed_meanwhile_ends_its_wait,
                 a_user_waits_for_its_manager,
@@ -89,6 +91,20 @@ macro_rules! store_conformance {
                 an_event_says_that_its_member_waits_or_is_parked,
                 a_parked_member_that_changes_is_sent_again,
                 a_discarded_member_stays_out,
+            }
+            derived {
+                a_judgement_makes_a_member_and_work,
+                who_belongs_no_more_leaves_by_the_revoking_lane,
+                a_group_that_no_judgement_names_keeps_its_members,
+                a_judgement_counts_however_the_call_ended,
+                a_derived_group_gathers_members_while_users_are_to_be_judged,
+                each_target_has_derived_groups_of_its_own,
+                a_derived_member_waits_for_its_user,
+                a_derived_member_that_was_parked_is_retried,
+                a_user_whom_the_vendor_has_forgotten_is_sent_to_its_derived_groups_again,
+                a_backfill_looks_at_derived_groups_too,
+                derived_groups_of_another_directory_are_forgotten,
+                a_derived_membership_that_ended_is_kept_until_it_was_told,
             }
             targets {
                 a_new_target_gets_all_that_the_directory_holds,

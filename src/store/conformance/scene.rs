@@ -1,6 +1,6 @@
 //! A store with one target that follows one directory: what most rules start from.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -152,6 +152,7 @@ pub fn outcome(key: &ResourceKey, generation: u64) -> Outcome {
         link: LinkChange::Keep,
         members: MembersOutcome::default(),
         waits_for: BTreeSet::new(),
+        memberships: BTreeMap::new(),
         work: WorkChange::Finish,
         ledger: Vec::new(),
     }
@@ -176,6 +177,16 @@ impl Outcome {
     #[must_use]
     pub fn waiting_for(self, users: &[ExternalId]) -> Self {
         Self { waits_for: users.iter().cloned().collect(), ..self }
+    }
+
+    /// With a judgement of which derived groups the user belongs to.
+    #[must_use]
+    pub fn judging(self, memberships: &[(&str, bool)]) -> Self {
+        let judged = memberships.iter().filter_map(|(name, present)| {
+            let group = ExternalId::derived(name).ok()?;
+            Some((group, *present))
+        });
+        Self { memberships: judged.collect(), ..self }
     }
 
     /// With waits that are over.

@@ -6,13 +6,14 @@ use futures_util::try_join;
 
 use crate::clock::Timestamp;
 use crate::directory::{ExternalId, Kind, ResourceKey};
+use crate::store::derived;
 use crate::store::postgres::links::{self, Standing};
 use crate::store::postgres::members::{self, Progress};
 use crate::store::postgres::next_state;
 use crate::store::postgres::rounds::{Touch, rounds};
 use crate::store::postgres::rows::Tx;
 use crate::store::postgres::targets::{self, LockedTarget};
-use crate::store::postgres::{ledger, work};
+use crate::store::postgres::{derived as postgres_derived, ledger, work};
 use crate::store::{Committed, LinkChange, Outcome, StoreError, Tenure};
 
 /// Records outcomes, if the tenure still holds. Locks the target, then its lease.
@@ -28,6 +29,8 @@ pub(super) async fn commit(
         return Ok(committed);
     }
     let at = LockedTarget { tx, name: &tenure.target, directory: &directory, now };
+    // First, so that a user who is lost is looked for in the groups that it belongs to now.
+    committed.woken |= postgres_derived::judge(&at, &derived::judgements(outcomes)).await?;
     let keys: BTreeSet<&ResourceKey> = outcomes.iter().map(|outcome| &outcome.key).collect();
     let changing: Vec<&ExternalId> = outcomes.iter().filter_map(user_of_changed_link).collect();
     let (mut standings, waiting) = try_join!(
@@ -46,6 +49,9 @@ pub(super) async fn commit(
             bases[place] = before.synced_generation;
             standings.insert(outcome.key.clone(), after);
         }
+    }
+    if derived::concerns(outcomes) {
+        committed.woken |= postgres_derived::release(&at).await?;
     }
     ledger::append(&at, &lines(outcomes, &bases)).await?;
     committed.converged = converged.into_values().collect();
@@ -159,7 +165,7 @@ async fn end_waits(at: &LockedTarget<'_>, steps: &[Step<'_>]) -> Result<(), Stor
         .iter()
         .flat_map(|step| step.outcome.members.settled.iter().map(|user| (&step.outcome.key.id, user)));
     let settled: Vec<_> = settled.collect();
-    members::end_waits(at, &settled).await?;
+    members::end_settled_waits(at, &settled).await?;
     members::end_parkings(at, &settled).await?;
     let passed = groups.iter().filter(|step| step.after.synced_members > step.before.synced_members);
     let passed = passed.map(|step| Progress {

@@ -2,7 +2,7 @@
 //! be asked. SQLite records one outcome after another, so that this also shows what a batch may not
 //! change.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
 use std::time::Duration;
 
@@ -24,6 +24,8 @@ use crate::store::{
 
 /// Follow one directory, so that a walk of one leaves the other alone.
 const TARGETS: [&str; 2] = ["acme", "second"];
+/// Groups that both targets derive.
+const DERIVED: [&str; 2] = ["Sellers", "Heads"];
 const STEPS: usize = 40;
 /// After every time of a walk.
 const END: Timestamp = Timestamp::from_seconds(20_000);
@@ -146,9 +148,16 @@ impl Walk {
             link: self.link_change(generation),
             members: self.members_outcome(key.kind),
             waits_for: self.users(0.2),
+            memberships: self.memberships(key.kind),
             ledger: self.entries(),
             ..outcome(&key, generation).ending(self.work_change())
         }
+    }
+
+    fn memberships(&mut self, kind: Kind) -> BTreeMap<ExternalId, bool> {
+        let groups = DERIVED.map(|name| ExternalId::derived(name).unwrap());
+        let chosen = groups.into_iter().filter(|_| kind == Kind::User && self.chance.random_bool(0.3));
+        chosen.collect::<Vec<_>>().into_iter().map(|group| (group, self.chance.random_bool(0.5))).collect()
     }
 
     fn link_change(&mut self, synced_generation: u64) -> LinkChange {
@@ -202,7 +211,11 @@ impl Walk {
     }
 
     fn key(&mut self) -> ResourceKey {
-        if self.chance.random_bool(0.6) { user_key(self.pick(&USERS)) } else { group_key(self.pick(&GROUPS)) }
+        match self.chance.random_range(0..10) {
+            0..6 => user_key(self.pick(&USERS)),
+            6..8 => group_key(self.pick(&GROUPS)),
+            _ => ResourceKey::group(ExternalId::derived(self.pick(&DERIVED)).unwrap()),
+        }
     }
 
     fn users(&mut self, probability: f64) -> BTreeSet<ExternalId> {
@@ -228,7 +241,8 @@ impl Walk {
 async fn seen(store: &dyn Store, events: u32) -> Vec<String> {
     let mut seen = vec![format!("{:?}", must(store.status().await))];
     let users = USERS.into_iter().map(user_key);
-    let keys: Vec<ResourceKey> = users.chain(GROUPS.into_iter().map(group_key)).collect();
+    let derived = DERIVED.into_iter().map(|name| ResourceKey::group(ExternalId::derived(name).unwrap()));
+    let keys: Vec<ResourceKey> = users.chain(GROUPS.into_iter().map(group_key)).chain(derived).collect();
     for target in TARGETS {
         for lane in Lane::ALL {
             seen.push(format!("{lane:?} {:?}", must(store.due(target, lane, END, 100).await)));

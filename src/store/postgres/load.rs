@@ -48,14 +48,16 @@ const USER: &str = "SELECT t.directory,
      LEFT JOIN links AS l ON l.target = t.name AND l.kind = 0 AND l.id = $2
      LEFT JOIN users AS d ON d.directory = t.directory AND d.id = $2
      WHERE t.name = $1";
-const GROUP: &str = "SELECT t.directory,
+const GROUP: &str = "SELECT h.home,
         w.kind, w.id, w.lane, w.generation, w.since, w.attempts, w.failed_at, w.intent,
         l.id IS NOT NULL, l.vendor_id, l.checked_at, l.etag, l.synced_generation, l.synced_members, l.applied,
         d.body, d.generation, d.member_sequence
      FROM targets AS t
      JOIN work AS w ON w.target = t.name AND w.kind = 1 AND w.id = $2 AND w.state <> 2
+     CROSS JOIN LATERAL (SELECT CASE WHEN starts_with($2, 'derived:') THEN 'derived:' || t.name
+                                     ELSE t.directory END) AS h (home)
      LEFT JOIN links AS l ON l.target = t.name AND l.kind = 1 AND l.id = $2
-     LEFT JOIN groups AS d ON d.directory = t.directory AND d.id = $2
+     LEFT JOIN groups AS d ON d.directory = h.home AND d.id = $2
      WHERE t.name = $1";
 
 fn user_at(row: &SqlRow, column: usize, id: &ExternalId) -> Result<User, StoreError> {

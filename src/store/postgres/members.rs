@@ -1,10 +1,12 @@
 //! Memberships that could not be sent yet: those that wait for their user, and those that are parked.
 //! Every function takes the whole of a round and is one statement, or none where there is nothing to do.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::directory::{ExternalId, Kind, ResourceKey};
 use crate::store::StoreError;
+use crate::store::derived::{OWN, home};
 use crate::store::postgres::rows::{Tx, big, execute, key_at, key_columns, query, storable};
 use crate::store::postgres::targets::LockedTarget;
 use crate::store::postgres::work;
@@ -66,19 +68,30 @@ pub(super) async fn end_passed(at: &LockedTarget<'_>, passed: &[Progress<'_>]) -
     let groups: Vec<_> = passed.iter().map(|progress| progress.group).collect();
     let after: Vec<_> = passed.iter().map(|progress| big(progress.after)).collect();
     let through: Vec<_> = passed.iter().map(|progress| big(progress.through)).collect();
+    let homes = homes(at, &groups);
     for sql in [END_PASSED_WAITS, END_PASSED_PARKINGS] {
-        execute(at.tx, sql, &[&at.name, &at.directory, &groups, &after, &through]).await?;
+        execute(at.tx, sql, &[&at.name, &homes, &groups, &after, &through]).await?;
     }
     Ok(())
 }
 
+/// The directories that hold these groups.
+fn homes<'a>(at: &LockedTarget<'a>, groups: &[&ExternalId]) -> Vec<Cow<'a, str>> {
+    let of = |group: &&ExternalId| home(at.name, at.directory, &ResourceKey::group((*group).clone()));
+    groups.iter().map(of).collect()
+}
+
 const END_PASSED_WAITS: &str = "DELETE FROM waits AS t
-     USING unnest($3::text[], $4::bigint[], $5::bigint[]) AS g (id, after, through), members AS m
-     WHERE m.directory = $2 AND m.group_id = g.id AND m.sequence > g.after AND m.sequence <= g.through
-       AND t.target = $1 AND t.kind = 1 AND t.id = g.id AND t.user_id = m.user_id";
+     USING unnest($2::text[], $3::text[], $4::bigint[], $5::bigint[]) AS g (home, id, after, through),
+           members AS m
+     WHERE m.directory = g.home AND m.group_id = g.id AND m.sequence > g.after AND m.sequence <= g.through
+       AND t.target = $1 AND t.kind = 1 AND t.id = g.id AND t.user_id = m.user_id
+       AND NOT EXISTS (SELECT 1 FROM work AS b
+                       WHERE b.target = $1 AND b.kind = 1 AND b.id = g.id AND b.lost)";
 const END_PASSED_PARKINGS: &str = "DELETE FROM parked_members AS t
-     USING unnest($3::text[], $4::bigint[], $5::bigint[]) AS g (id, after, through), members AS m
-     WHERE m.directory = $2 AND m.group_id = g.id AND m.sequence > g.after AND m.sequence <= g.through
+     USING unnest($2::text[], $3::text[], $4::bigint[], $5::bigint[]) AS g (home, id, after, through),
+           members AS m
+     WHERE m.directory = g.home AND m.group_id = g.id AND m.sequence > g.after AND m.sequence <= g.through
        AND t.target = $1 AND t.group_id = g.id AND t.user_id = m.user_id";
 
 /// Notes that the vendor has forgotten users, and their memberships with them: their groups wait for
@@ -96,9 +109,39 @@ pub(super) async fn lose_memberships(
         "INSERT INTO waits (target, kind, id, user_id, ready)
          SELECT $1, 1, m.group_id, m.user_id, u.ready
          FROM unnest($3::text[], $4::boolean[]) AS u (id, ready)
-         JOIN members AS m ON m.directory = $2 AND m.user_id = u.id AND m.present
+         JOIN members AS m ON m.directory IN ($2, $5 || $1) AND m.user_id = u.id AND m.present
          ON CONFLICT (target, kind, id, user_id) DO UPDATE SET ready = excluded.ready",
-        &[&at.name, &at.directory, &ids, &ready],
+        &[&at.name, &at.directory, &ids, &ready, &OWN],
+    )
+    .await?;
+    execute(
+        at.tx,
+        "UPDATE work AS w SET lost = true FROM members AS m
+         WHERE m.directory IN ($2, $4 || $1) AND m.user_id = ANY ($3::text[]) AND m.present
+           AND w.target = $1 AND w.kind = 1 AND w.id = m.group_id",
+        &[&at.name, &at.directory, &ids, &OWN],
+    )
+    .await?;
+    Ok(())
+}
+
+/// Ends waits of groups that were told of their members. Where one of them was lost meanwhile, the call
+/// may have told of an account that is no more, and whoever waits is sent once again.
+pub(super) async fn end_settled_waits(
+    at: &LockedTarget<'_>,
+    settled: &[Membership<'_>],
+) -> Result<(), StoreError> {
+    if settled.is_empty() {
+        return Ok(());
+    }
+    let (groups, users): (Vec<_>, Vec<_>) = settled.iter().copied().unzip();
+    execute(
+        at.tx,
+        "DELETE FROM waits AS w USING unnest($2::text[], $3::text[]) AS k (group_id, user_id)
+         WHERE w.target = $1 AND w.kind = $4 AND w.id = k.group_id AND w.user_id = k.user_id
+           AND NOT EXISTS (SELECT 1 FROM work AS b
+                           WHERE b.target = $1 AND b.kind = $4 AND b.id = k.group_id AND b.lost)",
+        &[&at.name, &groups, &users, &Kind::Group],
     )
     .await?;
     Ok(())
@@ -123,19 +166,20 @@ pub(super) async fn wait_for(
     }
     let (kinds, ids) = key_columns(waits.iter().map(|(key, _)| *key));
     let users: Vec<&ExternalId> = waits.iter().map(|(_, user)| *user).collect();
+    let homes: Vec<_> = waits.iter().map(|(key, _)| home(at.name, at.directory, key)).collect();
     // A group waits only for users of whom it has a row, or the wait could never end.
     let rows = query(
         at.tx,
         "INSERT INTO waits (target, kind, id, user_id, ready)
          SELECT $1, k.kind, k.id, k.user_id, l.vendor_id IS NOT NULL
-         FROM unnest($3::smallint[], $4::text[], $5::text[]) AS k (kind, id, user_id)
+         FROM unnest($2::text[], $3::smallint[], $4::text[], $5::text[]) AS k (home, kind, id, user_id)
          LEFT JOIN links AS l ON l.target = $1 AND l.kind = 0 AND l.id = k.user_id
          LEFT JOIN members AS m
-             ON k.kind = 1 AND m.directory = $2 AND m.group_id = k.id AND m.user_id = k.user_id
+             ON k.kind = 1 AND m.directory = k.home AND m.group_id = k.id AND m.user_id = k.user_id
          WHERE k.kind = 0 OR m.user_id IS NOT NULL
          ON CONFLICT (target, kind, id, user_id) DO UPDATE SET ready = excluded.ready
          RETURNING kind, id, ready",
-        &[&at.name, &at.directory, &kinds, &ids, &users],
+        &[&at.name, &homes, &kinds, &ids, &users],
     )
     .await?;
     let mut noted = Noted { sought: work::seek_users(at, &users).await?, ..Noted::default() };

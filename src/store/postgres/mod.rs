@@ -14,6 +14,7 @@ mod append;
 mod commit;
 mod connection;
 mod database;
+mod derived;
 mod directory;
 mod events;
 mod fault;

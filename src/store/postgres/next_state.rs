@@ -8,6 +8,7 @@ use futures_util::try_join;
 
 use crate::clock::Timestamp;
 use crate::directory::{Kind, ResourceKey};
+use crate::store::derived::{gathering, home};
 use crate::store::postgres::commit::Step;
 use crate::store::postgres::rows::{
     PARKED, PENDING, WAITING, big, execute, key_at, key_columns, query, storable, unsigned,
@@ -44,7 +45,7 @@ pub(super) async fn change_rows(
         let Some(held) = held.get(key) else { continue };
         let next = next(step, held, ready.contains(key));
         changed.woken |= *next == WorkChange::Continue;
-        match State::of(next, at.now) {
+        match State::of(next, continued(step, held.lane, at.now), at.now) {
             None => {
                 changed.converged.insert(step.place, (held.lane, at.now.since(held.since)));
                 finished.push(key);
@@ -70,19 +71,20 @@ struct Held {
 
 async fn held(at: &LockedTarget<'_>, steps: &[Step<'_>]) -> Result<BTreeMap<ResourceKey, Held>, StoreError> {
     let (kinds, ids) = key_columns(steps.iter().map(|step| &step.outcome.key));
+    let homes: Vec<_> = steps.iter().map(|step| home(at.name, at.directory, &step.outcome.key)).collect();
     let synced: Vec<_> = steps.iter().map(|step| big(step.after.synced_members)).collect();
     let rows = query(
         at.tx,
         "SELECT w.kind, w.id, w.lane, w.since, w.generation, w.woken,
                 w.kind = 1 AND EXISTS (
                     SELECT 1 FROM members AS m
-                    WHERE m.directory = $2 AND m.group_id = w.id AND m.sequence > k.synced),
+                    WHERE m.directory = k.home AND m.group_id = w.id AND m.sequence > k.synced),
                 w.kind = 1 AND EXISTS (
                     SELECT 1 FROM waits AS x
                     WHERE x.target = $1 AND x.kind = 1 AND x.id = w.id AND x.ready)
-         FROM unnest($3::smallint[], $4::text[], $5::bigint[]) AS k (kind, id, synced)
+         FROM unnest($2::text[], $3::smallint[], $4::text[], $5::bigint[]) AS k (home, kind, id, synced)
          JOIN work AS w ON w.target = $1 AND w.kind = k.kind AND w.id = k.id",
-        &[&at.name, &at.directory, &kinds, &ids, &synced],
+        &[&at.name, &homes, &kinds, &ids, &synced],
     )
     .await?;
     let mut held = BTreeMap::new();
@@ -115,6 +117,12 @@ fn next<'a>(step: &Step<'a>, held: &Held, ready: bool) -> &'a WorkChange {
     if moved || unfinished { &WorkChange::Continue } else { &outcome.work }
 }
 
+/// When a row is due that goes on at once: of a derived group, more may come before the rest is sent.
+fn continued(step: &Step<'_>, lane: Lane, now: Timestamp) -> Timestamp {
+    let gathers = step.outcome.key.is_derived() && step.outcome.work == WorkChange::Finish;
+    if gathers { now.after(gathering(lane)) } else { now }
+}
+
 /// What a row that stays becomes.
 struct State<'a> {
     code: i16,
@@ -127,12 +135,12 @@ struct State<'a> {
 
 impl<'a> State<'a> {
     /// `None` for a row that goes.
-    fn of(change: &'a WorkChange, now: Timestamp) -> Option<Self> {
+    fn of(change: &'a WorkChange, continued: Timestamp, now: Timestamp) -> Option<Self> {
         let due_now =
             Self { code: PENDING, due: now, attempts: 0, reason: None, failed_at: None, parked_at: None };
         match change {
             WorkChange::Finish => None,
-            WorkChange::Continue => Some(due_now),
+            WorkChange::Continue => Some(Self { due: continued, ..due_now }),
             WorkChange::Retry { due, attempts, reason, failed_at } => Some(Self {
                 due: *due,
                 attempts: *attempts,
@@ -199,7 +207,7 @@ async fn update(at: &LockedTarget<'_>, rows: &[Stay<'_>]) -> Result<(), StoreErr
          SET state = k.state, due = k.due,
              attempts = CASE k.state WHEN 2 THEN w.attempts + k.attempts ELSE k.attempts END,
              reason = k.reason, failed_at = k.failed_at, parked_at = k.parked_at,
-             intent = CASE WHEN k.keep_intent THEN w.intent END, woken = false
+             intent = CASE WHEN k.keep_intent THEN w.intent END, woken = false, lost = false
          FROM unnest($2::smallint[], $3::text[], $4::smallint[], $5::bigint[], $6::integer[], $7::text[],
                      $8::bigint[], $9::bigint[], $10::boolean[])
              AS k (kind, id, state, due, attempts, reason, failed_at, parked_at, keep_intent)

@@ -3,6 +3,7 @@
 
 use crate::clock::Timestamp;
 use crate::directory::{ExternalId, Kind, ResourceKey};
+use crate::store::derived::home;
 use crate::store::postgres::page::page as one_page;
 use crate::store::postgres::rows::{Tx, corrupt, execute, limit as row_limit, query, storable, unsigned_int};
 use crate::store::postgres::targets::LockedTarget;
@@ -120,10 +121,9 @@ pub(super) async fn discard(
 }
 
 async fn generation(at: &LockedTarget<'_>, key: &ResourceKey) -> Result<u64, StoreError> {
+    let home = home(at.name, at.directory, key);
     Ok(match key.kind {
-        Kind::User => directory::user(at.tx, at.directory, &key.id).await?.map_or(0, |user| user.generation),
-        Kind::Group => {
-            directory::group(at.tx, at.directory, &key.id).await?.map_or(0, |group| group.generation)
-        }
+        Kind::User => directory::user(at.tx, &home, &key.id).await?.map_or(0, |user| user.generation),
+        Kind::Group => directory::group(at.tx, &home, &key.id).await?.map_or(0, |group| group.generation),
     })
 }

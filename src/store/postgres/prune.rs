@@ -83,7 +83,7 @@ pub(super) const MEMBERS: &str = "WITH old AS (
          FROM (SELECT * FROM members WHERE NOT present AND version < $1 ORDER BY version LIMIT $2) AS m
          WHERE NOT EXISTS (
              SELECT 1 FROM targets AS t
-             WHERE t.directory = m.directory AND t.enrolled
+             WHERE (t.directory = m.directory OR 'derived:' || t.name = m.directory) AND t.enrolled
                AND (NOT EXISTS (SELECT 1 FROM links AS l
                         WHERE l.target = t.name AND l.kind = 1 AND l.id = m.group_id
                           AND l.vendor_id IS NOT NULL AND l.synced_members >= m.sequence)

@@ -6,6 +6,7 @@
 
 use crate::clock::Timestamp;
 use crate::directory::ResourceKey;
+use crate::store::derived::OWN;
 use crate::store::postgres::directory;
 use crate::store::postgres::rows::{
     Tx, big, execute, from_json, query, query_one, query_opt, storable, to_json,
@@ -93,6 +94,9 @@ async fn forget_resources(tx: &Tx<'_>, target: &str) -> Result<(), StoreError> {
     for table in ["work", "links", "waits", "parked_members"] {
         execute(tx, &format!("DELETE FROM {table} WHERE target = $1"), &[&target]).await?;
     }
+    for table in ["groups", "members"] {
+        execute(tx, &format!("DELETE FROM {table} WHERE directory = $2 || $1"), &[&target, &OWN]).await?;
+    }
     Ok(())
 }
 
@@ -128,9 +132,9 @@ async fn backfill(tx: &Tx<'_>, target: &str, directory: &str, now: Timestamp) ->
         "INSERT INTO work (target, kind, id, lane, state, due, since, attempts, generation)
          SELECT $1, 1, id, CASE WHEN is_deleted THEN $5::smallint ELSE $4::smallint END, 0, $3, $3, 0,
                 generation
-         FROM groups WHERE directory = $2 ORDER BY id {again}"
+         FROM groups WHERE directory IN ($2, $6 || $1) ORDER BY id {again}"
     );
-    execute(tx, &groups, &[&target, &directory, &now, &Lane::Backfill, &Lane::Revoke]).await?;
+    execute(tx, &groups, &[&target, &directory, &now, &Lane::Backfill, &Lane::Revoke, &OWN]).await?;
     Ok(())
 }
 

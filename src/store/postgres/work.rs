@@ -6,6 +6,7 @@ use tokio_postgres::Row as SqlRow;
 
 use crate::clock::Timestamp;
 use crate::directory::{ExternalId, Kind, ResourceKey};
+use crate::store::derived::OWN;
 use crate::store::postgres::rows::{
     PENDING, Tx, WAITING, execute, from_json, key_at, limit as row_limit, query, query_one, storable,
     unsigned, unsigned_int,
@@ -45,12 +46,12 @@ pub(super) async fn wake_waiters(at: &LockedTarget<'_>, users: &[&ExternalId]) -
                 coalesce(u.generation, g.generation, 0)
          FROM (SELECT DISTINCT kind, id FROM waits WHERE target = $1 AND user_id = ANY ($3::text[])) AS w
          LEFT JOIN users AS u ON w.kind = 0 AND u.directory = $2 AND u.id = w.id
-         LEFT JOIN groups AS g ON w.kind = 1 AND g.directory = $2 AND g.id = w.id
+         LEFT JOIN groups AS g ON w.kind = 1 AND g.directory IN ($2, $7 || $1) AND g.id = w.id
          ON CONFLICT (target, kind, id) DO UPDATE
          SET woken = true, state = CASE work.state WHEN 1 THEN 0 ELSE work.state END,
              due = CASE work.state WHEN 1 THEN excluded.due ELSE work.due END,
              reason = CASE work.state WHEN 1 THEN NULL ELSE work.reason END",
-        &[&at.name, &at.directory, &users, &at.now, &Lane::Change, &Lane::Membership],
+        &[&at.name, &at.directory, &users, &at.now, &Lane::Change, &Lane::Membership, &OWN],
     )
     .await?;
     Ok(woken > 0)
@@ -68,11 +69,11 @@ pub(super) async fn make_due(at: &LockedTarget<'_>, key: &ResourceKey) -> Result
          SELECT $1, k.kind, k.id, $4, 0, $5, $5, 0, coalesce(u.generation, g.generation, 0)
          FROM (VALUES ($2::smallint, $3::text)) AS k (kind, id)
          LEFT JOIN users AS u ON k.kind = 0 AND u.directory = $6 AND u.id = k.id
-         LEFT JOIN groups AS g ON k.kind = 1 AND g.directory = $6 AND g.id = k.id
+         LEFT JOIN groups AS g ON k.kind = 1 AND g.directory IN ($6, $7 || $1) AND g.id = k.id
          ON CONFLICT (target, kind, id) DO UPDATE
          SET state = 0, due = least(work.due, excluded.due), attempts = 0, reason = NULL
          WHERE work.state <> 2",
-        &[&at.name, &key.kind, &key.id, &lane, &at.now, &at.directory],
+        &[&at.name, &key.kind, &key.id, &lane, &at.now, &at.directory, &OWN],
     )
     .await?;
     Ok(())

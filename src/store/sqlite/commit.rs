@@ -4,10 +4,11 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 use crate::clock::Timestamp;
 use crate::directory::Kind;
+use crate::store::derived::{self, gathering};
 use crate::store::sqlite::links::{self, Standing};
 use crate::store::sqlite::members::{Noted, Waiter};
 use crate::store::sqlite::rows::{PARKED, PENDING, WAITING};
-use crate::store::sqlite::{ledger, targets, work};
+use crate::store::sqlite::{derived as sqlite_derived, ledger, targets, work};
 use crate::store::{Committed, Lane, Outcome, StoreError, Tenure, WorkChange};
 
 /// Records outcomes, if the tenure still holds.
@@ -19,15 +20,20 @@ pub(super) fn commit(
 ) -> Result<Committed, StoreError> {
     let directory = targets::check_tenure(conn, tenure)?;
     let mut committed = Committed::default();
+    // First, so that a user who is lost is looked for in the groups that it belongs to now.
+    committed.woken |= sqlite_derived::judge(conn, &tenure.target, &derived::judgements(outcomes), now)?;
     for outcome in outcomes {
-        let waiter = Waiter { conn, target: &tenure.target, directory: &directory, key: &outcome.key, now };
+        let waiter = Waiter::new(conn, (&tenure.target, &directory), &outcome.key, now);
         record(&waiter, outcome, &mut committed)?;
+    }
+    if derived::concerns(outcomes) {
+        committed.woken |= sqlite_derived::release(conn, &tenure.target, now)?;
     }
     Ok(committed)
 }
 
 fn record(waiter: &Waiter<'_>, outcome: &Outcome, committed: &mut Committed) -> Result<(), StoreError> {
-    let &Waiter { conn, target, directory, key, now } = waiter;
+    let &Waiter { conn, target, directory, key, now, .. } = waiter;
     let before = links::standing(conn, target, key)?;
     links::change(conn, target, key, &outcome.link)?;
     let after = links::standing(conn, target, key)?;
@@ -92,7 +98,7 @@ fn change_row(
         }
         WorkChange::Continue => {
             committed.woken = true;
-            NewState { due: now, ..NewState::default() }
+            NewState { due: continued(waiter, outcome, held.lane), ..NewState::default() }
         }
         WorkChange::Retry { due, attempts, reason, failed_at } => NewState {
             due: *due,
@@ -115,6 +121,15 @@ fn change_row(
     };
     let keep_intent = outcome.ledger.iter().any(|entry| entry.result == "unknown");
     row.write(waiter, keep_intent)
+}
+
+/// When a row is due that goes on at once: of a derived group, more may come before the rest is sent.
+fn continued(waiter: &Waiter<'_>, outcome: &Outcome, lane: Lane) -> Timestamp {
+    if waiter.key.is_derived() && outcome.work == WorkChange::Finish {
+        waiter.now.after(gathering(lane))
+    } else {
+        waiter.now
+    }
 }
 
 /// What a row that stays becomes.
@@ -149,7 +164,7 @@ impl NewState<'_> {
             "UPDATE work
              SET state = ?4, due = ?5, attempts = CASE ?4 WHEN 2 THEN attempts + ?6 ELSE ?6 END,
                  reason = ?7, failed_at = ?8, parked_at = ?9,
-                 intent = CASE ?10 WHEN 1 THEN intent END, woken = 0
+                 intent = CASE ?10 WHEN 1 THEN intent END, woken = 0, lost = 0
              WHERE target = ?1 AND kind = ?2 AND id = ?3",
         )?
         .execute(params![

@@ -6,6 +6,7 @@ use rusqlite::{Connection, OptionalExtension, Params, Row as SqlRow, params};
 use serde_json::Value;
 
 use crate::directory::{AttributePath, ExternalId, Kind, ResourceKey, User};
+use crate::store::derived::home;
 use crate::store::sqlite::{directory, links, targets, work};
 use crate::store::{Desired, Dossier, Link, MemberDelta, MemberStanding, StoreError};
 
@@ -21,7 +22,10 @@ pub(super) fn load(
     let link = links::link(conn, target, key)?;
     let desired = match key.kind {
         Kind::User => desired_user(conn, target, &directory, &key.id)?,
-        Kind::Group => desired_group(conn, target, &directory, &key.id, link.as_ref(), members_max)?,
+        Kind::Group => {
+            let home = home(target, &directory, key);
+            desired_group(conn, target, &home, &key.id, link.as_ref(), members_max)?
+        }
     };
     Ok(Some(Dossier { item, desired, link }))
 }

@@ -1,11 +1,13 @@
 //! Memberships that could not be sent yet: those that wait for their user, and those that are parked.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 
 use rusqlite::{Connection, params};
 
 use crate::clock::Timestamp;
 use crate::directory::{ExternalId, Kind, ResourceKey};
+use crate::store::derived::{OWN, home};
 use crate::store::sqlite::{links, work};
 use crate::store::{MembersOutcome, StoreError};
 
@@ -13,7 +15,10 @@ use crate::store::{MembersOutcome, StoreError};
 pub(super) struct Waiter<'a> {
     pub(super) conn: &'a Connection,
     pub(super) target: &'a str,
+    /// The directory that the target follows.
     pub(super) directory: &'a str,
+    /// The directory that holds the resource.
+    home: Cow<'a, str>,
     pub(super) key: &'a ResourceKey,
     pub(super) now: Timestamp,
 }
@@ -27,7 +32,16 @@ pub(super) struct Noted {
     pub(super) sought: bool,
 }
 
-impl Waiter<'_> {
+impl<'a> Waiter<'a> {
+    pub(super) fn new(
+        conn: &'a Connection,
+        (target, directory): (&'a str, &'a str),
+        key: &'a ResourceKey,
+        now: Timestamp,
+    ) -> Self {
+        Self { conn, target, directory, home: home(target, directory, key), key, now }
+    }
+
     /// Ends waits and parkings that a planner has dealt with: those that it names, and those whose row
     /// the watermark has passed. A user resource's waits are stated anew each time.
     pub(super) fn end(
@@ -42,12 +56,18 @@ impl Waiter<'_> {
                 .execute(params![self.target, self.key.id])?;
             return Ok(());
         }
+        // The call may have told of an account that is no more: whoever waits now is sent once again.
+        let lost = self.has_lost_a_member()?;
         for user in &members.settled {
-            self.end_wait(user)?;
+            if !lost {
+                self.end_wait(user)?;
+            }
             self.end_parking(user)?;
         }
         if synced > synced_before {
-            self.end_passed("waits", "AND t.kind = 1 AND t.id", synced_before, synced)?;
+            if !lost {
+                self.end_passed("waits", "AND t.kind = 1 AND t.id", synced_before, synced)?;
+            }
             self.end_passed("parked_members", "AND t.group_id", synced_before, synced)?;
         }
         Ok(())
@@ -62,7 +82,7 @@ impl Waiter<'_> {
         self.conn.prepare_cached(&sql)?.execute(params![
             self.target,
             self.key.id,
-            self.directory,
+            self.home,
             after,
             through
         ])?;
@@ -76,11 +96,28 @@ impl Waiter<'_> {
             .prepare_cached(
                 "INSERT INTO waits (target, kind, id, user_id, ready)
                  SELECT ?1, 1, group_id, user_id, ?4 FROM members
-                 WHERE directory = ?2 AND user_id = ?3 AND present = 1
+                 WHERE directory IN (?2, ?5 || ?1) AND user_id = ?3 AND present = 1
                  ON CONFLICT DO UPDATE SET ready = excluded.ready",
             )?
-            .execute(params![self.target, self.directory, self.key.id, ready])?;
+            .execute(params![self.target, self.directory, self.key.id, ready, OWN])?;
+        self.conn
+            .prepare_cached(
+                "UPDATE work SET lost = 1 WHERE target = ?1 AND kind = 1 AND id IN (
+                     SELECT group_id FROM members
+                     WHERE directory IN (?2, ?4 || ?1) AND user_id = ?3 AND present = 1)",
+            )?
+            .execute(params![self.target, self.directory, self.key.id, OWN])?;
         Ok(())
+    }
+
+    fn has_lost_a_member(&self) -> Result<bool, StoreError> {
+        let lost = self
+            .conn
+            .prepare_cached(
+                "SELECT EXISTS (SELECT 1 FROM work WHERE target = ?1 AND kind = 1 AND id = ?2 AND lost = 1)",
+            )?
+            .query_row(params![self.target, self.key.id], |row| row.get(0))?;
+        Ok(lost)
     }
 
     /// Notes that the resource waits for users.
@@ -106,7 +143,7 @@ impl Waiter<'_> {
                      WHERE directory = ?6 AND group_id = ?3 AND user_id = ?4)
                  ON CONFLICT DO UPDATE SET ready = excluded.ready",
             )?
-            .execute(params![self.target, self.key.kind, self.key.id, user, ready, self.directory])?;
+            .execute(params![self.target, self.key.kind, self.key.id, user, ready, self.home])?;
         let sought = work::seek_user(self.conn, self.target, self.directory, user, self.now)?;
         Ok(Noted { ready: ready && waits > 0, sought })
     }
@@ -152,7 +189,7 @@ impl Waiter<'_> {
                 "SELECT EXISTS (SELECT 1 FROM members
                                 WHERE directory = ?1 AND group_id = ?2 AND sequence > ?3)",
             )?
-            .query_row(params![self.directory, self.key.id, synced], |row| row.get(0))?;
+            .query_row(params![self.home, self.key.id, synced], |row| row.get(0))?;
         Ok(any)
     }
 

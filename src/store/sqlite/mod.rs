@@ -10,6 +10,7 @@
 mod checkpoint;
 mod commit;
 mod connection;
+mod derived;
 mod directory;
 mod events;
 mod inbox;

@@ -4,6 +4,7 @@ use rusqlite::{Connection, params};
 
 use crate::clock::Timestamp;
 use crate::directory::{ExternalId, Kind, ResourceKey};
+use crate::store::derived::home;
 use crate::store::sqlite::members::Waiter;
 use crate::store::sqlite::rows::corrupt;
 use crate::store::sqlite::{directory, ledger, links, targets, work};
@@ -76,12 +77,12 @@ fn retry_member(
 ) -> Result<bool, StoreError> {
     let Some(directory) = targets::directory_of(conn, target)? else { return Ok(false) };
     let key = ResourceKey::group(group.clone());
-    let waiter = Waiter { conn, target, directory: &directory, key: &key, now };
+    let waiter = Waiter::new(conn, (target, &directory), &key, now);
     if !waiter.end_parking(user)? {
         return Ok(false);
     }
     waiter.wait_for(&[user.clone()].into())?;
-    let generation = directory::group(conn, &directory, group)?.map_or(0, |group| group.generation);
+    let generation = generation(conn, target, &directory, &key)?;
     work::make_due(conn, target, &key, generation, now)?;
     Ok(true)
 }
@@ -104,13 +105,13 @@ pub(super) fn discard(
         }
         ParkedId::Member { group, user } => {
             let key = ResourceKey::group(group.clone());
-            let waiter = Waiter { conn, target, directory: &directory, key: &key, now };
+            let waiter = Waiter::new(conn, (target, &directory), &key, now);
             let ended = waiter.end_parking(user)?;
             (key, ended, format!("member {user}, by {actor}"))
         }
     };
     if discarded {
-        let generation = generation(conn, &directory, &key)?;
+        let generation = generation(conn, target, &directory, &key)?;
         let entry = LedgerEntry::without_call(now, "none", "discarded", Some(detail));
         let base = links::standing(conn, target, &key)?.synced_generation;
         ledger::append_entry(conn, target, &directory, &key, (base, generation), &entry)?;
@@ -118,9 +119,15 @@ pub(super) fn discard(
     Ok(discarded)
 }
 
-fn generation(conn: &Connection, directory: &str, key: &ResourceKey) -> Result<u64, StoreError> {
+fn generation(
+    conn: &Connection,
+    target: &str,
+    directory: &str,
+    key: &ResourceKey,
+) -> Result<u64, StoreError> {
+    let home = home(target, directory, key);
     Ok(match key.kind {
-        Kind::User => directory::user(conn, directory, &key.id)?.map_or(0, |user| user.generation),
-        Kind::Group => directory::group(conn, directory, &key.id)?.map_or(0, |group| group.generation),
+        Kind::User => directory::user(conn, &home, &key.id)?.map_or(0, |user| user.generation),
+        Kind::Group => directory::group(conn, &home, &key.id)?.map_or(0, |group| group.generation),
     })
 }

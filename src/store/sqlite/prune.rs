@@ -10,6 +10,7 @@
 use rusqlite::{Connection, params};
 
 use crate::clock::Timestamp;
+use crate::store::derived::OWN;
 use crate::store::{Pruned, Retention, StoreError};
 
 /// Rows that are looked at for each row that may be deleted.
@@ -78,7 +79,7 @@ fn prune_members(conn: &Connection, before: &[u8], limit: usize) -> Result<usize
                  FROM (SELECT * FROM members WHERE present = 0 AND version < ?1 ORDER BY version LIMIT ?2) AS m
                  WHERE NOT EXISTS (
                      SELECT 1 FROM targets AS t
-                     WHERE t.directory = m.directory AND t.enrolled = 1
+                     WHERE (t.directory = m.directory OR ?4 || t.name = m.directory) AND t.enrolled = 1
                        AND (NOT EXISTS (SELECT 1 FROM links AS l
                                 WHERE l.target = t.name AND l.kind = 1 AND l.id = m.group_id
                                   AND l.vendor_id IS NOT NULL AND l.synced_members >= m.sequence)
@@ -94,7 +95,7 @@ fn prune_members(conn: &Connection, before: &[u8], limit: usize) -> Result<usize
                                   AND p.user_id = m.user_id)))
                  ORDER BY m.version LIMIT ?3)",
         )?
-        .execute(params![before, limit * LOOKED_AT_PER_ROW, limit])?;
+        .execute(params![before, limit * LOOKED_AT_PER_ROW, limit, OWN])?;
     Ok(deleted)
 }
 

@@ -4,6 +4,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 use crate::clock::Timestamp;
 use crate::directory::ResourceKey;
+use crate::store::derived::OWN;
 use crate::store::sqlite::rows::{from_json, to_json};
 use crate::store::{Intent, Lane, StoreError, TargetRecord, TargetState, Tenure};
 
@@ -47,6 +48,9 @@ fn forget_resources(conn: &Connection, target: &str) -> Result<(), StoreError> {
     for table in ["work", "links", "waits", "parked_members"] {
         conn.execute(&format!("DELETE FROM {table} WHERE target = ?1"), [target])?;
     }
+    for table in ["groups", "members"] {
+        conn.execute(&format!("DELETE FROM {table} WHERE directory = ?2 || ?1"), params![target, OWN])?;
+    }
     Ok(())
 }
 
@@ -74,9 +78,9 @@ fn backfill(conn: &Connection, target: &str, directory: &str, now: Timestamp) ->
     let groups = format!(
         "INSERT INTO work (target, kind, id, lane, state, due, since, attempts, generation)
          SELECT ?1, 1, id, CASE is_deleted WHEN 0 THEN ?4 ELSE ?5 END, 0, ?3, ?3, 0, generation
-         FROM groups WHERE directory = ?2 ORDER BY id {again}"
+         FROM groups WHERE directory IN (?2, ?6 || ?1) ORDER BY id {again}"
     );
-    conn.execute(&groups, params![target, directory, now, Lane::Backfill, Lane::Revoke])?;
+    conn.execute(&groups, params![target, directory, now, Lane::Backfill, Lane::Revoke, OWN])?;
     Ok(())
 }
 

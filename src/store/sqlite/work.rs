@@ -6,6 +6,7 @@ use rusqlite::{Connection, OptionalExtension, Row as SqlRow, params};
 
 use crate::clock::Timestamp;
 use crate::directory::{ExternalId, Kind, ResourceKey, Snapshot};
+use crate::store::derived::OWN;
 use crate::store::sqlite::rows::{PARKED, PENDING, WAITING, from_json, key_at};
 use crate::store::{Intent, Lane, StoreError, WorkItem};
 
@@ -101,7 +102,7 @@ pub(super) fn wake_waiters(
              SELECT w.target, w.kind, w.id, CASE w.kind WHEN 0 THEN ?5 ELSE ?6 END, 0, ?4, ?4, 0,
                     coalesce(CASE w.kind
                         WHEN 0 THEN (SELECT generation FROM users WHERE directory = ?2 AND id = w.id)
-                        ELSE (SELECT generation FROM groups WHERE directory = ?2 AND id = w.id)
+                        ELSE (SELECT generation FROM groups WHERE directory IN (?2, ?7 || ?1) AND id = w.id)
                     END, 0)
              FROM waits AS w WHERE w.target = ?1 AND w.user_id = ?3
              ON CONFLICT DO UPDATE
@@ -109,7 +110,7 @@ pub(super) fn wake_waiters(
                  due = CASE state WHEN 1 THEN excluded.due ELSE due END,
                  reason = CASE state WHEN 1 THEN NULL ELSE reason END",
         )?
-        .execute(params![target, directory, user, now, Lane::Change, Lane::Membership])?;
+        .execute(params![target, directory, user, now, Lane::Change, Lane::Membership, OWN])?;
     Ok(woken > 0)
 }
 

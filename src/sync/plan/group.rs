@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 
-use crate::directory::{AttributePath, ExternalId, Group};
+use crate::directory::{AttributePath, Group, ResourceKey};
 use crate::scim::schema;
 use crate::store::{Desired, Link};
 use crate::sync::plan::user::whole;
@@ -35,7 +35,8 @@ impl Pass {
         if self.must_read {
             return self.fetch();
         }
-        if described {
+        // A derived group is found by its name, and only its members are ours.
+        if described && !self.key.is_derived() {
             let units = self.units(policy, false);
             if let Some(next) = self.update(policy, &units, |_| Purpose::Update) {
                 return next;
@@ -96,10 +97,12 @@ impl Pass {
     }
 }
 
-/// The units that should be at the vendor.
-pub(super) fn units(id: &ExternalId, group: &Group) -> Units {
+/// The units that should be at the vendor. A derived group is known by its name alone.
+pub(super) fn units(key: &ResourceKey, group: &Group) -> Units {
     let mut units: Units =
         group.attributes.iter().map(|(path, value)| (path.clone(), value.clone())).collect();
-    units.insert(AttributePath::new("externalId"), Value::String(id.to_string()));
+    if !key.is_derived() {
+        units.insert(AttributePath::new("externalId"), Value::String(key.id.to_string()));
+    }
     units
 }

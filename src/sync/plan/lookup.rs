@@ -41,7 +41,7 @@ impl Pass {
         let mut matchers = Vec::new();
         let by_external_id = match self.key.kind {
             Kind::User => policy.lookup_external_id,
-            Kind::Group => policy.group_lookup_external_id,
+            Kind::Group => policy.group_lookup_external_id && !self.key.is_derived(),
         };
         if by_external_id {
             matchers.push(("externalId".to_owned(), self.key.id.to_string()));
@@ -143,6 +143,7 @@ impl Pass {
     fn match_attribute<'a>(&self, policy: &'a Policy) -> &'a str {
         match self.key.kind {
             Kind::User => &policy.user_match,
+            Kind::Group if self.key.is_derived() => "displayName",
             Kind::Group => &policy.group_match,
         }
     }

@@ -42,6 +42,8 @@ pub struct Pass {
     desired: Desired,
     /// What the target's mapping makes of a user.
     mapped: Mapped,
+    /// Whether a user belongs to each group that the target derives.
+    memberships: BTreeMap<ExternalId, bool>,
     link: Option<Link>,
     link_touched: bool,
     lookup: Lookup,
@@ -76,13 +78,14 @@ impl Pass {
             Desired::User { .. } => (Members::default(), false),
             Desired::Group { deltas, more, .. } => (Members::from_deltas(deltas), *more),
         };
-        let mapped = mapped(&dossier, policy);
+        let (mapped, memberships) = judge(&dossier, policy);
         let mut pass = Self {
             key: dossier.item.key,
             generation: dossier.item.generation,
             desired: dossier.desired,
             link: dossier.link.map(|link| without_what_is_not_ours(link, &mapped)),
             mapped,
+            memberships,
             link_touched: false,
             lookup: Lookup::default(),
             remote: None,
@@ -165,6 +168,7 @@ impl Pass {
             link,
             members: MembersOutcome { settled: self.members.settled_users(), parked: self.members.parked() },
             waits_for: self.waits_for.clone(),
+            memberships: self.memberships.clone(),
         }
     }
 
@@ -225,9 +229,25 @@ impl Pass {
                     user::Facts { id: &self.key.id, user, references, mapped: &self.mapped, said_inactive };
                 user::units(&facts, creating, &mut self.waits_for)
             }
-            Desired::Group { group, .. } => group::units(&self.key.id, group),
+            Desired::Group { group, .. } => group::units(&self.key, group),
         };
         holdable::holdable(policy, self.key.kind, units, creating)
+    }
+}
+
+/// What the mapping makes of the user, and of its memberships in derived groups. Where one of them
+/// cannot be said, the memberships stay as they are.
+fn judge(dossier: &Dossier, policy: &Policy) -> (Mapped, BTreeMap<ExternalId, bool>) {
+    let mapped = mapped(dossier, policy);
+    let Desired::User { user, .. } = &dossier.desired else { return (mapped, BTreeMap::new()) };
+    let in_scope = match &mapped {
+        Mapped::AsItCame | Mapped::To(_) => true,
+        Mapped::OutOfScope => false,
+        Mapped::Fault(_) => return (mapped, BTreeMap::new()),
+    };
+    match policy.mapping.memberships(&dossier.item.key.id, user, in_scope) {
+        Ok(memberships) => (mapped, memberships),
+        Err(reason) => (Mapped::Fault(reason), BTreeMap::new()),
     }
 }
 
@@ -277,6 +297,8 @@ pub struct Findings {
     pub members: MembersOutcome,
     /// Users that the resource waits for.
     pub waits_for: BTreeSet<ExternalId>,
+    /// For users: whether they belong to each group that the target derives.
+    pub memberships: BTreeMap<ExternalId, bool>,
 }
 
 impl Findings {

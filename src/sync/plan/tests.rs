@@ -1,3 +1,4 @@
+mod derived;
 mod mapping;
 
 use std::collections::{BTreeMap, BTreeSet};

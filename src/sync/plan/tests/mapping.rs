@@ -16,7 +16,7 @@ fn policy(scope: Option<&str>, attributes: Option<&[(&str, &str)]>) -> Policy {
         let mapped = mapped.iter().map(|(path, text)| (Place::parse(path).unwrap(), compile(text)));
         AttributeMap::new(mapped.collect()).unwrap()
     });
-    let mapping = Arc::new(Mapping { scope: scope.map(compile), attributes });
+    let mapping = Arc::new(Mapping { scope: scope.map(compile), attributes, ..Mapping::default() });
     Policy { mapping, ..Policy::default() }
 }
 
