@@ -137,6 +137,10 @@ async fn step(
                     Reaction::TargetFault { reason } => return Ok(Stepped::TargetFault { reason }),
                 }
             }
+            Next::AskStrangers { vendor_ids } => {
+                let strangers = shared.store.strangers(shared.name(), &pass.key().id, &vendor_ids).await?;
+                pass.strangers_are(strangers);
+            }
             Next::Send(request) => {
                 let Some(ready) = stack.take() else {
                     let packable = !task.alone && bulk::takes(shared.target.profile(), &request);

@@ -6,6 +6,7 @@
 //! no code of their own. No clock, no I/O, no chance: all of it runs in table and property tests.
 
 mod absorb;
+mod authority;
 mod diff;
 mod group;
 mod holdable;
@@ -30,6 +31,7 @@ use crate::mapping::Mapped;
 use crate::store::{Desired, Dossier, Link, LinkChange, MemberStanding, MembersOutcome, ParkedMember, Row};
 use crate::sync::policy::Policy;
 
+use authority::Authority;
 use lookup::Lookup;
 use members::Members;
 
@@ -58,6 +60,7 @@ pub struct Pass {
     /// A chunk that was answered 404: a read tells whether the group or a member is missing.
     missing_chunk: bool,
     members: Members,
+    authority: Authority,
     /// The group is so large that it is asked for without its members, and answered so.
     slim: bool,
     /// It is too large to be read with them.
@@ -95,6 +98,7 @@ impl Pass {
             unreadable: false,
             waits_for: members.waiting_users(),
             members,
+            authority: Authority::default(),
             more_members,
             stale_rounds: 0,
             relinks: 0,
@@ -185,7 +189,7 @@ impl Pass {
 
     /// Whether the group is asked for without its members.
     pub const fn is_slim(&self) -> bool {
-        self.slim
+        self.slim && !self.authority.reads_whole()
     }
 
     /// Asks for the group without its members from now on: a delta needs none of them.

@@ -1,3 +1,4 @@
+mod authority;
 mod mapping;
 
 use std::collections::{BTreeMap, BTreeSet};
