@@ -149,7 +149,10 @@ mod tests {
     #[test]
     fn genesys_has_its_own_ways() {
         let behaviour = of("genesys-cloud");
-        assert_eq!((behaviour.users_path.as_str(), behaviour.config_path.as_str()), ("users", "serviceproviderconfig"));
+        assert_eq!(
+            (behaviour.users_path.as_str(), behaviour.config_path.as_str()),
+            ("users", "serviceproviderconfig")
+        );
         assert_eq!(behaviour.etag.stale, Stale::InvalidVers);
         assert_eq!(behaviour.groups.create, Support::MethodNotAllowed);
         assert!(behaviour.users.hide_inactive);

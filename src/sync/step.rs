@@ -128,7 +128,15 @@ async fn step(
     let Some(pass) = task.pass.as_mut() else { return Ok(Stepped::Gone) };
     loop {
         match pass.next(&policy) {
-            Next::Settled => return Ok(Stepped::Settled),
+            Next::Settled => {
+                for (user, vendor_id) in pass.refused_members() {
+                    let holder = shared.store.holder_of(shared.name(), Kind::User, &vendor_id).await?;
+                    if holder.as_ref() != Some(&user) {
+                        pass.account_is_gone(&user);
+                    }
+                }
+                return Ok(Stepped::Settled);
+            }
             Next::AskHolder { vendor_id } => {
                 let holder = shared.store.holder_of(shared.name(), pass.key().kind, &vendor_id).await?;
                 match pass.holder_is(holder.as_ref()) {

@@ -327,6 +327,18 @@ pub async fn a_discarded_member_stays_out(home: &dyn Home) {
     assert!(detail.contains("ann") && detail.contains("bad"), "{detail}");
 }
 
+pub async fn a_parked_member_whose_account_is_gone_waits_for_another_one(home: &dyn Home) {
+    let scene = group_with_parked_member(home).await;
+    assert_eq!((scene.counts().await.parked, scene.counts().await.waiting_members), (1, 0));
+    scene.feed([titled("bad", "B")]).await;
+    let absent = LinkChange::Set(Link::Absent { checked_at: NOW });
+    scene.commit(Outcome { link: absent, ..outcome(&user_key("bad"), 2) }).await;
+    assert_eq!((scene.counts().await.parked, scene.counts().await.waiting_members), (0, 1));
+    scene.feed([titled("bad", "C")]).await;
+    scene.finish(&user_key("bad"), "v-new").await;
+    assert_eq!(deltas(&scene).await, ["+bad! 1"]);
+}
+
 /// Who of these are strangers in the group.
 async fn strangers(scene: &Scene, vendor_ids: &[&str]) -> Option<Vec<String>> {
     let vendor_ids: Vec<String> = vendor_ids.iter().map(|&id| id.to_owned()).collect();

@@ -37,8 +37,7 @@ pub(super) async fn strangers(
         &[&target, &group, &asked],
     )
     .await?;
-    let belong: BTreeSet<String> =
-        rows.iter().map(|row| row.try_get(0)).collect::<Result<_, _>>()?;
+    let belong: BTreeSet<String> = rows.iter().map(|row| row.try_get(0)).collect::<Result<_, _>>()?;
     let stranger = |id: &&String| !belong.contains(id.as_str());
     Ok(Some(vendor_ids.iter().filter(stranger).cloned().collect()))
 }

@@ -129,6 +129,19 @@ impl Pass {
         }
     }
 
+    /// Members whom the vendor refused, with the accounts by which it was asked: these may be gone by
+    /// now, since users are worked on at the same time.
+    pub fn refused_members(&self) -> Vec<(ExternalId, String)> {
+        self.members.refused()
+    }
+
+    /// Takes in that a refused member's account is not that user's any more.
+    pub fn account_is_gone(&mut self, user: &ExternalId) {
+        if self.members.account_is_gone(user) {
+            self.waits_for.insert(user.clone());
+        }
+    }
+
     /// How the pass has ended; `None` while it has not.
     pub const fn end(&self) -> Option<&End> {
         self.end.as_ref()

@@ -273,9 +273,11 @@ impl Memory {
                 Next::AskHolder { .. } => pass.holder_is(self.holder.as_ref()),
                 Next::AskStrangers { vendor_ids } => {
                     let is_stranger = |ours: &BTreeSet<String>, id: &String| !ours.contains(id);
-                    pass.strangers_are(self.ours.as_ref().map(|ours| {
-                        vendor_ids.into_iter().filter(|id| is_stranger(ours, id)).collect()
-                    }));
+                    pass.strangers_are(
+                        self.ours
+                            .as_ref()
+                            .map(|ours| vendor_ids.into_iter().filter(|id| is_stranger(ours, id)).collect()),
+                    );
                     Reaction::Continue
                 }
                 Next::Send(request) => {

@@ -169,10 +169,13 @@ proptest! {
 /// A pass for a group that is linked and told everything.
 fn begin(memory: &Memory, vendor_id: &str) -> Pass {
     let mut memory = memory.clone();
-    let units = group::units(&id("g-1"), match &memory.desired {
-        Desired::Group { group, .. } => group,
-        Desired::User { .. } => unreachable!("it is a group"),
-    });
+    let units = group::units(
+        &id("g-1"),
+        match &memory.desired {
+            Desired::Group { group, .. } => group,
+            Desired::User { .. } => unreachable!("it is a group"),
+        },
+    );
     memory.link = Some(Link::Known(Row {
         vendor_id: vendor_id.to_owned(),
         applied: units,
