@@ -1,4 +1,4 @@
-//! What tutorials on the web claim of Genesys Cloud and NICE CXone, right or wrong: the relay meets vendors
+//! What tutorials on the web claim of Genesys Cloud and `CXone`, right or wrong: the relay meets vendors
 //! that keep these claims, and none of the mistakes in the tutorials' own programs can happen to it.
 
 use std::time::Duration;
@@ -27,7 +27,7 @@ fn at_most(operations: u32) -> Cap {
     Cap { most: usize::try_from(operations).expect("a small number"), over: OverCap::PayloadTooLarge }
 }
 
-/// 207, statuses as numbers, reasons in a word, and of CXone `responses` that name no operation.
+/// 207, statuses as numbers, reasons in a word, and of `CXone` the key `responses` with entries that name no operation.
 fn packs(profile: &str, operations: u32) -> BulkRules {
     let claimed = BulkRules {
         status: 207,
@@ -107,7 +107,7 @@ async fn vendors_that_keep_the_tutorials_claims_end_equal_to_the_directory_with_
         println!("{name}: {} calls, the largest pack of {largest:?}", calls.len());
         match most {
             Some(most) => {
-                assert!(largest.is_some_and(|largest| (2..=u64::from(*most)).contains(&largest)), "{name}")
+                assert!(largest.is_some_and(|largest| (2..=u64::from(*most)).contains(&largest)), "{name}");
             }
             None => assert_eq!(largest, None, "{name}"),
         }
