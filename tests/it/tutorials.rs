@@ -27,7 +27,8 @@ fn at_most(operations: u32) -> Cap {
     Cap { most: usize::try_from(operations).expect("a small number"), over: OverCap::PayloadTooLarge }
 }
 
-/// 207, statuses as numbers, reasons in a word, and of `CXone` the key `responses` with entries that name no operation.
+/// 207, statuses as numbers, reasons in a word, and of `CXone` the key `responses` with entries that name no
+/// operation.
 fn packs(profile: &str, operations: u32) -> BulkRules {
     let claimed = BulkRules {
         status: 207,
