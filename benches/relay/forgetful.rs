@@ -77,6 +77,14 @@ impl Store for Forgetful {
     async fn holder_of(&self, _: &str, _: Kind, _: &str) -> Result<Option<ExternalId>, StoreError> {
         unreachable!("{UNASKED}")
     }
+    async fn strangers(
+        &self,
+        _: &str,
+        _: &ExternalId,
+        _: &[String],
+    ) -> Result<Option<Vec<String>>, StoreError> {
+        unreachable!("{UNASKED}")
+    }
     async fn intend(&self, _: &Tenure, _: &ResourceKey, _: &Intent) -> Result<(), StoreError> {
         unreachable!("{UNASKED}")
     }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::config::{
-    BulkMode as ConfiguredBulkMode, DiscoveryMode, OnDelete as ConfiguredOnDelete, TargetConfig,
+    BulkMode as ConfiguredBulkMode, DiscoveryMode, MemberPolicy, OnDelete as ConfiguredOnDelete, TargetConfig,
 };
 use crate::sync::policy::{OnDelete, Policy};
 use crate::sync::{self, BulkMode};
@@ -24,6 +24,7 @@ pub(super) fn sync(config: &TargetConfig) -> sync::Settings {
         target: config.connection.name.clone(),
         policy: Policy {
             mapping: Arc::clone(&config.mapping),
+            members_authoritative: config.members == MemberPolicy::Authoritative,
             ..Policy::new(&config.connection.profile, on_delete, config.create_inactive)
         },
         attempts_max: config.max_attempts.get(),

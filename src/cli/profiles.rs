@@ -53,6 +53,7 @@ fn list(out: &mut impl Write) -> io::Result<()> {
     for Profile { name, evidence, as_of, summary, .. } in &profiles {
         let evidence = match evidence {
             Evidence::Verified => "verified",
+            Evidence::Documented => "documented",
             Evidence::Partial => "partial",
             Evidence::Probed => "probed",
             Evidence::Unverified => "unverified",

@@ -17,7 +17,8 @@ use super::problem::Problem;
 use super::reader::Section;
 use super::source::DEFAULT_DIRECTORY;
 use crate::mapping::Mapping;
-use crate::target;
+use crate::target::profile::MembersRead;
+use crate::target::{self, Profile};
 
 /// Tries of one item before it is parked, where none are configured.
 const MAX_ATTEMPTS: NonZeroU32 = NonZeroU32::new(10).expect("10 is over zero");
@@ -93,7 +94,7 @@ pub fn read(name: &str, mut section: Section<'_>) -> Option<TargetConfig> {
     let on_delete =
         section.choice("on_delete", &[("deactivate", OnDelete::Deactivate), ("delete", OnDelete::Delete)]);
     consent::irreversible(&mut section, connection.as_ref().map(|connection| &connection.profile), on_delete);
-    let members = members(&mut section);
+    let members = members(&mut section, connection.as_ref().map(|connection| &connection.profile));
     let create_inactive = section.boolean("create_inactive");
     let max_attempts = section.positive("max_attempts", MAX_ATTEMPTS_MAX);
     let bulk = section.choice("bulk", &[("auto", BulkMode::Auto), ("off", BulkMode::Off)]);
@@ -131,14 +132,15 @@ fn connection(name: &str, section: &mut Section<'_>) -> Option<target::Settings>
     Some(target::Settings { limits: own, timeout: timeout.unwrap_or(settings.timeout), ..settings })
 }
 
-fn members(section: &mut Section<'_>) -> Option<MemberPolicy> {
+fn members(section: &mut Section<'_>, profile: Option<&Profile>) -> Option<MemberPolicy> {
     let choices = [("additive", MemberPolicy::Additive), ("authoritative", MemberPolicy::Authoritative)];
     let policy = section.choice("members", &choices)?;
-    if policy == MemberPolicy::Authoritative {
-        section.add(Problem::warning(
+    let shows = |profile: &Profile| profile.groups.supported && profile.members.read == MembersRead::Get;
+    if policy == MemberPolicy::Authoritative && !profile.is_none_or(shows) {
+        section.add(Problem::error(
             section.path_of("members"),
-            "\"authoritative\" is not supported by this version: members that others added stay",
-            "write \"additive\", or remove such members by hand",
+            "\"authoritative\" needs a vendor that shows who is in a group, and by its profile this one does not",
+            "write \"additive\"",
         ));
     }
     Some(policy)

@@ -605,6 +605,14 @@ fn every_fault_of_an_expression_has_its_message() {
             "maps title twice",
             "keep one",
         ),
+        (
+            profile,
+            "profile = 'aws-identity-center'\nmembers = 'authoritative'",
+            "targets.acme.members",
+            None,
+            "shows who is in a group",
+            "additive",
+        ),
     ];
     for (line, instead, key, value, reason, remedy) in cases {
         assert_problem(&with(line, instead), Severity::Error, key, value, reason, remedy);
@@ -628,13 +636,6 @@ fn what_is_odd_but_works_is_a_warning() {
             None,
             "300 in 1m",
             "lower rate",
-        ),
-        (
-            with("profile = \"rfc7644\"", "profile = 'rfc7644'\nmembers = 'authoritative'"),
-            "targets.acme.members",
-            None,
-            "members that others added stay",
-            "additive",
         ),
         (
             SOUND.replacen("\"corp\"", "\"other\"", 1),

@@ -6,6 +6,7 @@ use serde_json::{Map, Value};
 
 use crate::sandbox::answer::Refusal;
 use crate::sandbox::endpoint::Kind;
+use crate::sandbox::settings::Behaviour;
 use crate::scim::definition::Mutability;
 use crate::scim::error::ScimType;
 use crate::scim::patch::normalise;
@@ -22,11 +23,11 @@ pub struct Sent {
 
 /// Reads it by the schema: read-only and unknown attributes are passed over (RFC 7644 section 3.3),
 /// wrong types and missing required attributes are refused.
-pub fn read(kind: Kind, body: &Value) -> Result<Sent, Refusal> {
+pub fn read(behaviour: &Behaviour, kind: Kind, body: &Value) -> Result<Sent, Refusal> {
     let rules = kind.rules();
     let syntax = |detail: &str| Refusal::bad(ScimType::InvalidSyntax, detail);
     let object = body.as_object().ok_or_else(|| syntax("the body is not an object"))?;
-    if !names_schema(object, rules.urn) {
+    if behaviour.schemas_required && !names_schema(object, rules.urn) {
         return Err(syntax("`schemas` does not name the resource's schema"));
     }
     let mut attributes = Map::new();

@@ -95,14 +95,17 @@ impl Endpoint {
         let segments: Vec<&str> = segments.iter().map(String::as_str).collect();
         let kind =
             |name: &str| [Kind::User, Kind::Group].into_iter().find(|kind| kind.path(behaviour) == name);
+        let lower = !behaviour.config_path.chars().any(char::is_uppercase);
+        let (types, schemas) =
+            if lower { ("resourcetypes", "schemas") } else { ("ResourceTypes", "Schemas") };
         match segments.as_slice() {
             [""] => Self::Root,
             [".search"] => Self::Search(None),
-            ["ServiceProviderConfig"] => Self::ServiceProviderConfig,
-            ["ResourceTypes"] => Self::ResourceTypes(None),
-            ["ResourceTypes", name] => Self::ResourceTypes(Some((*name).to_owned())),
-            ["Schemas"] => Self::Schemas(None),
-            ["Schemas", urn] => Self::Schemas(Some((*urn).to_owned())),
+            [name] if *name == behaviour.config_path => Self::ServiceProviderConfig,
+            [name] if *name == types => Self::ResourceTypes(None),
+            [name, id] if *name == types => Self::ResourceTypes(Some((*id).to_owned())),
+            [name] if *name == schemas => Self::Schemas(None),
+            [name, urn] if *name == schemas => Self::Schemas(Some((*urn).to_owned())),
             ["Bulk"] => Self::Bulk,
             [name] => kind(name).map_or(Self::Unknown, Self::Collection),
             [name, ".search"] => kind(name).map_or(Self::Unknown, |kind| Self::Search(Some(kind))),
@@ -205,6 +208,20 @@ impl Call {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_vendor_that_writes_one_document_in_lower_case_writes_all_so() {
+        let lower = Behaviour { config_path: "serviceproviderconfig".to_owned(), ..Behaviour::default() };
+        for (name, found) in [
+            ("serviceproviderconfig", Endpoint::ServiceProviderConfig),
+            ("resourcetypes/User", Endpoint::ResourceTypes(Some("User".to_owned()))),
+            ("schemas", Endpoint::Schemas(None)),
+            ("ServiceProviderConfig", Endpoint::Unknown),
+            ("ResourceTypes", Endpoint::Unknown),
+        ] {
+            assert_eq!(Endpoint::find(&format!("/scim/v2/{name}"), &lower), found, "{name}");
+        }
+    }
 
     #[test]
     fn a_path_leads_to_one_endpoint() {

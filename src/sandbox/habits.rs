@@ -22,6 +22,7 @@ impl From<&Profile> for Behaviour {
         Self {
             users_path: profile.http.users_path.clone(),
             groups_path: profile.http.groups_path.clone(),
+            config_path: config_path(profile),
             etag: versions(profile),
             rate: rate(&profile.limits),
             paging: Paging {
@@ -39,6 +40,14 @@ impl From<&Profile> for Behaviour {
             ..Self::default()
         }
     }
+}
+
+/// Some vendors have no such document; what the relay reads in its place is a collection.
+fn config_path(profile: &Profile) -> String {
+    let probe = &profile.http.probe_path;
+    let documents = ["ServiceProviderConfig", "ServiceProviderConfigs"];
+    let named = documents.iter().any(|name| name.eq_ignore_ascii_case(probe));
+    if named { probe.clone() } else { Behaviour::default().config_path }
 }
 
 fn versions(profile: &Profile) -> Versions {
@@ -140,7 +149,10 @@ mod tests {
     #[test]
     fn genesys_has_its_own_ways() {
         let behaviour = of("genesys-cloud");
-        assert_eq!(behaviour.users_path, "users");
+        assert_eq!(
+            (behaviour.users_path.as_str(), behaviour.config_path.as_str()),
+            ("users", "serviceproviderconfig")
+        );
         assert_eq!(behaviour.etag.stale, Stale::InvalidVers);
         assert_eq!(behaviour.groups.create, Support::MethodNotAllowed);
         assert!(behaviour.users.hide_inactive);

@@ -27,7 +27,7 @@ pub fn create(
     if kind == Kind::Group {
         supported(behaviour.groups.create)?;
     }
-    let Sent { attributes, mut members } = body::read(kind, body)?;
+    let Sent { attributes, mut members } = body::read(behaviour, kind, body)?;
     behaviour.quirks.check_new(kind, &attributes, members.len())?;
     if behaviour.quirks.drops_first_members() {
         members.clear();
@@ -72,7 +72,7 @@ pub fn replace(
     selection: &Selection,
 ) -> Result<Answer, Refusal> {
     conditions::check_write(behaviour, conditions, find(state, kind, id)?.version)?;
-    let Sent { attributes, members } = body::read(kind, body)?;
+    let Sent { attributes, members } = body::read(behaviour, kind, body)?;
     behaviour.quirks.check_changed(kind, &find(state, kind, id)?.value, &attributes)?;
     let ends = behaviour.quirks.ends_the_account(kind, &attributes);
     let staged = stage_all(state, behaviour, members)?;

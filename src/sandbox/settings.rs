@@ -55,6 +55,11 @@ pub struct Behaviour {
     pub users_path: String,
     /// Name of the groups' resource under the base path; compared with case.
     pub groups_path: String,
+    /// Name of the service provider configuration under the base path; compared with case. Where it is in
+    /// lower case, so are the names of the resource types and schemas.
+    pub config_path: String,
+    /// Whether a resource that is sent must name its schema.
+    pub schemas_required: bool,
     /// Who may call.
     pub auth: Auth,
     /// Versions and conditions.
@@ -83,6 +88,8 @@ impl Default for Behaviour {
             base_path: "/scim/v2".to_owned(),
             users_path: "Users".to_owned(),
             groups_path: "Groups".to_owned(),
+            config_path: "ServiceProviderConfig".to_owned(),
+            schemas_required: true,
             auth: Auth::Open,
             etag: Versions::default(),
             rate: None,

@@ -132,6 +132,15 @@ pub trait Store: Send + Sync + 'static {
         vendor_id: &str,
     ) -> Result<Option<ExternalId>, StoreError>;
 
+    /// Which of these vendor ids are no members of a group, by the directory. `None` while a member is
+    /// there of whom it is not known whether the target has an account: anybody may be that one.
+    async fn strangers(
+        &self,
+        target: &str,
+        group: &ExternalId,
+        vendor_ids: &[String],
+    ) -> Result<Option<Vec<String>>, StoreError>;
+
     /// Makes durable that a call which must not be repeated blindly is about to be sent.
     async fn intend(&self, tenure: &Tenure, key: &ResourceKey, intent: &Intent) -> Result<(), StoreError>;
 

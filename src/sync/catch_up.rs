@@ -1,5 +1,5 @@
-//! A changed mapping reaches the users whom the vendor has already: all that the directory holds
-//! becomes work again, once.
+//! A changed configuration reaches what the vendor has already: all that the directory holds becomes
+//! work again, once.
 
 use serde_json::{Value, json};
 
@@ -8,15 +8,25 @@ use crate::sync::shared::Shared;
 
 /// The part of a target's memory that tells by which mapping it was last worked on.
 const MAPPING: &str = "mapping";
+/// The part that tells whether groups had the directory's members and nobody else.
+const AUTHORITATIVE: &str = "members_authoritative";
 
-/// Marks everything when the mapping is another than `memory` tells. Safe to repeat: it is remembered
-/// only after it was marked.
+/// Marks everything when the mapping is another than `memory` tells, or when groups are to have nobody
+/// else from now on. Safe to repeat: it is remembered only after it was marked.
 pub(super) async fn catch_up(shared: &Shared, memory: &Value) -> Result<(), StoreError> {
-    let present = shared.settings.policy.mapping.fingerprint();
-    if memory[MAPPING].as_str() == present.as_deref() {
+    let policy = &shared.settings.policy;
+    let (mapping, authoritative) = (policy.mapping.fingerprint(), policy.members_authoritative);
+    let remapped = memory[MAPPING].as_str() != mapping.as_deref();
+    let was_authoritative = memory[AUTHORITATIVE].as_bool().unwrap_or(false);
+    if !remapped && authoritative == was_authoritative {
         return Ok(());
     }
-    tracing::info!(target_name = shared.name(), "the mapping has changed; all users are looked at again");
-    shared.store.backfill(shared.name(), shared.clock.now()).await?;
-    shared.remember([(MAPPING, json!(present))]).await
+    if remapped || authoritative {
+        tracing::info!(
+            target_name = shared.name(),
+            "the mapping or whose members count has changed; everything is looked at again"
+        );
+        shared.store.backfill(shared.name(), shared.clock.now()).await?;
+    }
+    shared.remember([(MAPPING, json!(mapping)), (AUTHORITATIVE, json!(authoritative))]).await
 }

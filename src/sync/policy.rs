@@ -49,6 +49,8 @@ pub struct Policy {
     pub group_match: String,
     /// Whether reading a group tells its members.
     pub members_readable: bool,
+    /// Whether a group has the directory's members and nobody else.
+    pub members_authoritative: bool,
     /// Whether a group that a lookup found tells its members.
     pub members_listed: bool,
     /// Members that a read shows at most: of a group with so many it does not tell who is missing.
@@ -116,6 +118,7 @@ impl Default for Policy {
             user_match: "userName".to_owned(),
             group_match: "displayName".to_owned(),
             members_readable: true,
+            members_authoritative: false,
             members_listed: true,
             members_read_cap: usize::MAX,
             remove_absent_is_refused: false,
@@ -155,6 +158,7 @@ impl Policy {
             user_match: profile.users.match_attribute.clone(),
             group_match: profile.groups.match_attribute.clone(),
             members_readable: members.read == MembersRead::Get,
+            members_authoritative: false,
             members_listed: members.read == MembersRead::Get && profile.list.includes_members,
             members_read_cap: members.read_cap.map_or(usize::MAX, |cap| size(cap.get())),
             remove_absent_is_refused: members.remove_absent == RemoveAbsent::Error,

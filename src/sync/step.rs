@@ -128,7 +128,15 @@ async fn step(
     let Some(pass) = task.pass.as_mut() else { return Ok(Stepped::Gone) };
     loop {
         match pass.next(&policy) {
-            Next::Settled => return Ok(Stepped::Settled),
+            Next::Settled => {
+                for (user, vendor_id) in pass.refused_members() {
+                    let holder = shared.store.holder_of(shared.name(), Kind::User, &vendor_id).await?;
+                    if holder.as_ref() != Some(&user) {
+                        pass.account_is_gone(&user);
+                    }
+                }
+                return Ok(Stepped::Settled);
+            }
             Next::AskHolder { vendor_id } => {
                 let holder = shared.store.holder_of(shared.name(), pass.key().kind, &vendor_id).await?;
                 match pass.holder_is(holder.as_ref()) {
@@ -136,6 +144,10 @@ async fn step(
                     Reaction::Later { reason, cause } => return Ok(Stepped::Later { reason, cause }),
                     Reaction::TargetFault { reason } => return Ok(Stepped::TargetFault { reason }),
                 }
+            }
+            Next::AskStrangers { vendor_ids } => {
+                let strangers = shared.store.strangers(shared.name(), &pass.key().id, &vendor_ids).await?;
+                pass.strangers_are(strangers);
             }
             Next::Send(request) => {
                 let Some(ready) = stack.take() else {

@@ -113,9 +113,11 @@ pub enum Unknown {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Evidence {
-    /// All read in the vendor's documents, or measured.
+    /// All were seen to hold in a running service.
     Verified,
-    /// Some of them are.
+    /// All were read in the vendor's documents or source, and none was tried at the vendor.
+    Documented,
+    /// Some are from documents, the others are careful guesses.
     Partial,
     /// Some are from documents, the others were found by `scim-relay probe`.
     Probed,

@@ -32,4 +32,5 @@ mod probe;
 mod profiles;
 mod replicas;
 mod support;
+mod tutorials;
 mod webhooks;

@@ -106,3 +106,49 @@ async fn a_group_that_the_vendor_does_not_know_waits_in_sight_and_is_filled_when
     assert_eq!(sandbox.members("Agents").await, [known]);
     assert_eq!(status["waiting"], 0, "{status}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whom_others_added_goes_once_members_are_authoritative_and_stays_before() {
+    let sandbox = Sandbox::start(Behaviour::default(), &[]).await;
+    let target = |members: &str| {
+        let target = TargetSetup::new("acme", sandbox.base_url(), TOKEN);
+        target.with(&format!("members = \"{members}\"\n"))
+    };
+    let home = Home::new(&[target("additive")]);
+    let relay = home.start().await;
+    let person = |id: &str| json!({"op": "user.upsert", "id": id, "attributes": {"userName": format!("{id}@example.com")}});
+    let group = json!({"op": "group.upsert", "id": "g-1", "attributes": {"displayName": "Agents"}});
+    relay.changes("evt-1", &json!([person("u-1"), person("u-2"), group])).await;
+    relay.changes("evt-2", &members(&["u-1"], &[])).await;
+    relay.quiet("acme", LIMIT).await;
+    let ours = sandbox.user("u-1").await["id"].as_str().unwrap().to_owned();
+    let stranger = user_at_the_vendor(&sandbox, "stranger").await;
+    let state = sandbox.look("state").await;
+    let group = state["groups"][0]["id"].as_str().unwrap();
+    let add = json!({"schemas": ["urn:ietf:params:scim:api:messages:2.0:PatchOp"],
+        "Operations": [{"op": "add", "path": "members", "value": [{"value": stranger}]}]});
+    sandbox.console(reqwest::Method::PATCH, &format!("Groups/{group}"), &add).await;
+    relay.changes("evt-3", &members(&["u-2"], &[])).await;
+    relay.quiet("acme", LIMIT).await;
+    assert_eq!(sandbox.members("Agents").await.len(), 3, "additive: the stranger stays");
+    assert_eq!(relay.terminate().await, Some(0));
+
+    let text = std::fs::read_to_string(home.config()).unwrap();
+    std::fs::write(home.config(), text.replace("\"additive\"", "\"authoritative\"")).unwrap();
+    let relay = home.start().await;
+    let mut wanted = vec![ours, sandbox.user("u-2").await["id"].as_str().unwrap().to_owned()];
+    wanted.sort_unstable();
+    crate::support::eventually("the stranger is out", LIMIT, async || {
+        (sandbox.members("Agents").await == wanted).then_some(())
+    })
+    .await;
+    sandbox.console(reqwest::Method::PATCH, &format!("Groups/{group}"), &add).await;
+    relay.changes("evt-4", &members(&[], &["u-2"])).await;
+    relay.quiet("acme", LIMIT).await;
+    let left = sandbox.members("Agents").await;
+    assert_eq!(
+        left,
+        [sandbox.user("u-1").await["id"].as_str().unwrap()],
+        "with the next change he goes again"
+    );
+}

@@ -135,6 +135,14 @@ impl Store for FaultyStore {
     async fn holder_of(&self, t: &str, kind: Kind, id: &str) -> Result<Option<ExternalId>, StoreError> {
         self.inner.holder_of(t, kind, id).await
     }
+    async fn strangers(
+        &self,
+        t: &str,
+        group: &ExternalId,
+        ids: &[String],
+    ) -> Result<Option<Vec<String>>, StoreError> {
+        self.inner.strangers(t, group, ids).await
+    }
     async fn target(&self, target: &str) -> Result<Option<TargetRecord>, StoreError> {
         self.inner.target(target).await
     }

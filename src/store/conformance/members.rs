@@ -349,3 +349,47 @@ pub async fn a_discarded_member_stays_out(home: &dyn Home) {
     let detail = page.items[0].detail.as_deref().unwrap_or_default();
     assert!(detail.contains("ann") && detail.contains("bad"), "{detail}");
 }
+
+pub async fn a_parked_member_whose_account_is_gone_waits_for_another_one(home: &dyn Home) {
+    let scene = group_with_parked_member(home).await;
+    assert_eq!((scene.counts().await.parked, scene.counts().await.waiting_members), (1, 0));
+    scene.feed([titled("bad", "B")]).await;
+    let absent = LinkChange::Set(Link::Absent { checked_at: NOW });
+    scene.commit(Outcome { link: absent, ..outcome(&user_key("bad"), 2) }).await;
+    assert_eq!((scene.counts().await.parked, scene.counts().await.waiting_members), (0, 1));
+    scene.feed([titled("bad", "C")]).await;
+    scene.finish(&user_key("bad"), "v-new").await;
+    assert_eq!(deltas(&scene).await, ["+bad! 1"]);
+}
+
+/// Who of these are strangers in the group.
+async fn strangers(scene: &Scene, vendor_ids: &[&str]) -> Option<Vec<String>> {
+    let vendor_ids: Vec<String> = vendor_ids.iter().map(|&id| id.to_owned()).collect();
+    must(scene.store.strangers(TARGET, &id(G), &vendor_ids).await)
+}
+
+pub async fn who_is_no_member_by_the_directory_is_a_stranger(home: &dyn Home) {
+    let scene = Scene::new(home).await;
+    scene.feed([members(G, &["in", "left"], &[]), members("other", &["elsewhere"], &[])]).await;
+    for name in ["in", "left", "elsewhere"] {
+        scene.feed([titled(name, "Clerk")]).await;
+        scene.finish(&user_key(name), &format!("v-{name}")).await;
+    }
+    scene.feed([members(G, &[], &["left"])]).await;
+    let there = ["v-in", "v-left", "v-elsewhere", "v-nobody", "in", "nul\0"];
+    let found = strangers(&scene, &there).await.expect("all members are known");
+    assert_eq!(found, ["v-left", "v-elsewhere", "v-nobody", "in", "nul\0"]);
+    assert_eq!(strangers(&scene, &[]).await, Some(Vec::new()));
+    assert_eq!(must(scene.store.strangers("no-target", &id(G), &[]).await), None);
+}
+
+pub async fn nobody_is_a_stranger_while_it_is_not_known_who_each_member_is(home: &dyn Home) {
+    let scene = Scene::new(home).await;
+    scene.feed([titled("u", "Clerk"), members(G, &["u"], &[])]).await;
+    assert_eq!(strangers(&scene, &["v-somebody"]).await, None, "it may be u's account");
+    let absent = LinkChange::Set(Link::Absent { checked_at: NOW });
+    scene.commit(Outcome { link: absent, ..outcome(&user_key("u"), 1) }).await;
+    assert_eq!(strangers(&scene, &["v-somebody"]).await.as_deref(), Some(&["v-somebody".to_owned()][..]));
+    scene.feed([members(G, &["later"], &[]), members(G, &[], &["later"])]).await;
+    assert!(strangers(&scene, &["v-somebody"]).await.is_some(), "who has left hides nobody");
+}

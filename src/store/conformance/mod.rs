@@ -91,6 +91,9 @@ macro_rules! store_conformance {
                 an_event_says_that_its_member_waits_or_is_parked,
                 a_parked_member_that_changes_is_sent_again,
                 a_discarded_member_stays_out,
+                a_parked_member_whose_account_is_gone_waits_for_another_one,
+                who_is_no_member_by_the_directory_is_a_stranger,
+                nobody_is_a_stranger_while_it_is_not_known_who_each_member_is,
             }
             derived {
                 a_judgement_makes_a_member_and_work,

@@ -104,6 +104,9 @@ pub(super) async fn lose_memberships(
         return Ok(());
     }
     let (ids, ready): (Vec<&ExternalId>, Vec<bool>) = users.iter().copied().unzip();
+    // What the vendor has refused was about the account that is gone.
+    let parkings = "DELETE FROM parked_members WHERE target = $1 AND user_id = ANY ($2::text[])";
+    execute(at.tx, parkings, &[&at.name, &ids]).await?;
     execute(
         at.tx,
         "INSERT INTO waits (target, kind, id, user_id, ready)

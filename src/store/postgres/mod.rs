@@ -34,6 +34,7 @@ mod prune;
 mod rounds;
 mod rows;
 mod status;
+mod strangers;
 mod targets;
 mod tls;
 mod work;
@@ -278,6 +279,15 @@ impl Store for PostgresStore {
         vendor_id: &str,
     ) -> Result<Option<ExternalId>, StoreError> {
         self.database.read(|tx, _| links::holder_of(tx, target, kind, vendor_id).boxed()).await
+    }
+
+    async fn strangers(
+        &self,
+        target: &str,
+        group: &ExternalId,
+        vendor_ids: &[String],
+    ) -> Result<Option<Vec<String>>, StoreError> {
+        self.database.read(|tx, _| strangers::strangers(tx, target, group, vendor_ids).boxed()).await
     }
 
     async fn intend(&self, tenure: &Tenure, key: &ResourceKey, intent: &Intent) -> Result<(), StoreError> {

@@ -90,8 +90,12 @@ impl<'a> Waiter<'a> {
     }
 
     /// Notes that the vendor has forgotten the user, and its memberships with it: its groups wait for
-    /// it as for anybody whom the vendor does not know. `ready`: it has another account already.
+    /// it as for anybody whom the vendor does not know. What the vendor has refused was about the
+    /// account that is gone. `ready`: it has another account already.
     pub(super) fn lose_memberships(&self, ready: bool) -> Result<(), StoreError> {
+        self.conn
+            .prepare_cached("DELETE FROM parked_members WHERE target = ?1 AND user_id = ?2")?
+            .execute(params![self.target, self.key.id])?;
         self.conn
             .prepare_cached(
                 "INSERT INTO waits (target, kind, id, user_id, ready)

@@ -27,6 +27,7 @@ mod readers;
 mod rows;
 mod seen;
 mod status;
+mod strangers;
 mod targets;
 mod work;
 mod writer;
@@ -257,6 +258,16 @@ impl Store for SqliteStore {
     ) -> Result<Option<ExternalId>, StoreError> {
         let (target, vendor_id) = (target.to_owned(), vendor_id.to_owned());
         self.readers.read(move |conn| links::holder_of(conn, &target, kind, &vendor_id)).await
+    }
+
+    async fn strangers(
+        &self,
+        target: &str,
+        group: &ExternalId,
+        vendor_ids: &[String],
+    ) -> Result<Option<Vec<String>>, StoreError> {
+        let (target, group, vendor_ids) = (target.to_owned(), group.clone(), vendor_ids.to_owned());
+        self.readers.read(move |conn| strangers::strangers(conn, &target, &group, &vendor_ids)).await
     }
 
     async fn intend(&self, tenure: &Tenure, key: &ResourceKey, intent: &Intent) -> Result<(), StoreError> {

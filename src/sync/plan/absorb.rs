@@ -6,6 +6,7 @@ use crate::clock::Timestamp;
 use crate::directory::{AttributePath, Kind};
 use crate::scim::etag::ETag;
 use crate::store::{Link, Row};
+use crate::sync::plan::authority::Authority;
 use crate::sync::plan::lookup::Lookup;
 use crate::sync::plan::members::Members;
 use crate::sync::plan::{End, LaterCause, Pass, Purpose, Reaction, Request, diff};
@@ -20,6 +21,13 @@ const RELINKS_MAX: u32 = 2;
 impl Pass {
     /// Takes in what the vendor answered to `request`.
     pub fn absorb(&mut self, policy: &Policy, request: &Request, verdict: Verdict) -> Reaction {
+        if matches!(request, Request::Members { .. })
+            && self.authority.is_under_way()
+            && let Some(reason) = refused(&verdict)
+        {
+            self.absorb_refused_strangers(&reason);
+            return Reaction::Continue;
+        }
         match verdict {
             Verdict::Done { resource, etag, id, .. } => self.absorb_done(policy, request, resource, etag, id),
             Verdict::Stale => self.absorb_stale(),
@@ -74,9 +82,14 @@ impl Pass {
                 self.written(etag);
                 self.say_applied(&units);
             }
+            Request::Members { .. } if self.authority.is_under_way() => {
+                self.authority.done();
+                self.written(etag);
+            }
             Request::Members { .. } => {
                 self.members.chunk_done();
                 self.written(etag);
+                self.authority.forget_what_was_seen();
             }
             Request::Delete { .. } => {
                 self.set_link(Some(Link::Absent { checked_at: Timestamp::default() }));
@@ -96,6 +109,11 @@ impl Pass {
         if let Some(Link::Known(row)) = &mut self.link {
             row.etag = etag.or_else(|| version_of(&resource));
             self.link_touched = true;
+        }
+        if self.is_slim() {
+            self.authority.forget_what_was_seen();
+        } else {
+            self.authority.see(&resource);
         }
         self.remote = Some(resource);
         if std::mem::take(&mut self.missing_chunk) && !self.members.split() {
@@ -120,6 +138,8 @@ impl Pass {
         let applied = self.units(policy, true);
         self.set_link(Some(Link::Known(Row { vendor_id, etag, applied, ..Row::default() })));
         self.lookup = Lookup::default();
+        // It is new: nobody but the relay has added anybody.
+        self.authority.end();
         if sent.get("members").is_some() {
             self.members.chunk_done();
         }
@@ -210,6 +230,11 @@ impl Pass {
     /// Whether a read was that of a group with its members, and one without is to be tried.
     fn slims_for_good(&mut self, request: &Request) -> bool {
         let reads = matches!(request, Request::Lookup { .. } | Request::Fetch { .. });
+        if reads && self.authority.reads_whole() {
+            self.authority.end();
+            self.unreadable = true;
+            return true;
+        }
         let helps = reads && self.key.kind == Kind::Group && !self.slim;
         if helps {
             (self.slim, self.unreadable) = (true, true);
@@ -301,10 +326,28 @@ impl Pass {
         self.remote = None;
         self.must_read = false;
         self.missing_chunk = false;
+        self.authority = Authority::default();
         if self.key.kind == Kind::Group {
             self.members = Members::default();
             self.more_members = true;
         }
+    }
+}
+
+/// What the vendor has against a call that it will not take as it is.
+fn refused(verdict: &Verdict) -> Option<String> {
+    match verdict {
+        Verdict::Taken { detail } => Some(refusal(409, detail.as_deref())),
+        Verdict::Missing => Some(refusal(404, None)),
+        Verdict::TooLarge { detail } => Some(refusal(413, detail.as_deref())),
+        Verdict::Refused { status, detail, .. } => Some(refusal(status.as_u16(), detail.as_deref())),
+        Verdict::Done { .. }
+        | Verdict::Stale
+        | Verdict::Throttled { .. }
+        | Verdict::Transient { .. }
+        | Verdict::Unknown
+        | Verdict::NotSent
+        | Verdict::TargetFault { .. } => None,
     }
 }
 

@@ -50,6 +50,9 @@ impl Pass {
         let Some(chunk) =
             self.members.next_chunk(policy.members_per_request, remote, policy.members_read_cap)
         else {
+            if !gone && let Some(next) = self.next_for_authority(policy) {
+                return next;
+            }
             return self.finish(if gone {
                 End::Park {
                     reason: "the vendor does not let groups be deleted; its members were removed, delete it by hand"

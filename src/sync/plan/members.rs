@@ -82,6 +82,27 @@ impl Members {
         parked.collect()
     }
 
+    /// Those whom the vendor refused, with the ids by which it was asked.
+    pub(super) fn refused(&self) -> Vec<(ExternalId, String)> {
+        let refused = self.rows.iter().filter(|(_, progress)| matches!(progress, Progress::Parked(_)));
+        let named = refused.filter_map(|(delta, _)| match &delta.standing {
+            MemberStanding::Linked(vendor_id) => Some((delta.user.clone(), vendor_id.clone())),
+            MemberStanding::Absent | MemberStanding::Unknown { .. } => None,
+        });
+        named.collect()
+    }
+
+    /// The vendor has refused an account that the user does not have any more: whoever is to come in waits
+    /// for another one, and nobody is left to remove. Answers whether the user waits.
+    pub(super) fn account_is_gone(&mut self, user: &ExternalId) -> bool {
+        let mut waits = false;
+        for (delta, progress) in self.rows.iter_mut().filter(|(delta, _)| delta.user == *user) {
+            *progress = if delta.present { Progress::Waiting } else { Progress::Settled };
+            waits |= delta.present;
+        }
+        waits
+    }
+
     pub(super) const fn learned_max(&self) -> Option<usize> {
         self.learned_max
     }

@@ -6,6 +6,7 @@
 //! no code of their own. No clock, no I/O, no chance: all of it runs in table and property tests.
 
 mod absorb;
+mod authority;
 mod diff;
 mod group;
 mod holdable;
@@ -30,6 +31,7 @@ use crate::mapping::Mapped;
 use crate::store::{Desired, Dossier, Link, LinkChange, MemberStanding, MembersOutcome, ParkedMember, Row};
 use crate::sync::policy::Policy;
 
+use authority::Authority;
 use lookup::Lookup;
 use members::Members;
 
@@ -60,6 +62,7 @@ pub struct Pass {
     /// A chunk that was answered 404: a read tells whether the group or a member is missing.
     missing_chunk: bool,
     members: Members,
+    authority: Authority,
     /// The group is so large that it is asked for without its members, and answered so.
     slim: bool,
     /// It is too large to be read with them.
@@ -98,6 +101,7 @@ impl Pass {
             unreadable: false,
             waits_for: members.waiting_users(),
             members,
+            authority: Authority::default(),
             more_members,
             stale_rounds: 0,
             relinks: 0,
@@ -125,6 +129,19 @@ impl Pass {
         match self.key.kind {
             Kind::User => self.next_for_user(policy),
             Kind::Group => self.next_for_group(policy),
+        }
+    }
+
+    /// Members whom the vendor refused, with the accounts by which it was asked: these may be gone by
+    /// now, since users are worked on at the same time.
+    pub fn refused_members(&self) -> Vec<(ExternalId, String)> {
+        self.members.refused()
+    }
+
+    /// Takes in that a refused member's account is not that user's any more.
+    pub fn account_is_gone(&mut self, user: &ExternalId) {
+        if self.members.account_is_gone(user) {
+            self.waits_for.insert(user.clone());
         }
     }
 
@@ -189,7 +206,7 @@ impl Pass {
 
     /// Whether the group is asked for without its members.
     pub const fn is_slim(&self) -> bool {
-        self.slim
+        self.slim && !self.authority.reads_whole()
     }
 
     /// Asks for the group without its members from now on: a delta needs none of them.

@@ -243,11 +243,13 @@ pub(super) struct Memory {
     pub(super) desired: Desired,
     pub(super) link: Option<Link>,
     pub(super) holder: Option<crate::directory::ExternalId>,
+    /// The members by the directory, as the vendor calls them, where all are known.
+    pub(super) ours: Option<BTreeSet<String>>,
 }
 
 impl Memory {
     pub(super) fn new(key: ResourceKey, desired: Desired) -> Self {
-        Self { key, desired, link: None, holder: None }
+        Self { key, desired, link: None, holder: None, ours: None }
     }
 
     pub(super) fn row(&self) -> &Row {
@@ -269,6 +271,15 @@ impl Memory {
             let reaction = match pass.next(policy) {
                 Next::Settled => break pass.end().cloned(),
                 Next::AskHolder { .. } => pass.holder_is(self.holder.as_ref()),
+                Next::AskStrangers { vendor_ids } => {
+                    let is_stranger = |ours: &BTreeSet<String>, id: &String| !ours.contains(id);
+                    pass.strangers_are(
+                        self.ours
+                            .as_ref()
+                            .map(|ours| vendor_ids.into_iter().filter(|id| is_stranger(ours, id)).collect()),
+                    );
+                    Reaction::Continue
+                }
                 Next::Send(request) => {
                     let verdict = vendor.serve(&request, mishap());
                     pass.absorb(policy, &request, verdict)
@@ -290,7 +301,7 @@ impl Memory {
         end.map(|end| (end, pass))
     }
 
-    fn dossier(&self) -> Dossier {
+    pub(super) fn dossier(&self) -> Dossier {
         let item = WorkItem {
             key: self.key.clone(),
             lane: Lane::Change,

@@ -88,6 +88,11 @@ pub enum Next {
         /// The vendor's id of a resource that matches, but does not bear our external id.
         vendor_id: String,
     },
+    /// Say, with [`Pass::strangers_are`](super::Pass::strangers_are), who of these is no member by the directory.
+    AskStrangers {
+        /// The vendor's ids of users who are in the group.
+        vendor_ids: Vec<String>,
+    },
     /// Nothing more; see [`Pass::findings`](super::Pass::findings).
     Settled,
 }

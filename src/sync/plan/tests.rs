@@ -1,3 +1,4 @@
+mod authority;
 mod derived;
 mod mapping;
 
@@ -356,6 +357,24 @@ fn a_chunk_that_is_too_large_is_halved_and_the_limit_is_learned() {
     let (end, pass) = memory.pass(&Policy::default(), &mut vendor, calm()).unwrap();
     assert_eq!((end, pass.learned_members_max()), (End::Done, Some(25)));
     assert_eq!(vendor.resources.values().next().unwrap()["members"].as_array().unwrap().len(), 100);
+}
+
+#[test]
+fn a_member_who_was_refused_under_an_account_that_is_gone_waits_or_needs_no_removal() {
+    let mut vendor = Vendor { refuses_absent: true, ..Vendor::strict() };
+    vendor.poison.insert("m1".into());
+    let mut memory = group(vec![linked(1, true), linked(2, true)]);
+    let (_, mut pass) = memory.pass(&Policy::default(), &mut vendor, calm()).unwrap();
+    assert_eq!(pass.refused_members(), [(id("u-1"), "m1".to_owned())]);
+    pass.account_is_gone(&id("u-1"));
+    let findings = pass.findings(Timestamp::default());
+    assert_eq!((findings.parked(), &findings.waits_for), (&[][..], &[id("u-1")].into()));
+
+    let mut members = Members::from_deltas(&[linked(3, false)]);
+    members.next_chunk(1, None, usize::MAX);
+    members.park_chunk("400");
+    assert!(!members.account_is_gone(&id("u-3")));
+    assert_eq!((members.parked(), members.settled_users()), (vec![], [id("u-3")].into()));
 }
 
 #[test]

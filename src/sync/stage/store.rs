@@ -235,6 +235,14 @@ impl Store for View {
     async fn holder_of(&self, t: &str, kind: Kind, id: &str) -> Result<Option<ExternalId>, StoreError> {
         self.reach().await?.holder_of(t, kind, id).await
     }
+    async fn strangers(
+        &self,
+        t: &str,
+        group: &ExternalId,
+        ids: &[String],
+    ) -> Result<Option<Vec<String>>, StoreError> {
+        self.reach().await?.strangers(t, group, ids).await
+    }
     async fn commit(
         &self,
         tenure: &Tenure,

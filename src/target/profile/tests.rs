@@ -24,6 +24,14 @@ fn every_builtin_profile_is_valid_and_named_like_its_file() {
 }
 
 #[test]
+fn no_vendor_is_called_verified_that_nobody_has_called() {
+    let verified: Vec<_> = Profile::names()
+        .filter(|name| Profile::builtin(name).unwrap().evidence == Evidence::Verified)
+        .collect();
+    assert_eq!(verified, ["rfc7644"], "the others were read about");
+}
+
+#[test]
 fn the_rfc_profile_is_all_defaults() {
     let profile = Profile::builtin("rfc7644").unwrap();
     assert_eq!(profile.etag.trust, EtagTrust::Enforced);
