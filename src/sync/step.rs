@@ -28,11 +28,13 @@ pub(super) struct Task {
     pub(super) ledger: Vec<LedgerEntry>,
     /// Whether the next call must be one of its own, since it did no good as part of a bulk request.
     pub(super) alone: bool,
+    /// Whether this is a retry that the target's budget has let go.
+    pub(super) within_budget: bool,
 }
 
 impl Task {
     pub(super) const fn new(item: WorkItem) -> Self {
-        Self { item, pass: None, ledger: Vec::new(), alone: false }
+        Self { item, pass: None, ledger: Vec::new(), alone: false, within_budget: false }
     }
 }
 

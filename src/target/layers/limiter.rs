@@ -72,7 +72,7 @@ const DECREASE: f64 = 0.7;
 const APART_MAX: usize = 2;
 /// When to ask again if only an event can help.
 const LOOK_AGAIN: Duration = Duration::from_mins(1);
-/// For how many seconds it is known how many calls were begun.
+/// For how many seconds it is known how many operations were begun.
 const COUNTED_SECONDS: u64 = 60;
 /// At most one decrease in this time.
 const DECREASE_EVERY: Duration = Duration::from_secs(1);
@@ -111,7 +111,7 @@ struct Core {
     apart: usize,
     /// Calls that are not answered yet.
     under_way: u64,
-    /// Seconds in which calls were begun, and how many.
+    /// Seconds in which calls were begun, and how many operations were in them.
     begun: VecDeque<(u64, u64)>,
     allowance: Allowance,
     last_id: u64,
@@ -225,14 +225,14 @@ impl Limiter {
         self.shared.anchor + at
     }
 
-    /// A call is under way, until what this answers is dropped.
-    pub fn begin(&self) -> UnderWay {
+    /// A call of so many operations is under way, until what this answers is dropped.
+    pub fn begin(&self, operations: u32) -> UnderWay {
         let now = self.elapsed(Instant::now());
         let mut core = self.core();
         core.under_way += 1;
         match core.begun.back_mut() {
-            Some((second, calls)) if *second == now.as_secs() => *calls += 1,
-            Some(_) | None => core.begun.push_back((now.as_secs(), 1)),
+            Some((second, begun)) if *second == now.as_secs() => *begun += u64::from(operations),
+            Some(_) | None => core.begun.push_back((now.as_secs(), operations.into())),
         }
         let kept_since = now.as_secs().saturating_sub(COUNTED_SECONDS);
         while core.begun.front().is_some_and(|(second, _)| *second < kept_since) {
@@ -241,11 +241,11 @@ impl Limiter {
         UnderWay(self.clone())
     }
 
-    /// Calls that were begun in the last so much time, at most a minute, to whole seconds.
-    pub fn calls_within(&self, time: Duration) -> u64 {
+    /// Operations that were begun in the last so much time, at most a minute, to whole seconds.
+    pub fn operations_within(&self, time: Duration) -> u64 {
         let since = self.elapsed(Instant::now()).saturating_sub(time).as_secs();
         let core = self.core();
-        core.begun.iter().filter(|(second, _)| *second >= since).map(|(_, calls)| calls).sum()
+        core.begun.iter().filter(|(second, _)| *second >= since).map(|(_, operations)| operations).sum()
     }
 
     /// Takes in what the answer to a call that was sent at `sent` tells of the vendor's count.

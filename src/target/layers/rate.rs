@@ -118,7 +118,7 @@ where
         let State::Granted(permit) = std::mem::replace(&mut self.state, State::Idle) else {
             panic!("call without poll_ready");
         };
-        let demand = self.admission.limiter.demand(&call);
+        let (demand, operations) = (self.admission.limiter.demand(&call), call.operations);
         let clone = self.inner.clone();
         // The one that was polled ready is the one to be called.
         let inner = std::mem::replace(&mut self.inner, clone.clone());
@@ -140,7 +140,7 @@ where
                 admission.again(&demand).await;
             }
             let sent = Instant::now();
-            let under_way = admission.limiter.begin();
+            let under_way = admission.limiter.begin(operations);
             let answer = inner.call(call).await?;
             drop(under_way);
             if let Some(told) = admission.gate.told(&answer) {
