@@ -176,6 +176,7 @@ impl Call {
             body: Some(body.clone()),
             if_match: None,
             operations,
+            turn: target::Turn::Usual,
         }
     }
 

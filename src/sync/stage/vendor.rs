@@ -29,8 +29,8 @@ struct Inner {
     latency: Duration,
     /// Answers so many of five calls with 503.
     failing: usize,
-    /// Answers every operation in a pack with 503.
-    failing_in_packs: bool,
+    /// Answers every change of a user with 503.
+    failing_changes: bool,
     script: VecDeque<Answer>,
     documents: BTreeMap<&'static str, Value>,
 }
@@ -76,9 +76,9 @@ impl Vendor {
         self.0.lock().unwrap().failing = of_five;
     }
 
-    /// Fails every operation that comes in a pack, or none.
-    pub(crate) fn set_failing_in_packs(&self, failing: bool) {
-        self.0.lock().unwrap().failing_in_packs = failing;
+    /// Fails every change of a user, alone or in a pack, or none.
+    pub(crate) fn set_failing_changes(&self, failing: bool) {
+        self.0.lock().unwrap().failing_changes = failing;
     }
 
     /// Answers the next call so.
@@ -108,10 +108,11 @@ impl Vendor {
         let mut inner = self.0.lock().unwrap();
         assert!(inner.in_flight.iter().all(|by| by == replica), "two replicas call at once");
         inner.in_flight.push(replica.to_owned());
-        let (packed, parts) = parts(call);
+        let parts = parts(call);
         let mut fails = Vec::with_capacity(parts.len());
         for (method, user) in parts {
-            let failing = inner.calls.len() % 5 < inner.failing || (packed && inner.failing_in_packs);
+            let failing =
+                inner.calls.len() % 5 < inner.failing || (method == Method::PATCH && inner.failing_changes);
             let (at, by) = (Instant::now(), replica.to_owned());
             inner.calls.push(Seen { at, by, method, user, fails: failing });
             fails.push(failing);
@@ -193,31 +194,31 @@ fn named_by(path: &str) -> String {
     percent_decode_str(id).decode_utf8().unwrap().into_owned()
 }
 
-/// Whether a call is several operations; of each the method, and the user whom it looks for or creates.
-fn parts(call: &Call) -> (bool, Vec<(Method, String)>) {
+/// Of each operation of a call the method, and the user whom it looks for, creates or changes.
+fn parts(call: &Call) -> Vec<(Method, String)> {
     let name = |user: &Value| user["userName"].as_str().unwrap().to_owned();
-    if let Some(body) = body(call) {
-        if call.method == Method::PATCH {
-            return (false, vec![(Method::PATCH, named_by(&call.path))]);
-        }
-        let Some(operations) = body["Operations"].as_array() else {
-            return (false, vec![(call.method.clone(), name(&body))]);
-        };
-        let part = |operation: &Value| {
-            let method: Method = operation["method"].as_str().unwrap().parse().unwrap();
-            let user = if method == Method::POST {
-                name(&operation["data"])
-            } else {
-                named_by(operation["path"].as_str().unwrap())
-            };
-            (method, user)
-        };
-        return (true, operations.iter().map(part).collect());
+    if call.method == Method::PATCH {
+        return vec![(Method::PATCH, named_by(&call.path))];
     }
-    let filter = percent_decode_str(&call.path).decode_utf8().unwrap();
-    let mut words = filter.split('"').skip(1).step_by(2);
-    let user = words.find(|word| word.contains('@')).unwrap_or_default().to_owned();
-    (false, vec![(call.method.clone(), user)])
+    let Some(body) = body(call) else {
+        let filter = percent_decode_str(&call.path).decode_utf8().unwrap();
+        let mut words = filter.split('"').skip(1).step_by(2);
+        let user = words.find(|word| word.contains('@')).unwrap_or_default().to_owned();
+        return vec![(call.method.clone(), user)];
+    };
+    let Some(operations) = body["Operations"].as_array() else {
+        return vec![(call.method.clone(), name(&body))];
+    };
+    let part = |operation: &Value| {
+        let method: Method = operation["method"].as_str().unwrap().parse().unwrap();
+        let user = if method == Method::POST {
+            name(&operation["data"])
+        } else {
+            named_by(operation["path"].as_str().unwrap())
+        };
+        (method, user)
+    };
+    operations.iter().map(part).collect()
 }
 
 fn told(status: StatusCode, body: &Value) -> Answer {
