@@ -139,12 +139,11 @@ impl BulkState {
     /// What the service says of itself; `None` when it did not say that it takes bulk requests.
     fn said(&self, bulk: &Bulk, said: Option<Said>, now: Timestamp) {
         let mut known = self.known();
-        match said {
-            Some(said) => known.limits = Some(limits(bulk, said)),
-            None => {
-                let why = "the vendor does not say that it takes them".to_owned();
-                known.off = Some(Off { until: now.after(OFF_LASTS), why });
-            }
+        if let Some(said) = said {
+            known.limits = Some(limits(bulk, said));
+        } else {
+            let why = "the vendor does not say that it takes them".to_owned();
+            known.off = Some(Off { until: now.after(OFF_LASTS), why });
         }
     }
 
