@@ -45,7 +45,8 @@ pub async fn run() -> Vec<Figure> {
     let bodies: Vec<Bytes> = (0..USERS).map(bodies::full_user).collect();
     let mut chance = StdRng::seed_from_u64(1);
     let vendor = vendor::start().await;
-    let target = TargetSetup { base_url: vendor.base_url.clone(), rate_per_second: 25.0, burst: 1 };
+    let target =
+        TargetSetup { base_url: vendor.base_url.clone(), rate_per_second: 25.0, burst: 1, bulk: true };
     let mut rounds: BTreeMap<String, Vec<f64>> = BTreeMap::new();
     for round in 0..=ROUNDS {
         let bare = bare(hooks(&bodies, &mut chance)).await.per_second();

@@ -62,6 +62,14 @@ pub fn new_member(group: usize, user: usize, at: Timestamp) -> Bytes {
         "add": [user_id(user)]})])
 }
 
+/// Several new members of one group.
+pub fn new_members(group: usize, users: impl IntoIterator<Item = usize>, at: Timestamp) -> Bytes {
+    let users: Vec<String> = users.into_iter().map(user_id).collect();
+    body(&[
+        json!({"op": "group.members", "id": group_id(group), "occurred_at": at.to_string(), "add": users}),
+    ])
+}
+
 /// The directory's id of a user.
 pub fn user_id(user: usize) -> String {
     format!("u-{user}")

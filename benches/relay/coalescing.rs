@@ -13,15 +13,14 @@ use rand::rngs::StdRng;
 use rand::seq::SliceRandom;
 use rand::{RngExt, SeedableRng};
 use scim_relay::clock::{Clock, SystemClock, Timestamp};
-use scim_relay::sandbox::settings::{Auth, Behaviour};
-use scim_relay::sandbox::{self, Running, Settings};
-use serde_json::{Value, json};
+use scim_relay::sandbox::settings::Behaviour;
 
 use crate::bodies;
 use crate::home::{Home, Kind};
 use crate::load::{self, Hook};
-use crate::program::{Program, TOKEN, TargetSetup, http_client, read_json};
+use crate::program::{Program, TargetSetup};
 use crate::report::{Figure, Goal};
+use crate::watched::{Call, Watched, over, took};
 
 const USERS: usize = 10_000;
 const GROUPS: usize = 20;
@@ -31,9 +30,6 @@ const BURST_EVENTS: usize = 100_000;
 const BURST_RATE: f64 = 70.0;
 const STORM_EVENTS: usize = 5_000;
 const STORM_RATE: f64 = 5.0;
-/// Calls that the vendor takes at once, for those that the machine delayed. What it sees over its
-/// rate is counted from its log all the same.
-const VENDOR_BURST: u32 = 10;
 const PROVISION_RATE: f64 = 5_000.0;
 const CONNECTIONS: usize = 32;
 const ENOUGH: Duration = Duration::from_mins(10);
@@ -55,29 +51,22 @@ pub async fn run() -> Vec<Figure> {
 
 /// A vendor, and the home of the relay that keeps it equal.
 struct Stage {
-    vendor: Running,
-    client: reqwest::Client,
+    vendor: Watched,
     home: Home,
     began: Timestamp,
 }
 
 /// What the vendor saw of one drain.
 struct Drain {
-    /// When each call came, in microseconds, in order.
-    calls_us: Vec<u64>,
-    /// Calls that were answered other than 2xx.
-    refused: usize,
+    calls: Vec<Call>,
     /// How long it took until everything was accepted.
     posted_in: Duration,
 }
 
 impl Stage {
     async fn set(kind: Kind) -> Self {
-        let behaviour = Behaviour { auth: Auth::Bearer(vec![TOKEN.into()]), ..Behaviour::default() };
-        let settings = Settings { behaviour, log_entries_max: 1_000_000, ..Settings::default() };
         Self {
-            vendor: sandbox::start(settings).await.expect("a free port"),
-            client: http_client(),
+            vendor: Watched::start(Behaviour::default()).await,
             home: Home::new(kind).await,
             began: Timestamp::from_seconds(SystemClock.now().as_seconds() - DATED_BACK),
         }
@@ -107,7 +96,7 @@ impl Stage {
         let touched = titles.len();
         let drain = self.drain(events, BURST_RATE).await;
 
-        let state = self.look("state").await;
+        let state = self.vendor.look("state").await;
         for user in state["users"].as_array().expect("a list") {
             let id = user["externalId"].as_str().expect("a text");
             let title = titles.remove(id);
@@ -127,7 +116,7 @@ impl Stage {
             members.map(|(number, user)| bodies::new_member(user % GROUPS, user, self.moment(number)));
         let drain = self.drain(events.collect(), STORM_RATE).await;
 
-        let state = self.look("state").await;
+        let state = self.vendor.look("state").await;
         for group in state["groups"].as_array().expect("a list") {
             let members = group["members"].as_array().map_or(0, Vec::len);
             assert_eq!(members, STORM_EVENTS / GROUPS, "the members of {}", group["displayName"]);
@@ -138,18 +127,18 @@ impl Stage {
 
     /// Posts everything at once to a relay that may make so many calls a second, and waits for the end.
     async fn drain(&self, events: Vec<Bytes>, rate: f64) -> Drain {
-        self.limit_vendor(rate).await;
-        let before = self.look("counts").await["total"].as_u64().expect("a number");
+        self.vendor.limit(rate).await;
+        let before = self.vendor.seen().await;
         let relay = self.relay(rate, 1).await;
         let posted_in = post(&relay, events).await;
         relay.until_quiet(ENOUGH).await;
         relay.stop().await;
-        Drain { posted_in, ..self.calls_after(before).await }
+        Drain { posted_in, calls: self.vendor.calls_after(before).await }
     }
 
     async fn relay(&self, rate_per_second: f64, burst: u32) -> Program {
         let base_url = self.vendor.base_url().to_owned();
-        Program::start(&self.home, &TargetSetup { base_url, rate_per_second, burst }).await
+        Program::start(&self.home, &TargetSetup { base_url, rate_per_second, burst, bulk: true }).await
     }
 
     fn title(&self, what: &str) -> String {
@@ -159,54 +148,21 @@ impl Stage {
     fn moment(&self, number: usize) -> Timestamp {
         self.began.after(Duration::from_millis(1 + number as u64))
     }
-
-    async fn limit_vendor(&self, rate: f64) {
-        let limit = json!({"per_second": rate, "burst": VENDOR_BURST}).to_string();
-        let request =
-            self.client.put(self.url("rate")).header("content-type", "application/json").body(limit);
-        let status = request.send().await.expect("an answer").status();
-        assert!(status.is_success(), "the vendor takes its limit: {status}");
-    }
-
-    async fn calls_after(&self, mut number: u64) -> Drain {
-        let mut drain = Drain { calls_us: Vec::new(), refused: 0, posted_in: Duration::ZERO };
-        loop {
-            let page = self.look(&format!("requests?after={number}&limit=10000")).await;
-            let calls = page["requests"].as_array().expect("a list");
-            let Some(last) = calls.last() else { break };
-            number = last["number"].as_u64().expect("a number");
-            for call in calls {
-                drain.calls_us.push(call["time_us"].as_u64().expect("a number"));
-                let done = call["status"].as_u64().is_some_and(|status| (200..300).contains(&status));
-                drain.refused += usize::from(!done);
-            }
-        }
-        drain.calls_us.sort_unstable();
-        drain
-    }
-
-    async fn look(&self, what: &str) -> Value {
-        read_json(self.client.get(self.url(what)).send().await.expect("an answer")).await
-    }
-
-    fn url(&self, what: &str) -> String {
-        format!("http://{}/_sandbox/{what}", self.vendor.addr())
-    }
 }
 
 impl Drain {
     fn figures(&self, name: &str, note: &str, events: usize, rate: f64, fewer: f64) -> Vec<Figure> {
-        let calls = self.calls_us.len();
-        let took = self.took();
+        let calls = self.calls.len();
+        let refused = self.calls.iter().filter(|call| !call.done).count();
+        let took = took(&self.calls);
         vec![
             Figure::new(
                 format!("{name}, events ÷ calls"),
                 events as f64 / calls as f64,
                 Goal::AtLeast(fewer),
                 format!(
-                    "{note} in {:.1} s: {calls} calls at {rate}/s, {} refused",
+                    "{note} in {:.1} s: {calls} calls at {rate}/s, {refused} refused",
                     self.posted_in.as_secs_f64(),
-                    self.refused
                 ),
             ),
             Figure::new(
@@ -217,24 +173,11 @@ impl Drain {
             ),
             Figure::new(
                 format!("{name}, share of calls over the limit"),
-                self.over(rate) as f64 / calls as f64,
+                over(&self.calls, rate) as f64 / calls as f64,
                 Goal::AtMost(0.0),
                 format!("more than {rate} in the second that ends with the call"),
             ),
         ]
-    }
-
-    fn took(&self) -> Duration {
-        let (first, last) = (self.calls_us.first(), self.calls_us.last());
-        Duration::from_micros(last.zip(first).map_or(0, |(last, first)| last - first))
-    }
-
-    /// Calls with more than the limit in the second that ends with them; one more than the rate is
-    /// what a bucket that holds one call allows.
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a small whole rate")]
-    fn over(&self, rate: f64) -> usize {
-        let allowed = rate as usize + 1;
-        self.calls_us.windows(allowed + 1).filter(|calls| calls[allowed] - calls[0] < 1_000_000).count()
     }
 }
 

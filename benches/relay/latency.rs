@@ -29,7 +29,8 @@ pub async fn run() -> Vec<Figure> {
 async fn on(kind: Kind, goal: Goal) -> Vec<Figure> {
     let mut vendor = vendor::start().await;
     let home = Home::new(kind).await;
-    let target = TargetSetup { base_url: vendor.base_url.clone(), rate_per_second: 1_000.0, burst: 50 };
+    let target =
+        TargetSetup { base_url: vendor.base_url.clone(), rate_per_second: 1_000.0, burst: 50, bulk: true };
     let relay = Program::start(&home, &target).await;
     let mut sender = Sender::connect(relay.address).await;
     sender.accept(&load::hook(bodies::new_users([1], SystemClock.now()))).await;

@@ -11,6 +11,7 @@
 mod accept;
 mod bodies;
 mod coalescing;
+mod costs;
 mod forgetful;
 mod growth;
 mod home;
@@ -21,6 +22,7 @@ mod program;
 mod report;
 mod start;
 mod vendor;
+mod watched;
 
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -32,6 +34,7 @@ use tokio::time::Instant;
 enum Benchmark {
     Accept,
     Coalescing,
+    Costs,
     Growth,
     Latency,
     Memory,
@@ -39,9 +42,10 @@ enum Benchmark {
 }
 
 impl Benchmark {
-    const ALL: [(&str, Self); 6] = [
+    const ALL: [(&str, Self); 7] = [
         ("accept", Self::Accept),
         ("coalescing", Self::Coalescing),
+        ("costs", Self::Costs),
         ("growth", Self::Growth),
         ("latency", Self::Latency),
         ("memory", Self::Memory),
@@ -52,6 +56,7 @@ impl Benchmark {
         match self {
             Self::Accept => accept::run().await,
             Self::Coalescing => coalescing::run().await,
+            Self::Costs => costs::run().await,
             Self::Growth => growth::run().await,
             Self::Latency => latency::run().await,
             Self::Memory => memory::run().await,

@@ -19,8 +19,12 @@ const ENOUGH: Duration = Duration::from_mins(10);
 /// Pauses the target, posts new users, and looks at the process.
 pub async fn run() -> Vec<Figure> {
     let home = Home::new(Kind::Sqlite).await;
-    let target =
-        TargetSetup { base_url: "http://127.0.0.1:9/scim/v2".to_owned(), rate_per_second: 100.0, burst: 1 };
+    let target = TargetSetup {
+        base_url: "http://127.0.0.1:9/scim/v2".to_owned(),
+        rate_per_second: 100.0,
+        burst: 1,
+        bulk: true,
+    };
     let relay = Program::start(&home, &target).await;
     relay.pause_target().await;
     let idle = resident_mib(relay.pid(), "VmRSS:");
@@ -48,7 +52,7 @@ pub async fn run() -> Vec<Figure> {
 }
 
 /// One line of the process's status, which counts in KiB.
-fn resident_mib(pid: u32, line: &str) -> f64 {
+pub fn resident_mib(pid: u32, line: &str) -> f64 {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("Linux tells");
     let value = status.lines().find_map(|text| text.strip_prefix(line)).expect("a known line");
     let kib: f64 = value.trim().trim_end_matches(" kB").parse().expect("a number");

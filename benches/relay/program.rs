@@ -28,6 +28,8 @@ pub struct TargetSetup {
     pub rate_per_second: f64,
     /// Calls at once after a quiet time.
     pub burst: u32,
+    /// Whether bulk requests may be sent where the vendor takes them.
+    pub bulk: bool,
 }
 
 /// The configuration of a relay with this store.
@@ -37,11 +39,12 @@ pub fn configuration(home: &Home, target: &TargetSetup) -> String {
          [[admin.keys]]\nname = \"benchmarks\"\nsecret = \"{ADMIN_KEY}\"\nrole = \"admin\"\n\
          [sources.hr]\nkind = \"native\"\nsecrets = [\"{SECRET}\"]\n\
          [targets.vendor]\nprofile = \"rfc7644\"\nbase_url = \"{}\"\nauth = {{ type = \"bearer\", token = \"{TOKEN}\" }}\n\
-         limits = {{ rate_per_second = {}, burst = {}, concurrency = 16 }}\n",
+         limits = {{ rate_per_second = {}, burst = {}, concurrency = 16 }}\nbulk = \"{}\"\n",
         home.url(),
         target.base_url,
         target.rate_per_second,
         target.burst,
+        if target.bulk { "auto" } else { "off" },
     )
 }
 
@@ -102,9 +105,18 @@ impl Program {
 
     /// Stops calls to the target.
     pub async fn pause_target(&self) {
-        let request = self.client.post(self.admin("/targets/vendor/pause")).bearer_auth(ADMIN_KEY);
+        self.order("pause").await;
+    }
+
+    /// Lets calls to the target go again.
+    pub async fn resume_target(&self) {
+        self.order("resume").await;
+    }
+
+    async fn order(&self, what: &str) {
+        let request = self.client.post(self.admin(&format!("/targets/vendor/{what}"))).bearer_auth(ADMIN_KEY);
         let status = request.send().await.expect("an answer").status();
-        assert!(status.is_success(), "the target is paused: {status}");
+        assert!(status.is_success(), "the target takes its {what}: {status}");
     }
 
     /// Waits until a status is as wanted.

@@ -22,8 +22,12 @@ const PROJECTED_AT_ONCE: usize = 20_000;
 pub async fn run() -> Vec<Figure> {
     let home = Home::new(Kind::Sqlite).await;
     fill(&home).await;
-    let target =
-        TargetSetup { base_url: "http://127.0.0.1:9/scim/v2".to_owned(), rate_per_second: 1.0, burst: 1 };
+    let target = TargetSetup {
+        base_url: "http://127.0.0.1:9/scim/v2".to_owned(),
+        rate_per_second: 1.0,
+        burst: 1,
+        bulk: true,
+    };
     let mut seconds = Vec::new();
     for _ in 0..STARTS {
         let relay = Program::start(&home, &target).await;

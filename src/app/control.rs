@@ -44,6 +44,7 @@ async fn of_the_holder(target: &Handle) -> TargetSnapshot {
         in_flight: target.in_flight(),
         limits: limits(health.limiter.rate_per_second, target.members_per_request()),
         breaker: json!(health.breaker),
+        bulk: json!(target.bulk()),
         capabilities: capabilities(target.target().profile(), target.discovery().await.as_ref()),
     }
 }
@@ -52,6 +53,7 @@ async fn of_the_holder(target: &Handle) -> TargetSnapshot {
 async fn of_another(target: &Handle) -> Result<TargetSnapshot, StoreError> {
     let record = target.record().await?;
     let known = record.as_ref().map(|record| target.recollection(record));
+    let bulk = record.as_ref().map_or_else(|| target.bulk(), |record| target.recollected_bulk(record));
     let breaker = known.as_ref().and_then(|known| known.breaker.clone());
     let configured = target.target().health().limiter.snapshot().configured_rate_per_second;
     let rate = known.as_ref().and_then(|known| Some(configured? * known.rate_factor));
@@ -65,6 +67,7 @@ async fn of_another(target: &Handle) -> Result<TargetSnapshot, StoreError> {
         in_flight: 0,
         limits: limits(rate, members),
         breaker: json!(breaker),
+        bulk: json!(bulk),
         capabilities: capabilities(
             target.target().profile(),
             known.and_then(|known| known.discovery).as_ref(),

@@ -45,6 +45,8 @@ pub struct TargetSnapshot {
     pub limits: Value,
     /// The circuit breaker.
     pub breaker: Value,
+    /// Whether several operations go in one request, and how many; else why not, and until when.
+    pub bulk: Value,
     /// What the vendor's server says that it can do (`discovered`, null before it was read), where that
     /// differs from its profile, and what the relay does then (`differences`).
     pub capabilities: Value,

@@ -179,6 +179,7 @@ impl Call {
             body: Some(body.clone()),
             if_match: None,
             operations,
+            turn: target::Turn::Usual,
         }
     }
 

@@ -201,8 +201,8 @@ mod tests {
     use http::Method;
 
     use super::*;
-    use crate::target::CallClass;
     use crate::target::profile::{Cost, Scope, Verb};
+    use crate::target::{CallClass, Turn};
 
     fn call() -> Call {
         call_of(Method::GET, 1)
@@ -210,7 +210,7 @@ mod tests {
 
     fn call_of(method: Method, operations: u32) -> Call {
         let (path, endpoint, class) = ("Users/1".to_owned(), "Users/{id}", CallClass::Single);
-        Call { method, path, endpoint, class, body: None, if_match: None, operations }
+        Call { method, path, endpoint, class, body: None, if_match: None, operations, turn: Turn::Usual }
     }
 
     fn window(limit: u32, seconds: u64) -> Window {

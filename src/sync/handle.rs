@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 use crate::clock::SharedClock;
 use crate::store::{Store, StoreError, TargetRecord, TargetState, Tenure};
 use crate::sync::Settings;
+use crate::sync::bulk::standing::{BulkReport, BulkState};
 use crate::sync::discovery::{self, DISCOVERY, Discovery};
 use crate::sync::leases::lease::Lease;
 use crate::sync::memory::{self, Recollection};
@@ -82,6 +83,18 @@ impl Handle {
     /// What a stored target's holder has kept of it.
     pub fn recollection(&self, record: &TargetRecord) -> Recollection {
         memory::recollect(&self.0.settings, &record.memory)
+    }
+
+    /// Whether several operations go in one request, as known here; true where the target is held.
+    pub fn bulk(&self) -> BulkReport {
+        self.0.bulk.report(self.0.clock.now())
+    }
+
+    /// The same by what a stored target's holder has kept of it.
+    pub fn recollected_bulk(&self, record: &TargetRecord) -> BulkReport {
+        let kept = BulkState::new(self.0.settings.bulk, &self.0.target.profile().bulk);
+        kept.take_up(&record.memory);
+        kept.report(self.0.clock.now())
     }
 
     /// Resources being worked on here, from the first step until their outcome is recorded. Their

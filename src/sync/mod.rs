@@ -32,6 +32,7 @@ mod step;
 
 use std::time::Duration;
 
+pub use bulk::standing::BulkReport;
 pub use discovery::Discovery;
 pub use memory::Recollection;
 pub use run::End;

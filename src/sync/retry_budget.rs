@@ -1,9 +1,10 @@
 //! How many retries a target gets, so that an outage is not amplified.
 //!
 //! An attempt is a retry when the resource has failed and not succeeded since. Of those that have not
-//! succeeded, no more begin in any ten seconds than a tenth of the calls in that time, and one a
-//! second where there are hardly any calls, so that a vendor's return is noticed. A retry that succeeds
-//! was no load in vain and is not counted any longer: once the vendor works, the backlog flows.
+//! succeeded, no more begin in any ten seconds than a tenth of the operations in that time, and one a
+//! second where there are hardly any, so that a vendor's return is noticed. A call is one operation; a
+//! bulk request is as many as it holds. A retry that succeeds was no load in vain and is not counted any
+//! longer: once the vendor works, the backlog flows.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -12,12 +13,12 @@ use tokio::time::Instant;
 
 use crate::directory::ResourceKey;
 
-/// The stretch of time in which retries and calls are compared.
+/// The stretch of time in which retries and operations are compared.
 pub(super) const STRETCH: Duration = Duration::from_secs(10);
-/// Retries in a stretch, whatever the calls: one a second.
+/// Retries in a stretch, whatever else: one a second.
 const RETRIES_MIN: u64 = 10;
-/// One retry for so many calls.
-const CALLS_PER_RETRY: u64 = 10;
+/// One retry for so many operations.
+const OPERATIONS_PER_RETRY: u64 = 10;
 
 /// The retries of the last stretch that have not succeeded.
 #[derive(Debug, Default)]
@@ -26,13 +27,13 @@ pub(super) struct RetryBudget {
 }
 
 impl RetryBudget {
-    /// Takes one retry of `key` out of the budget, where there have been so many `calls` in the last
-    /// stretch; `false` when it is used up.
-    pub(super) fn take(&mut self, key: &ResourceKey, calls: u64, now: Instant) -> bool {
+    /// Takes one retry of `key` out of the budget, where there have been so many `operations` in the
+    /// last stretch; `false` when it is used up.
+    pub(super) fn take(&mut self, key: &ResourceKey, operations: u64, now: Instant) -> bool {
         while self.begun.front().is_some_and(|(begun, _)| *begun + STRETCH < now) {
             self.begun.pop_front();
         }
-        let most = RETRIES_MIN.max(calls / CALLS_PER_RETRY);
+        let most = RETRIES_MIN.max(operations / OPERATIONS_PER_RETRY);
         let within = u64::try_from(self.begun.len()).is_ok_and(|begun| begun < most);
         if within {
             self.begun.push_back((now, key.clone()));
@@ -40,7 +41,7 @@ impl RetryBudget {
         within
     }
 
-    /// A call for `key` has worked.
+    /// All that `key` needed has worked; a look-up alone says nothing of the write that follows.
     pub(super) fn succeeded(&mut self, key: &ResourceKey) {
         self.begun.retain(|(_, retried)| retried != key);
     }

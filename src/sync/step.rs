@@ -3,18 +3,19 @@
 //! A step holds a ready service, and with it a permit. A step that finds nothing to send gives the
 //! permit back, so that planning never costs rate.
 
+use futures_util::FutureExt as _;
 use http::{Method, StatusCode};
 use tower::{Service, ServiceExt};
 
 use crate::directory::Kind;
-use crate::store::{Intent, LedgerEntry, StoreError, WorkItem};
+use crate::store::{Intent, Lane, LedgerEntry, StoreError, WorkItem};
 use crate::sync::bulk;
 use crate::sync::plan::{LaterCause, Next, Pass, Reaction, Request};
 use crate::sync::record;
 use crate::sync::run::Run;
 use crate::sync::shared::Shared;
 use crate::target::verdict::Verdict;
-use crate::target::{CallError, Stack, requests};
+use crate::target::{Call, CallError, Stack, Turn, requests};
 
 /// Membership rows loaded for one pass, as a multiple of the vendor's chunk.
 const CHUNKS_PER_PASS: usize = 4;
@@ -28,11 +29,13 @@ pub(super) struct Task {
     pub(super) ledger: Vec<LedgerEntry>,
     /// Whether the next call must be one of its own, since it did no good as part of a bulk request.
     pub(super) alone: bool,
+    /// Whether this is a retry that the target's budget has let go.
+    pub(super) within_budget: bool,
 }
 
 impl Task {
     pub(super) const fn new(item: WorkItem) -> Self {
-        Self { item, pass: None, ledger: Vec::new(), alone: false }
+        Self { item, pass: None, ledger: Vec::new(), alone: false, within_budget: false }
     }
 }
 
@@ -159,12 +162,13 @@ async fn step(
                     intend(run, pass).await?;
                 }
                 // The permit may have lapsed meanwhile, and the vendor may have asked for a long pause.
+                let turn = turn(task.item.lane);
                 let ready = tokio::select! {
                     biased;
-                    ready = ready.ready_oneshot() => ready,
+                    ready = ready_again(shared, ready, turn) => ready,
                     () = run.stop.cancelled() => return Ok(Stepped::Further { packable: false }),
                 };
-                let verdict = send(shared, pass, &request, ready, &mut task.ledger).await;
+                let verdict = send(shared, pass, &request, (ready, turn), &mut task.ledger).await;
                 *vendor_works |= shows_work(&verdict);
                 match pass.absorb(&policy, &request, verdict) {
                     // Planning on shows whether that was all, without a permit.
@@ -178,6 +182,28 @@ async fn step(
     }
 }
 
+/// When the calls for a row of this lane go.
+pub(super) const fn turn(lane: Lane) -> Turn {
+    match lane {
+        Lane::Deprovision => Turn::First,
+        Lane::Revoke | Lane::Change | Lane::Membership | Lane::Backfill => Turn::Usual,
+    }
+}
+
+/// Waits until a service is ready whose permit may have lapsed. Who goes first does not go back to the
+/// line of all others for that.
+pub(super) async fn ready_again(shared: &Shared, mut ready: Stack, turn: Turn) -> Result<Stack, CallError> {
+    if turn == Turn::First {
+        match ready.ready().now_or_never() {
+            Some(outcome) => {
+                outcome?;
+            }
+            None => ready = shared.target.stack_going_first(),
+        }
+    }
+    ready.ready_oneshot().await
+}
+
 /// Keeps over a crash that a resource is about to be created.
 pub(super) async fn intend(run: &Run, pass: &Pass) -> Result<(), StoreError> {
     let intent = Intent { operation: "create".to_owned(), at: run.shared.clock.now() };
@@ -188,7 +214,7 @@ async fn send(
     shared: &Shared,
     pass: &mut Pass,
     request: &Request,
-    ready: Result<Stack, CallError>,
+    (ready, turn): (Result<Stack, CallError>, Turn),
     ledger: &mut Vec<LedgerEntry>,
 ) -> Verdict {
     let Ok(call) = record::call(shared.target.profile(), pass.key().kind, request) else {
@@ -200,6 +226,7 @@ async fn send(
     };
     let call =
         if pass.is_slim() && call.method != Method::DELETE { requests::without_members(call) } else { call };
+    let call = Call { turn, ..call };
     let outcome = match ready {
         Ok(mut ready) => ready.call(call.clone()).await,
         Err(error) => Err(error),

@@ -27,6 +27,18 @@ pub struct Call {
     pub if_match: Option<ETag>,
     /// How many operations it stands for: 1, unless several go in one request.
     pub operations: u32,
+    /// Whether it goes ahead of others.
+    pub turn: Turn,
+}
+
+/// Who goes first of those that wait for the same limits.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Turn {
+    /// A call that ends somebody's access: ahead of all others.
+    First,
+    /// As they come.
+    #[default]
+    Usual,
 }
 
 impl Call {

@@ -38,7 +38,7 @@ use std::sync::Arc;
 use http::HeaderValue;
 use tower::util::BoxCloneSyncService;
 
-pub use self::call::{Answer, Call, CallClass, CallError, Stack};
+pub use self::call::{Answer, Call, CallClass, CallError, Stack, Turn};
 pub use self::oauth::OAuth2;
 pub use self::profile::Profile;
 pub use self::requests::{Kind, MemberRef};
@@ -207,12 +207,17 @@ impl Target {
 
     /// A stack for calls of any class: it is ready when every window that counts all calls has room.
     pub fn stack(&self) -> Stack {
-        stack::build(&self.shared, None)
+        stack::build(&self.shared, None, Turn::Usual)
+    }
+
+    /// The same for a call that ends somebody's access: it gets ready ahead of all others.
+    pub fn stack_going_first(&self) -> Stack {
+        stack::build(&self.shared, None, Turn::First)
     }
 
     /// A stack for calls of one class: windows of other classes do not hold it up.
     pub fn stack_for(&self, class: CallClass) -> Stack {
-        stack::build(&self.shared, Some(class))
+        stack::build(&self.shared, Some(class), Turn::Usual)
     }
 
     /// What is peculiar to the vendor.

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use crate::scim::etag::ETag;
 use crate::scim::filter;
 use crate::scim::patch::{Op, PatchOp, PatchRequest};
-use crate::target::call::{Call, CallClass};
+use crate::target::call::{Call, CallClass, Turn};
 use crate::target::profile::{AddForm, EtagTrust, Profile, RemoveForm};
 
 /// The kinds of resource that are provisioned.
@@ -214,7 +214,7 @@ fn resource_call(profile: &Profile, method: Method, kind: Kind, id: &str) -> Res
 }
 
 fn call(method: Method, path: String, endpoint: &'static str, class: CallClass) -> Call {
-    Call { method, path, endpoint, class, body: None, if_match: None, operations: 1 }
+    Call { method, path, endpoint, class, body: None, if_match: None, operations: 1, turn: Turn::Usual }
 }
 
 fn trusted(profile: &Profile, etag: Option<&ETag>) -> Option<ETag> {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tower::ServiceBuilder;
 use tower::util::BoxCloneSyncService;
 
-use crate::target::call::{Answer, CallClass, CallError, Stack};
+use crate::target::call::{Answer, CallClass, CallError, Stack, Turn};
 use crate::target::layers::auth::{AuthLayer, Authorized};
 use crate::target::layers::breaker::{Breaker, BreakerLayer};
 use crate::target::layers::concurrency::ConcurrencyLayer;
@@ -28,8 +28,8 @@ pub(super) struct Shared {
     pub transport: BoxCloneSyncService<Authorized, Answer, CallError>,
 }
 
-/// A stack whose readiness is for calls of `class`, or of any class.
-pub(super) fn build(shared: &Shared, class: Option<CallClass>) -> Stack {
+/// A stack whose readiness is for calls of `class`, or of any class, in their `turn`.
+pub(super) fn build(shared: &Shared, class: Option<CallClass>, turn: Turn) -> Stack {
     let service = ServiceBuilder::new()
         // Sees every call once, with all that happens below.
         .layer(shared.observe.clone())
@@ -38,7 +38,7 @@ pub(super) fn build(shared: &Shared, class: Option<CallClass>) -> Stack {
         // Holds all calls while the target fails; before the limiter, so that it spends nothing.
         .layer(BreakerLayer::new(shared.breaker.clone()))
         // Waits for room in every window; whatever waits below keeps its place but no quota.
-        .layer(RateLayer::new(shared.admission.clone(), class))
+        .layer(RateLayer::new(shared.admission.clone(), class).in_turn(turn))
         // Counts calls in flight, a refresh after a 401 included.
         .layer(shared.concurrency.clone())
         // Has a token ready before the call, and repeats once after a 401.

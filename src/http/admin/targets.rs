@@ -34,6 +34,13 @@ pub struct TargetView {
     pub limits: Value,
     /// The circuit breaker.
     pub breaker: Value,
+    /// Whether several operations go in one request: `state` is `on`, `off` or, before the vendor was asked,
+    /// `unknown`; `reason` and `until` say why they are off and when they are tried again;
+    /// `operations_max` and `bytes_max` are the limits in use, `learned_operations_max` what was learned
+    /// from refusals.
+    #[schema(example = json!({"state": "on", "reason": null, "until": null, "operations_max": 50,
+        "bytes_max": 1_048_576, "learned_operations_max": 50}))]
+    pub bulk: Value,
     /// What the vendor's server says that it can do (`discovered`, null before it was read), where that
     /// differs from its profile, and what the relay does then (`differences`).
     pub capabilities: Value,
@@ -185,6 +192,7 @@ fn view(name: &str, snapshot: TargetSnapshot, report: TargetReport) -> TargetVie
         held_here: snapshot.held,
         limits: snapshot.limits,
         breaker: snapshot.breaker,
+        bulk: snapshot.bulk,
         capabilities: snapshot.capabilities,
     }
 }

@@ -64,6 +64,7 @@ impl TargetControl for FakeTarget {
             in_flight: self.in_flight.load(Ordering::SeqCst),
             limits: json!({"rate_per_second": 20}),
             breaker: json!({"state": "closed"}),
+            bulk: json!({"state": "off", "reason": "the configuration says so"}),
             capabilities: json!({"patch": true}),
         })
     }

@@ -13,7 +13,7 @@ pub(super) mod standing;
 
 use futures_util::future::try_join_all;
 use tokio::time::Instant;
-use tower::{Service, ServiceExt};
+use tower::Service;
 
 use crate::scim::bulk::request::{BulkLimits, BulkRequest, Operation};
 use crate::store::LedgerEntry;
@@ -114,14 +114,15 @@ pub(super) async fn send(run: &Run, pack: Pack, ready: Stack) -> Vec<StepDone> {
     if let Err(error) = try_join_all(passes.map(|pass| step::intend(run, pass))).await {
         return store_failed(parts, error);
     }
+    let turn = parts.iter().map(|part| step::turn(part.task.item.lane)).min().unwrap_or_default();
     let ready = tokio::select! {
         biased;
-        ready = ready.ready_oneshot() => ready,
+        ready = step::ready_again(&run.shared, ready, turn) => ready,
         () = run.stop.cancelled() => return again(parts, false),
     };
     let (profile, sent) = (run.shared.target.profile(), Instant::now());
     let count = parts.len();
-    let call = requests::bulk(profile, body.into_body(), count);
+    let call = Call { turn, ..requests::bulk(profile, body.into_body(), count) };
     let outcome = match ready {
         Ok(mut ready) => ready.call(call.clone()).await,
         Err(error) => Err(error),

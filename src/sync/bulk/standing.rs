@@ -4,6 +4,7 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use serde::Serialize;
 use serde_json::{Value, json};
 use tower::{Service, ServiceExt};
 
@@ -50,13 +51,30 @@ pub(in crate::sync) enum Standing {
     Off,
 }
 
+/// Whether several operations go in one request, for people.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct BulkReport {
+    /// `on`, `off`, or `unknown` until the vendor was asked.
+    pub state: &'static str,
+    /// Why they are off.
+    pub reason: Option<String>,
+    /// When they are tried again, where that is so.
+    pub until: Option<Timestamp>,
+    /// Most operations in one request at present.
+    pub operations_max: Option<usize>,
+    /// Most bytes of one request.
+    pub bytes_max: Option<usize>,
+    /// Most operations that the vendor has not refused, where it has refused more.
+    pub learned_operations_max: Option<usize>,
+}
+
 /// What is known of a target's bulk requests.
 pub(in crate::sync) struct BulkState(Mutex<Known>);
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Known {
-    /// Neither the configuration nor the profile rules them out.
-    wanted: bool,
+    /// What rules them out for good: the configuration or the profile.
+    ruled_out: Option<&'static str>,
     /// The vendor's limits; `None` until they are known.
     limits: Option<BulkLimits>,
     /// Most operations, since the vendor refused more as too large.
@@ -64,7 +82,14 @@ struct Known {
     /// Most operations at present: smaller after requests without an answer.
     present: usize,
     refusals: u32,
-    off_until: Option<Timestamp>,
+    off: Option<Off>,
+}
+
+/// Why none are sent for a while.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Off {
+    until: Timestamp,
+    why: String,
 }
 
 /// What a request has shown that is to be kept.
@@ -80,17 +105,14 @@ enum News {
 impl BulkState {
     /// As configured; nothing is learned yet.
     pub(in crate::sync) fn new(mode: BulkMode, bulk: &Bulk) -> Self {
-        // Two operations may cost more than two calls, many may not.
-        let pays = bulk.saves(OPERATIONS_MAX);
-        let wanted = mode == BulkMode::Auto && bulk.supported != BulkSupport::No && pays;
         let limits = (bulk.supported == BulkSupport::Yes).then(|| limits(bulk, Said::default()));
         Self(Mutex::new(Known {
-            wanted,
+            ruled_out: ruled_out(mode, bulk),
             limits,
             learned: OPERATIONS_MAX,
             present: OPERATIONS_MAX,
             refusals: 0,
-            off_until: None,
+            off: None,
         }))
     }
 
@@ -99,26 +121,35 @@ impl BulkState {
         self.known().standing(now)
     }
 
+    /// How it stands, for people.
+    pub(in crate::sync) fn report(&self, now: Timestamp) -> BulkReport {
+        self.known().report(now)
+    }
+
     /// Takes up what was kept of the target.
     pub(in crate::sync) fn take_up(&self, memory: &Value) {
         let mut known = self.known();
         let learned = memory[OPERATIONS]["value"].as_u64().and_then(|learned| usize::try_from(learned).ok());
         known.learned = learned.unwrap_or(OPERATIONS_MAX).clamp(OPERATIONS_MIN, OPERATIONS_MAX);
         let off_at = memory[OFF]["at"].as_str().and_then(Timestamp::parse_rfc3339);
-        known.off_until = off_at.map(|at| at.after(OFF_LASTS));
+        let why = memory[OFF]["why"].as_str().unwrap_or_default();
+        known.off = off_at.map(|at| Off { until: at.after(OFF_LASTS), why: why.to_owned() });
     }
 
     /// What the service says of itself; `None` when it did not say that it takes bulk requests.
     fn said(&self, bulk: &Bulk, said: Option<Said>, now: Timestamp) {
         let mut known = self.known();
-        match said {
-            Some(said) => known.limits = Some(limits(bulk, said)),
-            None => known.off_until = Some(now.after(OFF_LASTS)),
+        if let Some(said) = said {
+            known.limits = Some(limits(bulk, said));
+        } else {
+            let why = "the vendor does not say that it takes them".to_owned();
+            known.off = Some(Off { until: now.after(OFF_LASTS), why });
         }
     }
 
     fn ask_again_later(&self, now: Timestamp) {
-        self.known().off_until = Some(now.after(ASK_AGAIN));
+        let why = "the vendor was asked and has not answered yet".to_owned();
+        self.known().off = Some(Off { until: now.after(ASK_AGAIN), why });
     }
 
     fn learn(&self, whole: &Whole, count: usize, now: Timestamp) -> News {
@@ -131,8 +162,31 @@ impl BulkState {
 }
 
 impl Known {
+    fn off(&self, now: Timestamp) -> Option<&Off> {
+        self.off.as_ref().filter(|off| now < off.until)
+    }
+
+    fn report(&self, now: Timestamp) -> BulkReport {
+        let (state, limits) = match self.standing(now) {
+            Standing::Ask => ("unknown", None),
+            Standing::On(limits) => ("on", Some(limits)),
+            Standing::Off => ("off", None),
+        };
+        let off = self.off(now).filter(|_| self.ruled_out.is_none());
+        let too_few = || (state == "off").then_some("the vendor takes fewer than two operations in one");
+        let reason = self.ruled_out.or(off.map(|off| off.why.as_str())).or_else(too_few);
+        BulkReport {
+            state,
+            reason: reason.map(str::to_owned),
+            until: off.map(|off| off.until),
+            operations_max: limits.map(|limits| limits.operations),
+            bytes_max: limits.map(|limits| limits.bytes),
+            learned_operations_max: (self.learned < OPERATIONS_MAX).then_some(self.learned),
+        }
+    }
+
     fn standing(&self, now: Timestamp) -> Standing {
-        if !self.wanted || self.off_until.is_some_and(|until| now < until) {
+        if self.ruled_out.is_some() || self.off(now).is_some() {
             return Standing::Off;
         }
         match self.limits {
@@ -180,7 +234,7 @@ impl Known {
     }
 
     fn turn_off(&mut self, reason: String, now: Timestamp) -> News {
-        self.off_until = Some(now.after(OFF_LASTS));
+        self.off = Some(Off { until: now.after(OFF_LASTS), why: reason.clone() });
         self.refusals = 0;
         News::Off(reason)
     }
@@ -230,7 +284,7 @@ pub(in crate::sync) async fn ask(run: &Run, ready: Stack) {
                 supported = said.is_some(),
                 "asked for bulk requests"
             );
-            shared.bulk.known().off_until = None;
+            shared.bulk.known().off = None;
             shared.bulk.said(&profile.bulk, said, now);
         }
         Verdict::Missing => shared.bulk.said(&profile.bulk, None, now),
@@ -243,6 +297,16 @@ pub(in crate::sync) async fn ask(run: &Run, ready: Stack) {
         | Verdict::Unknown
         | Verdict::NotSent
         | Verdict::TargetFault { .. } => {}
+    }
+}
+
+fn ruled_out(mode: BulkMode, bulk: &Bulk) -> Option<&'static str> {
+    match (mode, bulk.supported) {
+        (BulkMode::Off, _) => Some("the configuration says so"),
+        (BulkMode::Auto, BulkSupport::No) => Some("the profile says that the vendor takes none"),
+        // Two operations may cost more than two calls, many may not.
+        (BulkMode::Auto, BulkSupport::Auto | BulkSupport::Yes) => (!bulk.saves(OPERATIONS_MAX))
+            .then_some("the vendor counts each operation, so that nothing would be saved"),
     }
 }
 

@@ -31,14 +31,16 @@ impl Dispatcher {
         let StepDone { task, stepped, unused, vendor_works } = done;
         self.spare.extend(unused);
         if vendor_works {
-            self.retries.succeeded(&task.item.key);
             self.vendor_works().await;
         }
         match stepped {
             Stepped::Further { packable } => self.put_back(task, packable),
             Stepped::Throttled => self.lanes.resume(task.item.lane, task),
             Stepped::Gone => self.let_go(&task),
-            Stepped::Settled => self.settle(task).await,
+            Stepped::Settled => {
+                self.retries.succeeded(&task.item.key);
+                self.settle(task).await;
+            }
             Stepped::Later { reason, cause } => self.postpone(task, reason, cause),
             Stepped::TargetFault { reason } => {
                 self.suspend(reason.clone()).await;

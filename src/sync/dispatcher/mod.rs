@@ -36,7 +36,7 @@ use crate::sync::retry_budget::RetryBudget;
 use crate::sync::run::Run;
 use crate::sync::shared::Shared;
 use crate::sync::step::{StepDone, Task};
-use crate::target::Stack;
+use crate::target::{Stack, Turn};
 use crate::telemetry::chain;
 use health::Probe;
 
@@ -69,6 +69,8 @@ pub(super) struct Dispatcher {
     steps: JoinSet<Result<Steps, Over>>,
     /// Not ready yet, or being polled.
     stack: Stack,
+    /// In which turn `stack` gets ready.
+    turn: Turn,
     /// Whether `stack` was polled and not ready: it then has a place in the line for permits.
     lined_up: bool,
     /// Services that were ready and not needed.
@@ -99,6 +101,7 @@ impl Dispatcher {
         Self {
             stack: run.shared.target.stack(),
             run,
+            turn: Turn::Usual,
             lined_up: false,
             lanes: Lanes::new(),
             steps: JoinSet::new(),
@@ -129,7 +132,7 @@ impl Dispatcher {
                 }
                 Event::Ready(Err(reason)) => {
                     tracing::warn!(target_name = self.name(), reason, "the target's stack failed");
-                    self.stack = self.shared().target.stack();
+                    self.stack = self.fresh_stack();
                     self.suspend(format!("the connection to the vendor failed: {reason}")).await;
                     Ok(())
                 }
@@ -155,7 +158,7 @@ impl Dispatcher {
             return Event::Ready(Ok(stack));
         }
         if wants_permit {
-            self.lined_up = true;
+            self.line_up();
         } else {
             self.leave_the_line();
         }
@@ -184,6 +187,23 @@ impl Dispatcher {
                 Err(error) => Event::Ready(Err(error.to_string())),
             },
             () = tokio::time::sleep_until(look_at) => Event::Look,
+        }
+    }
+
+    /// Takes a place in the line for permits; in that of those who go first while access is to end.
+    fn line_up(&mut self) {
+        self.lined_up = true;
+        let turn = if self.lanes.is_urgent() { Turn::First } else { Turn::Usual };
+        if turn != self.turn {
+            self.turn = turn;
+            self.stack = self.fresh_stack();
+        }
+    }
+
+    fn fresh_stack(&self) -> Stack {
+        match self.turn {
+            Turn::First => self.shared().target.stack_going_first(),
+            Turn::Usual => self.shared().target.stack(),
         }
     }
 

@@ -40,15 +40,15 @@ impl Dispatcher {
     }
 
     fn start_single(&mut self, stack: Stack, candidate: Candidate<Task>) {
-        let task = match candidate {
-            Candidate::Fresh(item) if self.is_over_retry_budget(&item) => {
-                self.put_off(item);
-                self.spare.push(stack);
-                return;
-            }
+        let mut task = match candidate {
             Candidate::Fresh(item) => self.taken(item),
             Candidate::UnderWay(task) => task,
         };
+        if self.is_over_retry_budget(&mut task) {
+            self.put_off(task);
+            self.spare.push(stack);
+            return;
+        }
         self.probe.begin();
         let run = Arc::clone(&self.run);
         let step =
@@ -73,6 +73,7 @@ impl Dispatcher {
 
     fn start_pack(&mut self, stack: Stack, limits: BulkLimits, tasks: Vec<Task>) {
         let profile = self.shared().target.profile().clone();
+        let tasks = self.within_retry_budget(tasks);
         let (pack, left) = bulk::assemble(&profile, &self.shared().policy(), limits, tasks);
         for task in left {
             let packable = !task.alone;

@@ -24,8 +24,8 @@ use crate::sync::handle::{Handle, Handles};
 use crate::sync::leases::keeper::{self, Keeper};
 use crate::sync::leases::{self, hints};
 use crate::sync::policy::Policy;
-use crate::sync::{Settings, leases::Settings as LeaseSettings};
-use crate::target::profile::Limits;
+use crate::sync::{BulkMode, Settings, leases::Settings as LeaseSettings};
+use crate::target::profile::{BulkSupport, Limits};
 use crate::target::{Auth, Profile, Target};
 use crate::telemetry::metrics::Metrics;
 
@@ -49,6 +49,8 @@ pub(super) struct Stage {
     limits: Limits,
     /// Whether replicas read what the vendors say of themselves.
     pub(super) discovers: bool,
+    /// Whether the vendors take several operations in one request.
+    pub(super) bulk: BulkMode,
 }
 
 /// One replica: what it holds of each target, and its tasks.
@@ -75,6 +77,7 @@ impl Stage {
             events: AtomicU32::new(0),
             limits,
             discovers: false,
+            bulk: BulkMode::Off,
         };
         let store = stage.world.view();
         for target in targets {
@@ -89,10 +92,17 @@ impl Stage {
 
     /// Users come into the directory; whoever dispatches a target is told.
     pub(super) async fn hire(&self, users: std::ops::Range<usize>) {
+        self.promote(users, "Newcomer").await;
+    }
+
+    /// Users, new or not, get a title.
+    pub(super) async fn promote(&self, users: std::ops::Range<usize>, title: &str) {
         let store = self.world.view();
         let hired = |number: usize| {
             let name = format!("u{number}");
-            now(user(&name, &json!({"userName": format!("{name}@example.com"), "active": true})))
+            let attributes =
+                json!({"userName": format!("{name}@example.com"), "active": true, "title": title});
+            now(user(&name, &attributes))
         };
         let number = self.events.fetch_add(1, Ordering::Relaxed);
         store.append(self.script.event(number, users.map(hired).collect())).await.unwrap();
@@ -107,7 +117,8 @@ impl Stage {
         store: Arc<dyn Store>,
         metrics: &Metrics,
     ) -> Handle {
-        let profile = Profile::builtin("rfc7644").unwrap();
+        let mut profile = Profile::builtin("rfc7644").unwrap();
+        profile.bulk.supported = BulkSupport::Yes;
         let auth = Auth::Bearer { token: "secret".into() };
         let url = "http://127.0.0.1:9/".parse().unwrap();
         let connection = crate::target::Settings {
@@ -122,7 +133,7 @@ impl Stage {
             attempts_max: 20,
             poll_interval: Duration::from_secs(1),
             recheck_after: Duration::from_mins(10),
-            bulk: crate::sync::BulkMode::Off,
+            bulk: self.bulk,
             discover: self.discovers,
         };
         Handle::new(settings, store, target, Arc::clone(&self.clock), metrics.clone())

@@ -15,7 +15,7 @@ use tokio::time::{Instant, sleep};
 use tower::Service;
 
 use crate::target::layers::auth::Authorized;
-use crate::target::{Answer, Call, CallError};
+use crate::target::{Answer, Call, CallClass, CallError};
 
 /// Clones are the same vendor.
 #[derive(Clone, Default)]
@@ -29,6 +29,8 @@ struct Inner {
     latency: Duration,
     /// Answers so many of five calls with 503.
     failing: usize,
+    /// Answers every change of a user with 503.
+    failing_changes: bool,
     script: VecDeque<Answer>,
     documents: BTreeMap<&'static str, Value>,
 }
@@ -74,6 +76,11 @@ impl Vendor {
         self.0.lock().unwrap().failing = of_five;
     }
 
+    /// Fails every change of a user, alone or in a pack, or none.
+    pub(crate) fn set_failing_changes(&self, failing: bool) {
+        self.0.lock().unwrap().failing_changes = failing;
+    }
+
     /// Answers the next call so.
     pub(crate) fn answer_next(&self, answer: Answer) {
         self.0.lock().unwrap().script.push_back(answer);
@@ -101,16 +108,37 @@ impl Vendor {
         let mut inner = self.0.lock().unwrap();
         assert!(inner.in_flight.iter().all(|by| by == replica), "two replicas call at once");
         inner.in_flight.push(replica.to_owned());
-        let fails = inner.calls.len() % 5 < inner.failing;
-        let seen = Seen {
-            at: Instant::now(),
-            by: replica.to_owned(),
-            method: call.method.clone(),
-            user: user(call),
-            fails,
-        };
-        inner.calls.push(seen);
+        let parts = parts(call);
+        let mut fails = Vec::with_capacity(parts.len());
+        for (method, user) in parts {
+            let failing =
+                inner.calls.len() % 5 < inner.failing || (method == Method::PATCH && inner.failing_changes);
+            let (at, by) = (Instant::now(), replica.to_owned());
+            inner.calls.push(Seen { at, by, method, user, fails: failing });
+            fails.push(failing);
+        }
         InFlight(self.clone(), fails)
+    }
+
+    /// The answer to several operations, each of which fails or not.
+    fn answer_each(&self, operations: &[Value], fails: &[bool]) -> Answer {
+        let entry = |(operation, fails): (&Value, &bool)| {
+            let mut entry = json!({"bulkId": operation["bulkId"], "method": operation["method"]});
+            let status = if *fails {
+                StatusCode::SERVICE_UNAVAILABLE
+            } else if operation["method"] == "POST" {
+                let (status, user) = self.0.lock().unwrap().create(&operation["data"]);
+                let id = user["id"].as_str().unwrap_or_default();
+                entry["location"] = json!(format!("https://vendor.example/Users/{id}"));
+                status
+            } else {
+                StatusCode::OK
+            };
+            entry["status"] = json!(status.as_str());
+            entry
+        };
+        let entries: Vec<Value> = operations.iter().zip(fails).map(entry).collect();
+        told(StatusCode::OK, &json!({ "Operations": entries }))
     }
 
     fn answer(&self, call: &Call) -> Answer {
@@ -135,27 +163,62 @@ impl Vendor {
             let hits: Vec<&Value> = inner.users.values().filter(named).collect();
             return told(StatusCode::OK, &json!({"totalResults": hits.len(), "Resources": hits}));
         }
-        assert_eq!(call.method, Method::POST, "users are only created here");
-        let mut user: Value = serde_json::from_slice(call.body.as_ref().unwrap()).unwrap();
-        let id = user["userName"].as_str().unwrap().to_owned();
-        if inner.users.contains_key(&id) {
-            return told(StatusCode::CONFLICT, &json!({"scimType": "uniqueness"}));
+        if call.method == Method::PATCH {
+            return told(StatusCode::OK, &inner.users[&named_by(&call.path)]);
         }
-        user["id"] = json!(id);
-        inner.users.insert(id, user.clone());
-        told(StatusCode::CREATED, &user)
+        assert_eq!(call.method, Method::POST, "users are created and changed here, and nothing else");
+        let (status, body) = inner.create(&body(call).unwrap());
+        told(status, &body)
     }
 }
 
-/// The user whom a call looks for or creates.
-fn user(call: &Call) -> String {
-    if let Some(body) = &call.body {
-        let user: Value = serde_json::from_slice(body).unwrap();
-        return user["userName"].as_str().unwrap().to_owned();
+impl Inner {
+    fn create(&mut self, user: &Value) -> (StatusCode, Value) {
+        let (mut user, id) = (user.clone(), user["userName"].as_str().unwrap().to_owned());
+        if self.users.contains_key(&id) {
+            return (StatusCode::CONFLICT, json!({"scimType": "uniqueness"}));
+        }
+        user["id"] = json!(id);
+        self.users.insert(id, user.clone());
+        (StatusCode::CREATED, user)
     }
-    let filter = percent_decode_str(&call.path).decode_utf8().unwrap();
-    let mut words = filter.split('"').skip(1).step_by(2);
-    words.find(|word| word.contains('@')).unwrap_or_default().to_owned()
+}
+
+fn body(call: &Call) -> Option<Value> {
+    call.body.as_ref().map(|body| serde_json::from_slice(body).unwrap())
+}
+
+/// The user whose path this is: the vendor's ids are names.
+fn named_by(path: &str) -> String {
+    let id = path.trim_start_matches('/').trim_start_matches("Users/").split('?').next().unwrap();
+    percent_decode_str(id).decode_utf8().unwrap().into_owned()
+}
+
+/// Of each operation of a call the method, and the user whom it looks for, creates or changes.
+fn parts(call: &Call) -> Vec<(Method, String)> {
+    let name = |user: &Value| user["userName"].as_str().unwrap().to_owned();
+    if call.method == Method::PATCH {
+        return vec![(Method::PATCH, named_by(&call.path))];
+    }
+    let Some(body) = body(call) else {
+        let filter = percent_decode_str(&call.path).decode_utf8().unwrap();
+        let mut words = filter.split('"').skip(1).step_by(2);
+        let user = words.find(|word| word.contains('@')).unwrap_or_default().to_owned();
+        return vec![(call.method.clone(), user)];
+    };
+    let Some(operations) = body["Operations"].as_array() else {
+        return vec![(call.method.clone(), name(&body))];
+    };
+    let part = |operation: &Value| {
+        let method: Method = operation["method"].as_str().unwrap().parse().unwrap();
+        let user = if method == Method::POST {
+            name(&operation["data"])
+        } else {
+            named_by(operation["path"].as_str().unwrap())
+        };
+        (method, user)
+    };
+    operations.iter().map(part).collect()
 }
 
 fn told(status: StatusCode, body: &Value) -> Answer {
@@ -164,8 +227,8 @@ fn told(status: StatusCode, body: &Value) -> Answer {
     answer
 }
 
-/// A call that the vendor works on, until it is answered or given up.
-struct InFlight(Vendor, bool);
+/// A call that the vendor works on, until it is answered or given up, and which of its operations fail.
+struct InFlight(Vendor, Vec<bool>);
 
 impl Drop for InFlight {
     fn drop(&mut self) {
@@ -188,7 +251,12 @@ impl Service<Authorized> for CalledBy {
             let in_flight = vendor.begin(&replica, &request.call);
             let latency = vendor.0.lock().unwrap().latency;
             sleep(latency).await;
-            if in_flight.1 {
+            if request.call.class == CallClass::Bulk
+                && let Some(operations) = body(&request.call).unwrap()["Operations"].as_array()
+            {
+                return Ok(vendor.answer_each(operations, &in_flight.1));
+            }
+            if in_flight.1.contains(&true) {
                 return Ok(Answer::new(StatusCode::SERVICE_UNAVAILABLE));
             }
             Ok(vendor.answer(&request.call))

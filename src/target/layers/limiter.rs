@@ -9,6 +9,9 @@
 //! permit that is held for too long no longer counts. What a call costs is accounted when it is made,
 //! and its exact moment is set then, so that callers which dawdle cannot bunch their calls up.
 //!
+//! Calls that end somebody's access have lines of their own. While one of them waits, no other takes
+//! what it would have to wait for again; what it does not wait for, others go on to use.
+//!
 //! The rate falls by a factor at each 429, at most once a second, and grows back by small steps
 //! with each success, never over what is configured.
 
@@ -20,7 +23,7 @@ use std::time::Duration;
 use tokio::sync::{Notify, Semaphore};
 use tokio::time::Instant;
 
-use crate::target::call::{Call, CallClass};
+use crate::target::call::{Call, CallClass, Turn};
 use crate::target::layers::allowance::Allowance;
 use crate::target::layers::meter::{Meter, Pace};
 use crate::target::profile::{Cost, Scope, Window};
@@ -45,9 +48,13 @@ impl Bucket {
     }
 }
 
-/// What a call takes from each bucket, in their order; `None` where it is not counted.
+/// What a call takes, and in which turn.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Demand(Arc<[Option<NonZeroU32>]>);
+pub struct Demand {
+    /// From each bucket, in their order; `None` where it is not counted.
+    costs: Arc<[Option<NonZeroU32>]>,
+    turn: Turn,
+}
 
 /// What the limiter is doing, for people.
 #[derive(Clone, Debug, PartialEq)]
@@ -72,7 +79,7 @@ const DECREASE: f64 = 0.7;
 const APART_MAX: usize = 2;
 /// When to ask again if only an event can help.
 const LOOK_AGAIN: Duration = Duration::from_mins(1);
-/// For how many seconds it is known how many calls were begun.
+/// For how many seconds it is known how many operations were begun.
 const COUNTED_SECONDS: u64 = 60;
 /// At most one decrease in this time.
 const DECREASE_EVERY: Duration = Duration::from_secs(1);
@@ -98,8 +105,8 @@ struct Shared {
     lines: Mutex<Lines>,
 }
 
-/// By what their callers know, and the buckets that they draw on.
-type Lines = BTreeMap<(Knows, Vec<bool>), Arc<Semaphore>>;
+/// By turn, what their callers know, and the buckets that they draw on.
+type Lines = BTreeMap<(Turn, Knows, Vec<bool>), Arc<Semaphore>>;
 
 struct Core {
     /// In the order of the buckets.
@@ -107,16 +114,19 @@ struct Core {
     factor: f64,
     cut_at: Option<Instant>,
     holds: Vec<Hold>,
+    /// What those wait for that go first.
+    first: Vec<(u64, Demand)>,
     /// Calls that wait for buckets of their own.
     apart: usize,
     /// Calls that are not answered yet.
     under_way: u64,
-    /// Seconds in which calls were begun, and how many.
+    /// Seconds in which calls were begun, and how many operations were in them.
     begun: VecDeque<(u64, u64)>,
     allowance: Allowance,
     last_id: u64,
 }
 
+#[derive(Clone)]
 struct Hold {
     id: u64,
     demand: Demand,
@@ -139,11 +149,25 @@ pub struct Permit {
     id: u64,
 }
 
+/// The place of one that goes first and waits, until it is dropped.
+struct FirstPlace {
+    limiter: Limiter,
+    id: u64,
+}
+
 /// A call that is not answered yet, until it is dropped.
 pub struct UnderWay(Limiter);
 
 /// A call that waits for buckets of its own, until it is dropped.
 pub struct Apart(Limiter);
+
+impl Demand {
+    /// The same in this turn.
+    #[must_use]
+    pub fn in_turn(self, turn: Turn) -> Self {
+        Self { turn, ..self }
+    }
+}
 
 impl Limiter {
     /// A limiter that has spent its bursts and nothing else.
@@ -154,6 +178,7 @@ impl Limiter {
             factor: 1.0,
             cut_at: None,
             holds: Vec::new(),
+            first: Vec::new(),
             apart: 0,
             under_way: 0,
             begun: VecDeque::new(),
@@ -178,15 +203,17 @@ impl Limiter {
 
     /// What a call takes.
     pub fn demand(&self, call: &Call) -> Demand {
-        self.draw(|scope, cost| NonZeroU32::new(cost.of(call)).filter(|_| scope.counts(call)))
+        let demand = self.draw(|scope, cost| NonZeroU32::new(cost.of(call)).filter(|_| scope.counts(call)));
+        demand.in_turn(call.turn)
     }
 
     fn draw(&self, units: impl Fn(&Scope, Cost) -> Option<NonZeroU32>) -> Demand {
-        Demand(self.shared.buckets.iter().map(|(scope, cost)| units(scope, *cost)).collect())
+        let costs = self.shared.buckets.iter().map(|(scope, cost)| units(scope, *cost)).collect();
+        Demand { costs, turn: Turn::Usual }
     }
 
     /// Waits for leave to take `demand`, before the call is known. Gives way while several calls wait
-    /// for buckets of their own, so that these do not pile up.
+    /// for buckets of their own, so that these do not pile up; who goes first does not.
     pub async fn admitted(self, demand: Demand) -> Permit {
         self.wait_for(demand, Knows::Least).await
     }
@@ -197,6 +224,7 @@ impl Limiter {
     }
 
     async fn wait_for(self, demand: Demand, knows: Knows) -> Permit {
+        let _place = (demand.turn == Turn::First).then(|| self.first_place(&demand));
         let line = self.line(&demand, knows);
         let _first = line.acquire().await.expect("no line is ever closed");
         loop {
@@ -225,14 +253,14 @@ impl Limiter {
         self.shared.anchor + at
     }
 
-    /// A call is under way, until what this answers is dropped.
-    pub fn begin(&self) -> UnderWay {
+    /// A call of so many operations is under way, until what this answers is dropped.
+    pub fn begin(&self, operations: u32) -> UnderWay {
         let now = self.elapsed(Instant::now());
         let mut core = self.core();
         core.under_way += 1;
         match core.begun.back_mut() {
-            Some((second, calls)) if *second == now.as_secs() => *calls += 1,
-            Some(_) | None => core.begun.push_back((now.as_secs(), 1)),
+            Some((second, begun)) if *second == now.as_secs() => *begun += u64::from(operations),
+            Some(_) | None => core.begun.push_back((now.as_secs(), operations.into())),
         }
         let kept_since = now.as_secs().saturating_sub(COUNTED_SECONDS);
         while core.begun.front().is_some_and(|(second, _)| *second < kept_since) {
@@ -241,11 +269,11 @@ impl Limiter {
         UnderWay(self.clone())
     }
 
-    /// Calls that were begun in the last so much time, at most a minute, to whole seconds.
-    pub fn calls_within(&self, time: Duration) -> u64 {
+    /// Operations that were begun in the last so much time, at most a minute, to whole seconds.
+    pub fn operations_within(&self, time: Duration) -> u64 {
         let since = self.elapsed(Instant::now()).saturating_sub(time).as_secs();
         let core = self.core();
-        core.begun.iter().filter(|(second, _)| *second >= since).map(|(_, calls)| calls).sum()
+        core.begun.iter().filter(|(second, _)| *second >= since).map(|(_, operations)| operations).sum()
     }
 
     /// Takes in what the answer to a call that was sent at `sent` tells of the vendor's count.
@@ -313,10 +341,15 @@ impl Limiter {
     fn try_hold(&self, demand: &Demand, knows: Knows) -> Result<u64, Instant> {
         let now = Instant::now();
         let mut core = self.core();
-        if knows == Knows::Least && core.apart >= APART_MAX {
+        let gives_way = demand.turn == Turn::Usual && knows == Knows::Least;
+        if gives_way && core.apart >= APART_MAX {
             return Err(now + LOOK_AGAIN);
         }
         core.holds.retain(|hold| now < hold.lapses_at);
+        let hold = Hold { id: core.last_id + 1, demand: demand.clone(), lapses_at: now + HOLD_MAX };
+        if core.delays_first(&hold, self.elapsed(now)) {
+            return Err(now + LOOK_AGAIN);
+        }
         let earliest = self.shared.anchor + core.earliest_after_holds(demand, self.elapsed(now));
         if earliest > now + LEAD {
             // A hold that lapses may make room before that.
@@ -324,9 +357,16 @@ impl Limiter {
             return Err(lapse.map_or(earliest - LEAD, |lapse| lapse.min(earliest - LEAD)));
         }
         core.last_id += 1;
+        core.holds.push(hold);
+        Ok(core.last_id)
+    }
+
+    fn first_place(&self, demand: &Demand) -> FirstPlace {
+        let mut core = self.core();
+        core.last_id += 1;
         let id = core.last_id;
-        core.holds.push(Hold { id, demand: demand.clone(), lapses_at: now + HOLD_MAX });
-        Ok(id)
+        core.first.push((id, demand.clone()));
+        FirstPlace { limiter: self.clone(), id }
     }
 
     fn release(&self, id: u64) {
@@ -348,7 +388,7 @@ impl Limiter {
 
     /// The line of all that draw on the same buckets. There are as many as kinds of call.
     fn line(&self, demand: &Demand, knows: Knows) -> Arc<Semaphore> {
-        let drawn = (knows, demand.0.iter().map(Option::is_some).collect());
+        let drawn = (demand.turn, knows, demand.costs.iter().map(Option::is_some).collect());
         let mut lines = self.shared.lines.lock().expect("nothing panics while it holds the lines");
         Arc::clone(lines.entry(drawn).or_insert_with(|| Arc::new(Semaphore::new(1))))
     }
@@ -371,13 +411,14 @@ impl Permit {
     }
 
     /// Accounts a call that takes `demand`, and tells when it may go out: now or in a moment. `None`
-    /// when it may not, because the permit has lapsed and others went, or because the call takes more
-    /// than the permit is for.
+    /// when it may not, because the permit has lapsed and others went, because the call takes more than
+    /// the permit is for, or because that much is another's who goes first.
     pub fn spend(self, demand: &Demand) -> Option<Instant> {
         let now = self.limiter.elapsed(Instant::now());
         let mut core = self.limiter.core();
         let at = core.earliest(demand, now);
-        if at > now + LEAD {
+        let hold = Hold { id: self.id, demand: demand.clone(), lapses_at: Instant::now() };
+        if at > now + LEAD || core.delays_first(&hold, now) {
             return None;
         }
         core.spend(demand, at);
@@ -388,6 +429,13 @@ impl Permit {
 impl Drop for Permit {
     fn drop(&mut self) {
         self.limiter.release(self.id);
+    }
+}
+
+impl Drop for FirstPlace {
+    fn drop(&mut self) {
+        self.limiter.core().first.retain(|(id, _)| *id != self.id);
+        self.limiter.shared.freed.notify_waiters();
     }
 }
 
@@ -406,7 +454,7 @@ impl Drop for Apart {
 
 impl Core {
     fn earliest(&self, demand: &Demand, now: Duration) -> Duration {
-        let drawn = self.meters.iter().zip(demand.0.iter());
+        let drawn = self.meters.iter().zip(demand.costs.iter());
         let paced = drawn.filter_map(|(meter, cost)| Some(meter.earliest((*cost)?, now))).max();
         paced.unwrap_or(now).max(self.allowance.earliest(0, now))
     }
@@ -414,18 +462,37 @@ impl Core {
     /// The earliest moment after those that hold permits have called.
     fn earliest_after_holds(&self, demand: &Demand, now: Duration) -> Duration {
         let held = |index: usize| {
-            self.holds.iter().filter_map(|hold| hold.demand.0[index]).map(NonZeroU32::get).sum()
+            self.holds.iter().filter_map(|hold| hold.demand.costs[index]).map(NonZeroU32::get).sum()
         };
-        let drawn = self.meters.iter().zip(demand.0.iter()).enumerate();
+        let drawn = self.meters.iter().zip(demand.costs.iter()).enumerate();
         let paced = drawn
             .filter_map(|(index, (meter, cost))| Some(meter.earliest_after(held(index), (*cost)?, now)))
             .max();
         paced.unwrap_or(now).max(self.allowance.earliest(self.holds.len(), now))
     }
 
+    /// Whether somebody who goes first would wait longer if this were held, in place of what is held
+    /// under the same id.
+    fn delays_first(&mut self, hold: &Hold, now: Duration) -> bool {
+        if hold.demand.turn == Turn::First || self.first.is_empty() {
+            return false;
+        }
+        let before = self.first_goes_at(now);
+        let mut holds: Vec<Hold> = self.holds.iter().filter(|held| held.id != hold.id).cloned().collect();
+        holds.push(hold.clone());
+        let holds = std::mem::replace(&mut self.holds, holds);
+        let after = self.first_goes_at(now);
+        self.holds = holds;
+        before.iter().zip(after).any(|(before, after)| *before < after)
+    }
+
+    fn first_goes_at(&self, now: Duration) -> Vec<Duration> {
+        self.first.iter().map(|(_, demand)| self.earliest_after_holds(demand, now)).collect()
+    }
+
     fn spend(&mut self, demand: &Demand, at: Duration) {
         self.allowance.spend(at);
-        for (meter, cost) in self.meters.iter_mut().zip(demand.0.iter()) {
+        for (meter, cost) in self.meters.iter_mut().zip(demand.costs.iter()) {
             if let Some(cost) = cost {
                 meter.spend(*cost, at);
             }

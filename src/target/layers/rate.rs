@@ -13,7 +13,7 @@ use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::ReusableBoxFuture;
 use tower::{Layer, Service};
 
-use crate::target::call::{Answer, Call, CallClass, CallError};
+use crate::target::call::{Answer, Call, CallClass, CallError, Turn};
 use crate::target::layers::gate::Gate;
 use crate::target::layers::limiter::{Demand, Limiter, Permit};
 
@@ -45,13 +45,20 @@ impl Admission {
 pub struct RateLayer {
     admission: Admission,
     class: Option<CallClass>,
+    turn: Turn,
 }
 
 impl RateLayer {
     /// Readiness is for calls of `class`; `None` means that of any class. It waits for the buckets that
     /// count each of them; for a narrower one the call itself waits.
     pub fn new(admission: Admission, class: Option<CallClass>) -> Self {
-        Self { admission, class }
+        Self { admission, class, turn: Turn::Usual }
+    }
+
+    /// Readiness comes in this turn.
+    #[must_use]
+    pub fn in_turn(self, turn: Turn) -> Self {
+        Self { turn, ..self }
     }
 }
 
@@ -59,7 +66,13 @@ impl<S> Layer<S> for RateLayer {
     type Service = RateLimited<S>;
 
     fn layer(&self, inner: S) -> RateLimited<S> {
-        RateLimited { inner, admission: self.admission.clone(), class: self.class, state: State::Idle }
+        RateLimited {
+            inner,
+            admission: self.admission.clone(),
+            class: self.class,
+            turn: self.turn,
+            state: State::Idle,
+        }
     }
 }
 
@@ -68,6 +81,7 @@ pub struct RateLimited<S> {
     inner: S,
     admission: Admission,
     class: Option<CallClass>,
+    turn: Turn,
     state: State,
 }
 
@@ -84,6 +98,7 @@ impl<S: Clone> Clone for RateLimited<S> {
             inner: self.inner.clone(),
             admission: self.admission.clone(),
             class: self.class,
+            turn: self.turn,
             state: State::Idle,
         }
     }
@@ -103,7 +118,7 @@ where
             self.state = match &mut self.state {
                 State::Idle => {
                     let limiter = self.admission.limiter.clone();
-                    let least = limiter.at_least(self.class);
+                    let least = limiter.at_least(self.class).in_turn(self.turn);
                     State::Waiting(ReusableBoxFuture::new(limiter.admitted(least)))
                 }
                 State::Waiting(wait) => State::Granted(ready!(wait.poll(cx))),
@@ -118,7 +133,7 @@ where
         let State::Granted(permit) = std::mem::replace(&mut self.state, State::Idle) else {
             panic!("call without poll_ready");
         };
-        let demand = self.admission.limiter.demand(&call);
+        let (demand, operations) = (self.admission.limiter.demand(&call), call.operations);
         let clone = self.inner.clone();
         // The one that was polled ready is the one to be called.
         let inner = std::mem::replace(&mut self.inner, clone.clone());
@@ -140,7 +155,7 @@ where
                 admission.again(&demand).await;
             }
             let sent = Instant::now();
-            let under_way = admission.limiter.begin();
+            let under_way = admission.limiter.begin(operations);
             let answer = inner.call(call).await?;
             drop(under_way);
             if let Some(told) = admission.gate.told(&answer) {

@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use tower::{BoxError, Service, ServiceExt as _, util::MapErr};
 use tower_test::mock::{self, Handle, Mock};
 
-use crate::target::call::{Answer, Call, CallClass, CallError};
+use crate::target::call::{Answer, Call, CallClass, CallError, Turn};
 
 /// A call of no interest.
 pub fn call() -> Call {
@@ -29,6 +29,7 @@ pub fn call_of(class: CallClass) -> Call {
         body: None,
         if_match: None,
         operations: 1,
+        turn: Turn::Usual,
     }
 }
 

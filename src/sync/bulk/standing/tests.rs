@@ -91,3 +91,30 @@ fn refusals_in_a_row_turn_them_off_and_one_that_is_taken_ends_the_row() {
     }
     assert!(matches!(state.learn(&refused(), 9, NOW), News::Off(_)));
 }
+
+#[test]
+fn a_person_can_see_whether_they_are_on_how_large_and_why_not_until_when() {
+    let told = |mode, bulk: &Bulk| state(mode, bulk).report(NOW);
+    let off = told(BulkMode::Off, &yes());
+    assert_eq!((off.state, off.until), ("off", None));
+    assert_eq!(off.reason.as_deref(), Some("the configuration says so"));
+    assert_eq!(told(BulkMode::Auto, &Bulk::default()).state, "unknown");
+    let one = Bulk { max_operations: std::num::NonZeroU32::new(1), ..yes() };
+    assert!(told(BulkMode::Auto, &one).reason.is_some_and(|reason| reason.contains("fewer than two")));
+
+    let state = state(BulkMode::Auto, &yes());
+    let on = state.report(NOW);
+    assert_eq!((on.state, on.operations_max, on.bytes_max), ("on", Some(100), Some(1_048_576)));
+    assert_eq!((on.reason, on.learned_operations_max), (None, None));
+    state.learn(&Whole::TooLarge, 100, NOW);
+    let smaller = state.report(NOW);
+    assert_eq!((smaller.operations_max, smaller.learned_operations_max), (Some(50), Some(50)));
+    state.learn(&Whole::Unsupported { reason: "Bulk answered 501".to_owned() }, 9, NOW);
+    let gone = state.report(NOW);
+    assert_eq!((gone.state, gone.until), ("off", Some(NOW.after(OFF_LASTS))));
+    assert_eq!(gone.reason.as_deref(), Some("Bulk answered 501"));
+    let restarted = self::state(BulkMode::Auto, &yes());
+    restarted.take_up(&json!({ OFF: { "at": NOW.to_string(), "why": "Bulk answered 501" } }));
+    assert_eq!(restarted.report(NOW).reason, gone.reason);
+    assert_eq!(restarted.report(NOW.after(OFF_LASTS)).state, "on", "and after a day they are tried again");
+}

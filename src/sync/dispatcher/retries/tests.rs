@@ -3,6 +3,7 @@ use std::collections::BTreeSet;
 use tokio::time::sleep;
 
 use super::*;
+use crate::sync::BulkMode;
 use crate::sync::stage::{ACME, Stage, Vendor, until};
 
 const RATE: f64 = 20.0;
@@ -73,5 +74,35 @@ async fn after_an_outage_of_a_minute_the_full_rate_is_back_in_twenty_seconds() {
     assert!(recovery <= Duration::from_secs(20), "{recovery:?}");
     stage.quiet(ACME).await;
     assert_eq!(vendor.users(), 2_000);
+    one.shut_down().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn operations_that_go_again_in_packs_are_within_the_budget_too() {
+    let mut stage = Stage::new(&[ACME], RATE).await;
+    stage.bulk = BulkMode::Auto;
+    let vendor = stage.vendor(ACME);
+    stage.hire(0..150).await;
+    let one = stage.replica("one");
+    stage.quiet(ACME).await;
+    // What was sent until now allows no retries any more.
+    sleep(Duration::from_mins(1)).await;
+    vendor.set_failing_changes(true);
+    let before = vendor.calls().len();
+    stage.promote(0..150, "Manager").await;
+    one.target(ACME).wake();
+    sleep(Duration::from_secs(30)).await;
+    let calls = vendor.calls().split_off(before);
+    let operations: Vec<Instant> = calls.iter().map(|seen| seen.at).collect();
+    let mut failed = BTreeSet::new();
+    let again = calls.iter().filter(|seen| seen.fails && !failed.insert(seen.user.clone()));
+    let again: Vec<Instant> = again.map(|seen| seen.at).collect();
+    assert_eq!(failed.len(), 150, "each was tried");
+    // They are counted to whole seconds, so that ten may be eleven.
+    let most = (busiest(&operations) * 11 / 100).max(10);
+    let most_again = busiest(&again);
+    assert!((1..=most).contains(&most_again), "{most_again} of at most {most}");
+    vendor.set_failing_changes(false);
+    stage.quiet(ACME).await;
     one.shut_down().await;
 }

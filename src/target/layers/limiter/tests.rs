@@ -26,6 +26,7 @@ fn kinds() -> Vec<Call> {
         call(Method::PATCH, "Groups/{id}", CallClass::Single, 1, 900),
         call(Method::GET, "Groups", CallClass::List, 1, 0),
         call(Method::POST, "Bulk", CallClass::Bulk, 7, 2_000),
+        Call { turn: Turn::First, ..call(Method::PATCH, "Users/{id}", CallClass::Single, 1, 80) },
     ]
 }
 
@@ -131,7 +132,7 @@ proptest! {
     /// The same through the layer, where many wait at once, hold permits and dawdle.
     #[test]
     fn no_window_is_exceeded_by_callers_that_come_together(
-        windows in windows(), callers in prop::collection::vec((0_u64..9_000, 0_u64..200, 0_usize..7), 1..60),
+        windows in windows(), callers in prop::collection::vec((0_u64..9_000, 0_u64..200, 0_usize..8), 1..60),
     ) {
         let calls = paused(async move {
             let began = Instant::now();
@@ -139,7 +140,7 @@ proptest! {
             let layer = RateLayer::new(admission(&limits.buckets()), None);
             let callers = callers.into_iter().map(|(comes, holds, kind)| {
                 let vendor = Scripted::default();
-                let mut service = layer.layer(vendor.clone());
+                let mut service = layer.clone().in_turn(kinds()[kind].turn).layer(vendor.clone());
                 tokio::spawn(async move {
                     tokio::time::sleep(Duration::from_millis(comes)).await;
                     service.ready().await.unwrap();
@@ -160,7 +161,8 @@ proptest! {
         for mut window in windows {
             // A timer may be a millisecond late, which brings two calls that much closer together.
             window.per -= Duration::from_millis(1);
-            prop_assert!(busiest(&window, &calls) <= window.limit.get(), "{window:?}");
+            let most = busiest(&window, &calls);
+            prop_assert!(most <= window.limit.get(), "{most} in {window:?}");
         }
     }
 }
@@ -247,6 +249,91 @@ async fn calls_that_wait_for_a_bucket_of_their_own_do_not_pile_up() {
     assert!(wait.is_err(), "who does not know its call yet gives way");
     next.ready().await.unwrap();
     assert!(admission.limiter.core().apart < APART_MAX);
+}
+
+/// Ten calls a second, and one PATCH in ten seconds; two of those wait.
+async fn narrow() -> (RateLayer, Instant, Vec<tokio::task::JoinHandle<()>>, Scripted) {
+    let patches = Scope { methods: vec![Verb::Patch], ..Scope::default() };
+    let patches = Window { scope: patches, ..Window::of_all(whole(1), Duration::from_secs(10)) };
+    let limits = Limits { windows: vec![patches], rate_per_second: Some(10.0), ..Limits::default() };
+    let layer = RateLayer::new(admission(&limits.buckets()), None);
+    let (vendor, began) = (Scripted::default(), Instant::now());
+    let mut waiting = Vec::new();
+    for _ in 0..=APART_MAX {
+        let mut service = layer.layer(vendor.clone());
+        service.ready().await.unwrap();
+        let patch = service.call(kinds()[2].clone());
+        waiting.push(tokio::spawn(async move { drop(patch.await.unwrap()) }));
+        tokio::task::yield_now().await;
+    }
+    (layer, began, waiting, vendor)
+}
+
+/// Makes a call that goes first, and tells when it was made.
+async fn first(layer: &RateLayer, kind: usize, began: Instant) -> u64 {
+    let mut service = layer.clone().in_turn(Turn::First).layer(Scripted::default());
+    let call = Call { turn: Turn::First, ..kinds()[kind].clone() };
+    service.ready().await.unwrap().call(call).await.unwrap();
+    began.elapsed().as_secs()
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_goes_first_waits_for_no_bucket_that_only_others_need() {
+    let (layer, began, _waiting, _) = narrow().await;
+    let mut usual = layer.layer(Scripted::default());
+    assert!(tokio::time::timeout(Duration::from_secs(2), usual.ready()).await.is_err(), "others give way");
+    assert_eq!(first(&layer, 3, began).await, 2, "a DELETE is no PATCH");
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_goes_first_overtakes_those_who_wait_for_the_same_bucket() {
+    let (layer, began, waiting, vendor) = narrow().await;
+    assert_eq!(vendor.calls.lock().unwrap().len(), 1, "two wait");
+    let took = first(&layer, 2, began).await;
+    assert!((10..=11).contains(&took), "the next PATCH is theirs: {took}");
+    assert_eq!(vendor.calls.lock().unwrap().len(), 1, "the two wait still");
+    for patch in waiting {
+        patch.await.unwrap();
+    }
+    let last = (*vendor.calls.lock().unwrap().last().unwrap() - began).as_secs();
+    assert!((30..=33).contains(&last), "and then they go: {last}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_has_a_permit_and_takes_what_another_needs_first_gives_way() {
+    let (layer, began, waiting, vendor) = narrow().await;
+    let leaver = {
+        let layer = layer.clone();
+        tokio::spawn(async move { first(&layer, 2, began).await })
+    };
+    tokio::task::yield_now().await;
+    let mut late = layer.layer(vendor.clone());
+    // Until the two that wait for a bucket of their own have gone.
+    late.ready().await.unwrap();
+    late.call(kinds()[2].clone()).await.unwrap();
+    let took = leaver.await.unwrap();
+    assert!((10..=11).contains(&took), "{took}");
+    drop(waiting);
+}
+
+#[tokio::test(start_paused = true)]
+async fn others_go_on_while_one_who_goes_first_waits_for_a_bucket_of_its_own() {
+    let (layer, began, waiting, _) = narrow().await;
+    for patch in waiting {
+        patch.await.unwrap();
+    }
+    let since = began.elapsed().as_secs();
+    let leaver = first(&layer, 2, began);
+    let others = async {
+        for _ in 0..50 {
+            let mut usual = layer.layer(Scripted::default());
+            usual.ready().await.unwrap().call(kinds()[1].clone()).await.unwrap();
+        }
+        began.elapsed().as_secs() - since
+    };
+    let (leaver, others) = futures_util::future::join(leaver, others).await;
+    assert!(others <= 6, "fifty calls at ten a second: {others}");
+    assert!((since + 9..=since + 11).contains(&leaver), "{leaver} after {since}");
 }
 
 #[tokio::test(start_paused = true)]
