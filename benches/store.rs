@@ -210,6 +210,7 @@ fn finished(key: ResourceKey, generation: u64, synced_members: u64) -> Outcome {
         link: LinkChange::Set(Link::Known(row)),
         members: MembersOutcome::default(),
         waits_for: [].into(),
+        memberships: [].into(),
         work: WorkChange::Finish,
         ledger: Vec::new(),
     }

@@ -120,6 +120,7 @@ fn applied(key: &ResourceKey, generation: u64) -> Outcome {
         link: LinkChange::Set(Link::Known(row)),
         members: MembersOutcome::default(),
         waits_for: [].into(),
+        memberships: [].into(),
         work: WorkChange::Finish,
         ledger: Vec::new(),
     }

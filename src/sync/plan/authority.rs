@@ -4,7 +4,7 @@
 //! Absence needs proof here more than anywhere. Nobody is removed but from a read of the group that showed
 //! all of its members; nor while the directory knows the group by id only, has heard of no membership in
 //! it, or has a member whose account is still looked for. Groups inside the group stay: no source speaks
-//! of them.
+//! of them. Nor is anybody removed from a derived group: the rules say who is in it, not who else may be.
 
 use serde_json::{Map, Value};
 
@@ -129,6 +129,7 @@ impl Pass {
         let Desired::Group { group, .. } = &self.desired else { return false };
         policy.members_authoritative
             && policy.members_readable
+            && !self.key.is_derived()
             && group.is_described()
             && group.member_sequence > 0
             && !self.more_members

@@ -170,7 +170,7 @@ proptest! {
 fn begin(memory: &Memory, vendor_id: &str) -> Pass {
     let mut memory = memory.clone();
     let units = group::units(
-        &id("g-1"),
+        &ResourceKey::group(id("g-1")),
         match &memory.desired {
             Desired::Group { group, .. } => group,
             Desired::User { .. } => unreachable!("it is a group"),

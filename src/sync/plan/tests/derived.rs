@@ -43,6 +43,21 @@ fn a_derived_group_is_found_by_its_name_and_only_its_members_are_ours() {
 }
 
 #[test]
+fn who_else_is_in_a_derived_group_stays_even_where_the_directory_says_who_is_in_its_own() {
+    let mut vendor = Vendor::strict();
+    vendor.insert(&json!({"displayName": "Sellers", "members": [{"value": "m9"}]}));
+    let mut memory = derived_group(vec![linked(1, true)]);
+    if let Desired::Group { group, .. } = &mut memory.desired {
+        group.member_sequence = 1;
+    }
+    memory.ours = Some([].into());
+    let policy = Policy { members_authoritative: true, ..policy("true", None) };
+    memory.pass(&policy, &mut vendor, calm()).unwrap();
+    let held = vendor.resources.values().next().unwrap();
+    assert_eq!(held["members"].as_array().unwrap().len(), 2);
+}
+
+#[test]
 fn a_derived_group_that_is_not_there_is_made_with_its_name_alone() {
     let mut vendor = Vendor::strict();
     derived_group(vec![linked(1, true)]).pass(&policy("true", None), &mut vendor, calm()).unwrap();
