@@ -34,5 +34,6 @@ pub(super) fn sync(config: &TargetConfig) -> sync::Settings {
             ConfiguredBulkMode::Off => BulkMode::Off,
         },
         discover: config.discovery == DiscoveryMode::Auto,
+        guard: config.guard.clone(),
     }
 }

@@ -2,6 +2,7 @@
 
 mod auth;
 mod consent;
+mod guard;
 mod later;
 mod limits;
 mod mapping;
@@ -17,6 +18,7 @@ use super::problem::Problem;
 use super::reader::Section;
 use super::source::DEFAULT_DIRECTORY;
 use crate::mapping::Mapping;
+use crate::store::guard::Guard;
 use crate::target;
 
 /// Tries of one item before it is parked, where none are configured.
@@ -48,6 +50,8 @@ pub struct TargetConfig {
     pub mapping: Arc<Mapping>,
     /// When the vendor is asked what it says of itself.
     pub discovery: DiscoveryMode,
+    /// How much may be taken away without a person; `None`: anything.
+    pub guard: Option<Guard>,
 }
 
 /// Whether several operations may go in one request.
@@ -100,6 +104,7 @@ pub fn read(name: &str, mut section: Section<'_>) -> Option<TargetConfig> {
     let mapping = Arc::new(mapping::read(&mut section));
     let discovery =
         section.choice("discovery", &[("auto", DiscoveryMode::Auto), ("off", DiscoveryMode::Off)]);
+    let guard = guard::read(&mut section);
     later::refuse(&mut section);
     section.finish();
     Some(TargetConfig {
@@ -112,6 +117,7 @@ pub fn read(name: &str, mut section: Section<'_>) -> Option<TargetConfig> {
         bulk: bulk.unwrap_or(BulkMode::Auto),
         mapping,
         discovery: discovery.unwrap_or(DiscoveryMode::Auto),
+        guard,
     })
 }
 

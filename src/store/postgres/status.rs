@@ -6,19 +6,20 @@ use futures_util::try_join;
 
 use crate::clock::Timestamp;
 use crate::store::postgres::rows::{
-    PARKED, PENDING, Tx, WAITING, corrupt, from_json, query, query_one, unsigned,
+    HELD, PARKED, PENDING, Tx, WAITING, corrupt, from_json, query, query_one, unsigned,
 };
 use crate::store::{Lane, LaneCount, Status, StoreError, TargetCounts};
 
 /// Reads everything in one transaction.
 pub(super) async fn status(tx: &Tx<'_>) -> Result<Status, StoreError> {
-    let (unprojected, unreadable, mut targets, rows, waiting, parked) = try_join!(
+    let (unprojected, unreadable, mut targets, rows, waiting, parked, held) = try_join!(
         count(tx, "SELECT count(*) FROM events_waiting"),
         count(tx, "SELECT count(*) FROM events_unreadable"),
         targets(tx),
         work_counts(tx),
         counts(tx, WAITING_MEMBERS),
         counts(tx, PARKED_MEMBERS),
+        counts(tx, HELD_MEMBERS),
     )?;
     for (name, counts) in &mut targets {
         for row in rows.iter().filter(|row| row.target == *name) {
@@ -26,6 +27,7 @@ pub(super) async fn status(tx: &Tx<'_>) -> Result<Status, StoreError> {
         }
         counts.waiting_members = waiting.get(name).copied().unwrap_or(0);
         counts.parked += parked.get(name).copied().unwrap_or(0);
+        counts.held += held.get(name).copied().unwrap_or(0);
     }
     Ok(Status { unprojected, unreadable, targets })
 }
@@ -82,6 +84,7 @@ impl WorkCount {
             }
             WAITING => counts.waiting += self.rows,
             PARKED => counts.parked += self.rows,
+            HELD => counts.held += self.rows,
             other => return Err(corrupt("work", format!("state {other}"))),
         }
         Ok(())
@@ -93,6 +96,8 @@ const WAITING_MEMBERS: &str =
     "SELECT w.target, count(*) FROM waits AS w JOIN targets AS t ON t.name = w.target
      LEFT JOIN users AS u ON u.directory = t.directory AND u.id = w.user_id
      WHERE w.kind = 1 AND u.gone_since IS NULL GROUP BY w.target";
+const HELD_MEMBERS: &str =
+    "SELECT target, count(*) FROM hold_items WHERE state = 0 AND kind = 2 GROUP BY target";
 const PARKED_MEMBERS: &str = "SELECT target, count(*) FROM parked_members GROUP BY target";
 
 async fn counts(tx: &Tx<'_>, sql: &str) -> Result<BTreeMap<String, u64>, StoreError> {

@@ -39,6 +39,7 @@ impl Dispatcher {
             Stepped::Throttled => self.lanes.resume(task.item.lane, task),
             Stepped::Gone => self.let_go(&task),
             Stepped::Settled => self.settle(task).await,
+            Stepped::Held { reason } => self.push_outcome(task, |_, _| WorkChange::Hold { reason }),
             Stepped::Later { reason, cause } => self.postpone(task, reason, cause),
             Stepped::TargetFault { reason } => {
                 self.suspend(reason.clone()).await;
