@@ -39,6 +39,7 @@ fn refresh(metrics: &Metrics, report: &StatusReport) {
         }
         let labels = TargetLabels { target: name.clone() };
         metrics.parked.get_or_create(&labels).set(gauge(target.parked));
+        metrics.held.get_or_create(&labels).set(gauge(target.held));
         metrics
             .oldest_pending_seconds
             .get_or_create(&labels)

@@ -108,6 +108,8 @@ pub struct Metrics {
     pub target_state: Family<TargetStateLabels, Gauge>,
     /// Work that waits for a person.
     pub parked: Family<TargetLabels, Gauge>,
+    /// Destructive changes that wait for a decision.
+    pub held: Family<TargetLabels, Gauge>,
     /// Events accepted and not yet merged into the directory.
     pub unprojected: Gauge,
     /// 1 where this replica dispatches the target.
@@ -137,6 +139,7 @@ impl Metrics {
             throttled_seconds: Family::default(),
             target_state: Family::default(),
             parked: Family::default(),
+            held: Family::default(),
             unprojected: Gauge::default(),
             target_held: Family::default(),
             takeovers: Family::default(),
@@ -170,6 +173,7 @@ impl Metrics {
         );
         registry.register("target_state", "1 for the state a target is in", metrics.target_state.clone());
         registry.register("parked", "Work that waits for a person", metrics.parked.clone());
+        registry.register("held", "Destructive changes that wait for a decision", metrics.held.clone());
         registry.register("unprojected", "Events accepted and not yet merged", metrics.unprojected.clone());
         registry.register(
             "target_held",

@@ -21,6 +21,7 @@ mod crash;
 mod database_outages;
 mod faults;
 mod full_disk;
+mod holds;
 mod lifecycle;
 mod line;
 mod long_day;

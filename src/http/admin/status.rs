@@ -55,7 +55,7 @@ pub struct TargetReport {
     pub in_flight: u64,
     /// Users, groups and members that wait for a person.
     pub parked: u64,
-    /// Changes that wait for approval. Nothing is held in this version.
+    /// Destructive changes that wait for a person's decision.
     pub held: u64,
     /// Users and groups that wait for something the vendor does not know yet.
     pub waiting: u64,
@@ -118,7 +118,7 @@ fn target_report(counts: &TargetCounts, snapshot: Option<&TargetSnapshot>, now: 
         pending: rows.saturating_sub(in_flight),
         in_flight,
         parked: counts.parked,
-        held: 0,
+        held: counts.held,
         waiting: counts.waiting,
         waiting_members: counts.waiting_members,
         oldest_pending_seconds: counts.oldest_pending_since.map(|since| now.since(since).as_secs_f64()),

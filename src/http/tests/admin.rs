@@ -11,7 +11,7 @@ use crate::directory::{ExternalId, ResourceKey};
 use crate::store::{LedgerEntry, LinkChange, MembersOutcome, Outcome, Store, TargetState, WorkChange};
 
 /// Every call, and what a key of the right role gets.
-const CALLS: [(&str, &str, u16); 14] = [
+const CALLS: [(&str, &str, u16); 18] = [
     ("GET", "/status", 200),
     ("GET", "/targets", 200),
     ("GET", "/targets/genesys", 200),
@@ -22,6 +22,10 @@ const CALLS: [(&str, &str, u16); 14] = [
     ("GET", "/targets/genesys/parked", 200),
     ("POST", "/targets/genesys/parked/user:u-9/retry", 404),
     ("POST", "/targets/genesys/parked/user:u-9/discard", 404),
+    ("GET", "/holds", 200),
+    ("GET", "/holds/1", 404),
+    ("POST", "/holds/1/approve", 404),
+    ("POST", "/holds/one/reject", 404),
     ("GET", "/events", 200),
     ("GET", "/events/nothing", 404),
     ("GET", "/ledger", 200),
@@ -62,6 +66,8 @@ async fn what_is_wrong_in_a_query_is_named_with_what_is_allowed() {
         ("/targets?limit=many", "a number from 1 to 1000 is expected"),
         ("/targets/genesys/parked?limit=1001", "a number from 1 to 1000 is expected"),
         ("/ledger?limit=", "a number from 1 to 1000 is expected"),
+        ("/holds?state=shut", "the state of a hold is one of open, expired"),
+        ("/holds?limit=0", "a number from 1 to 1000 is expected"),
         ("/events?page=2", "unknown field `page`"),
         ("/ledger?tarket=genesys", "unknown field `tarket`"),
         ("/ledger?resource=u-1", "resource: user:<id> or group:<id> is expected"),

@@ -28,6 +28,8 @@ pub struct Hold {
     pub rejected: u64,
     /// Items that came to nothing, since something newer was said.
     pub withdrawn: u64,
+    /// Sequence of the last item.
+    pub last_item: u64,
 }
 
 /// Whether a hold waits for a decision.

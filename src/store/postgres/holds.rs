@@ -23,12 +23,12 @@ const HOLDS: &str = "SELECT * FROM (
             n.rejected, n.withdrawn,
             CASE WHEN n.held > 0 THEN CASE WHEN h.expires_at > $1 THEN 'open' ELSE 'expired' END
                  WHEN n.approved > 0 THEN 'approved' WHEN n.rejected > 0 THEN 'rejected'
-                 ELSE 'withdrawn' END AS state
+                 ELSE 'withdrawn' END AS state, n.last_item
      FROM holds AS h,
      LATERAL (SELECT count(*) FILTER (WHERE state = 0) AS held,
                      count(*) FILTER (WHERE state = 1) AS approved,
                      count(*) FILTER (WHERE state = 2) AS rejected,
-                     count(*) FILTER (WHERE state = 3) AS withdrawn
+                     count(*) FILTER (WHERE state = 3) AS withdrawn, coalesce(max(seq), 0) AS last_item
               FROM hold_items AS i WHERE i.hold = h.id) AS n) AS counted";
 
 /// One page, newest first.
@@ -68,6 +68,7 @@ fn hold_at(row: &SqlRow) -> Result<Hold, StoreError> {
         approved: unsigned(row, 7, "hold_items")?,
         rejected: unsigned(row, 8, "hold_items")?,
         withdrawn: unsigned(row, 9, "hold_items")?,
+        last_item: unsigned(row, 11, "hold_items")?,
         state: HoldState::parse(word).ok_or_else(|| corrupt("holds", word))?,
     })
 }

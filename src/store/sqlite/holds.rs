@@ -17,10 +17,10 @@ const HOLDS: &str = "SELECT * FROM (
             n.rejected, n.withdrawn,
             CASE WHEN n.held > 0 THEN CASE WHEN h.expires_at > ?1 THEN 'open' ELSE 'expired' END
                  WHEN n.approved > 0 THEN 'approved' WHEN n.rejected > 0 THEN 'rejected'
-                 ELSE 'withdrawn' END AS state
+                 ELSE 'withdrawn' END AS state, n.last_item
      FROM holds AS h
      JOIN (SELECT hold, sum(state = 0) AS held, sum(state = 1) AS approved, sum(state = 2) AS rejected,
-                  sum(state = 3) AS withdrawn
+                  sum(state = 3) AS withdrawn, max(seq) AS last_item
            FROM hold_items GROUP BY hold) AS n ON n.hold = h.id)";
 
 /// One page, newest first.
@@ -70,6 +70,7 @@ fn hold_at(row: &SqlRow<'_>) -> Result<Hold, StoreError> {
         approved: row.get(7)?,
         rejected: row.get(8)?,
         withdrawn: row.get(9)?,
+        last_item: row.get(11)?,
         state: HoldState::parse(&word).ok_or_else(|| corrupt("holds", word))?,
     })
 }
