@@ -24,6 +24,7 @@ pub(super) fn sync(config: &TargetConfig) -> sync::Settings {
         target: config.connection.name.clone(),
         policy: Policy {
             mapping: Arc::clone(&config.mapping),
+            protected: Arc::clone(&config.protected),
             ..Policy::new(&config.connection.profile, on_delete, config.create_inactive)
         },
         attempts_max: config.max_attempts.get(),

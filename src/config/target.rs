@@ -7,6 +7,7 @@ mod later;
 mod limits;
 mod mapping;
 mod profile;
+mod protected;
 
 use std::num::NonZeroU32;
 use std::sync::Arc;
@@ -17,7 +18,7 @@ use url::Url;
 use super::problem::Problem;
 use super::reader::Section;
 use super::source::DEFAULT_DIRECTORY;
-use crate::mapping::Mapping;
+use crate::mapping::{Mapping, Protected};
 use crate::store::guard::Guard;
 use crate::target;
 
@@ -52,6 +53,8 @@ pub struct TargetConfig {
     pub discovery: DiscoveryMode,
     /// How much may be taken away without a person; `None`: anything.
     pub guard: Option<Guard>,
+    /// Whom the target never loses.
+    pub protected: Arc<Protected>,
 }
 
 /// Whether several operations may go in one request.
@@ -105,6 +108,7 @@ pub fn read(name: &str, mut section: Section<'_>) -> Option<TargetConfig> {
     let discovery =
         section.choice("discovery", &[("auto", DiscoveryMode::Auto), ("off", DiscoveryMode::Off)]);
     let guard = guard::read(&mut section);
+    let protected = Arc::new(protected::read(&mut section));
     later::refuse(&mut section);
     section.finish();
     Some(TargetConfig {
@@ -118,6 +122,7 @@ pub fn read(name: &str, mut section: Section<'_>) -> Option<TargetConfig> {
         mapping,
         discovery: discovery.unwrap_or(DiscoveryMode::Auto),
         guard,
+        protected,
     })
 }
 

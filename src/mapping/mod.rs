@@ -11,6 +11,7 @@ mod expression;
 mod fixture;
 mod language;
 mod place;
+mod protected;
 mod subject;
 mod value;
 
@@ -24,6 +25,7 @@ use sha2::{Digest, Sha256};
 pub use attributes::{AttributeFault, AttributeMap};
 pub use expression::{EvaluationError, Expression, Fault};
 pub use place::{Place, PlaceFault};
+pub use protected::Protected;
 pub use subject::Subject;
 
 use crate::directory::{AttributePath, ExternalId, User};

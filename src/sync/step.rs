@@ -144,7 +144,7 @@ async fn step(
                 }
             }
             Next::Send(request) => {
-                match guard::rule(run, pass, &request).await? {
+                match guard::rule(run, &policy, pass, &request, &mut task.ledger).await? {
                     Ruling::Send => {}
                     Ruling::PlanAgain => continue,
                     Ruling::Hold { reason } => return Ok(Stepped::Held { reason }),

@@ -149,7 +149,7 @@ async fn what_is_rejected_is_not_done_at_the_next_pass_and_items_are_decided_one
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_hold_expires_and_what_comes_back_is_withdrawn() {
-    let guard = "guard = { max_destructive = 1, always_allowed = 1, hold_expires = '1m' }";
+    let guard = "guard = { max_destructive = 1, always_allowed = 1, hold_expires = '2s' }";
     let (sandbox, _home, relay) = start(3, guard).await;
     for number in 0..3 {
         fire(&relay, number).await;
@@ -171,4 +171,24 @@ async fn a_hold_expires_and_what_comes_back_is_withdrawn() {
     .await;
     relay.quiet("acme", LIMIT).await;
     assert_eq!(inactive(&sandbox).await, 1, "nothing is done by itself");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_is_protected_is_never_deactivated_nor_taken_out_of_a_group() {
+    let (sandbox, _home, relay) = start(3, "guard = false\nprotected = [\"U-000@example.com\"]").await;
+    for number in 0..2 {
+        fire(&relay, number).await;
+    }
+    relay.quiet("acme", LIMIT).await;
+    assert_eq!(sandbox.user("u-000").await["active"], true);
+    assert_eq!(sandbox.user("u-001").await["active"], false);
+    assert_eq!(members(&sandbox).await, 2);
+    assert!(relay.story("user:u-000").await.contains(&"none protected".to_owned()));
+    assert!(relay.story("group:g-all").await.contains(&"members protected".to_owned()));
+    // What does not take anything away goes out as ever.
+    let change =
+        json!([{"op": "user.upsert", "id": "u-000", "attributes": {"active": true, "title": "Lead"}}]);
+    relay.changes("evt-title", &change).await;
+    relay.quiet("acme", LIMIT).await;
+    assert_eq!(sandbox.user("u-000").await["title"], "Lead");
 }

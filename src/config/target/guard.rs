@@ -34,7 +34,7 @@ fn limits(mut section: Section<'_>) -> Guard {
     let max_removals = count("max_removals", default.max_removals);
     let max_percent = section.number("max_percent", 0.0..=100.0).unwrap_or(default.max_percent);
     let window = section.duration("window", Duration::from_secs(1)..=WINDOW_MAX);
-    let expires = section.duration("hold_expires", Duration::from_mins(1)..=Duration::from_hours(24 * 366));
+    let expires = section.duration("hold_expires", Duration::from_secs(1)..=Duration::from_hours(24 * 366));
     section.finish();
     Guard {
         max_destructive,

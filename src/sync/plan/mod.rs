@@ -208,6 +208,14 @@ impl Pass {
         self.row().map(|row| row.vendor_id.as_str())
     }
 
+    /// Whether the user is one whom the target never loses.
+    pub fn is_protected(&self, policy: &Policy) -> bool {
+        match &self.desired {
+            Desired::User { user, .. } => policy.protected.covers(&self.key.id, user),
+            Desired::Group { .. } => false,
+        }
+    }
+
     /// Whether the guard has let through what the pass takes away from the resource.
     pub const fn is_admitted(&self) -> bool {
         self.admitted
