@@ -54,6 +54,8 @@ pub struct LaneCount {
     pub lane: Lane,
     /// How many rows.
     pub rows: u64,
+    /// When the oldest of their changes was received.
+    pub since: Option<Timestamp>,
 }
 
 /// Names a parked item: `user:<id>`, `group:<id>`, or `member:<length of group id>:<group id>:<user id>`.

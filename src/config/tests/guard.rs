@@ -1,8 +1,9 @@
-//! `guard` and `protected` of a target.
+//! `guard` and `protected` of a target, and the objectives of alarms.
 
 use std::time::Duration;
 
 use super::*;
+use crate::http::alarms::Alarms;
 use crate::mapping::Protected;
 use crate::store::guard::Guard;
 
@@ -55,4 +56,12 @@ fn what_is_wrong_with_guard_or_protected_is_named() {
         let named = problems.iter().any(|problem| problem.key == key && problem.reason.contains(reason));
         assert!(named, "{line}: {problems:?}");
     }
+}
+
+#[test]
+fn objectives_are_read_and_have_defaults() {
+    let (config, _) = parse(SOUND).unwrap();
+    assert_eq!(config.alarms, Alarms::default());
+    let (config, _) = parse(&format!("{SOUND}\n[alarms]\ndeprovision = '2m'\n")).unwrap();
+    assert_eq!(config.alarms, Alarms { deprovision: Duration::from_mins(2), ..Alarms::default() });
 }

@@ -113,10 +113,16 @@ async fn only_who_dispatches_a_target_asks_its_vendor() {
 async fn zeros_in_the_status_mean_quiet() {
     let served = served().await;
     let lanes = |deprovision| json!({"deprovision": deprovision, "revoke": 0, "change": 0, "membership": 0, "backfill": 0});
+    let age = |oldest: Option<f64>, objective: Option<f64>| json!({"oldest_seconds": oldest, "objective_seconds": objective, "breached": false});
+    let ages = |deprovision| {
+        json!({"deprovision": age(deprovision, Some(300.0)), "revoke": age(None, Some(900.0)),
+               "change": age(None, Some(900.0)), "membership": age(None, Some(900.0)),
+               "backfill": age(None, None)})
+    };
     let genesys = |pending, in_flight, age: Option<f64>, rows| {
         json!({"state": "running", "reason": null, "since": null, "by": null, "pending": pending,
                "in_flight": in_flight, "parked": 0, "held": 0, "waiting": 0, "waiting_members": 0,
-               "oldest_pending_seconds": age, "lanes": lanes(rows)})
+               "oldest_pending_seconds": age, "lanes": lanes(rows), "ages": ages(age), "breached": false})
     };
     let status = async || served.admin("GET", "/status", VIEWER).await.json();
     assert_eq!(

@@ -42,7 +42,7 @@ async fn targets(tx: &Tx<'_>) -> Result<BTreeMap<String, TargetCounts>, StoreErr
     for row in query(tx, "SELECT name, state FROM targets WHERE enrolled", &[]).await? {
         let name: String = row.try_get(0)?;
         let state = Some(from_json(row.try_get(1)?, "targets", &name)?);
-        let pending = Lane::ALL.map(|lane| LaneCount { lane, rows: 0 }).to_vec();
+        let pending = Lane::ALL.map(|lane| LaneCount { lane, rows: 0, since: None }).to_vec();
         targets.insert(name, TargetCounts { state, pending, ..TargetCounts::default() });
     }
     Ok(targets)
@@ -78,7 +78,9 @@ impl WorkCount {
         match self.state {
             PENDING => {
                 let lane = counts.pending.iter_mut().find(|count| count.lane == self.lane);
-                lane.expect("every lane is counted").rows += self.rows;
+                let lane = lane.expect("every lane is counted");
+                lane.rows += self.rows;
+                lane.since = Some(lane.since.map_or(self.since, |since| since.min(self.since)));
                 let oldest = counts.oldest_pending_since.map_or(self.since, |since| since.min(self.since));
                 counts.oldest_pending_since = Some(oldest);
             }

@@ -27,7 +27,7 @@ fn counts(conn: &Connection, target: &str) -> Result<TargetCounts, StoreError> {
     let mut counts = TargetCounts::default();
     for lane in Lane::ALL {
         let (rows, since) = lane_count(conn, target, lane)?;
-        counts.pending.push(LaneCount { lane, rows });
+        counts.pending.push(LaneCount { lane, rows, since });
         counts.oldest_pending_since = match (counts.oldest_pending_since, since) {
             (Some(a), Some(b)) => Some(Timestamp::min(a, b)),
             (a, b) => a.or(b),
