@@ -112,8 +112,7 @@ pub async fn what_went_through_counts_once_over_restarts_until_its_window_is_ove
     assert_eq!(scene.end("a").await, Admission::Go, "a call whose outcome was lost is sent again");
     let b = ParkedId::Resource(user_key("b"));
     let end = Duration::from_hours(1);
-    let just_before =
-        scene.ask(ParkedId::Resource(user_key("x")), 1, later(end - Duration::from_secs(1))).await;
+    let just_before = scene.ask(ParkedId::Resource(user_key("x")), 1, later(Duration::from_mins(59))).await;
     hold_of(&just_before);
     assert_eq!(scene.ask(b, 2, later(end)).await, Admission::Go);
 }
@@ -252,7 +251,8 @@ pub async fn who_leaves_takes_the_memberships_along(home: &dyn Home) {
     let scene = a_group_without_its_members(home).await;
     scene.feed([deactivate("a"), deactivate("b"), members("g", &[], &["a", "b"])]).await;
     let deltas = scene.deltas(&group_key("g")).await;
-    let sequence = |name: &str| deltas.iter().find(|delta| delta.user == id(name)).unwrap().sequence;
+    let sequence =
+        |name: &str| deltas.iter().find(|delta| delta.user == id(name)).expect("it is to be sent").sequence;
     assert_eq!(scene.ask(membership("a"), sequence("a"), NOW).await, Admission::Go);
     let hold = hold_of(&scene.ask(membership("b"), sequence("b"), NOW).await);
     assert_eq!(scene.end("a").await, Admission::Go, "one leaver counts once");
@@ -272,7 +272,8 @@ pub async fn who_leaves_takes_the_memberships_along(home: &dyn Home) {
 /// Everything of the group is sent but what is held of this member.
 async fn send_but(scene: &Scene, held: &str) {
     let dossier = scene.dossier(&group_key("g")).await;
-    let watermark = scene.deltas(&group_key("g")).await.iter().map(|delta| delta.sequence).max().unwrap();
+    let watermark =
+        scene.deltas(&group_key("g")).await.iter().map(|delta| delta.sequence).max().expect("some wait");
     let Some(Link::Known(row)) = dossier.link else { panic!("the group is linked") };
     let row = crate::store::Row { synced_members: watermark, ..row };
     let members = MembersOutcome { held: [id(held)].into(), ..MembersOutcome::default() };
