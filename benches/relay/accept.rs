@@ -169,6 +169,7 @@ fn relay(store: Arc<dyn Store>) -> Relay {
         clock: Arc::new(SystemClock),
         metrics: Metrics::new(),
         targets: Arc::default(),
+        alarms: scim_relay::http::alarms::Alarms::default(),
         appended: Arc::new(Notify::new()),
         keys: Arc::new(Keys::new(Vec::new())),
     }

@@ -1,10 +1,14 @@
 //! A store that takes every event and keeps none: what accepting costs without durability.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use scim_relay::clock::Timestamp;
-use scim_relay::directory::{DirectoryName, ExternalId, Kind, ResourceKey};
+use scim_relay::directory::{DirectoryName, ExternalId, Kind, ResourceKey, User};
+use scim_relay::store::guard::{
+    Admission, Decided, Decision, Destruction, Guard, Hold, HoldFilter, HoldItem,
+};
 use scim_relay::store::{
     Appended, Committed, Dossier, EventReader, EventRecord, EventSummary, Hint, Intent, Lane, LedgerFilter,
     LedgerRecord, NewEvent, Outcome, Page, ParkedId, ParkedItem, Projection, Pruned, Retention, Roster,
@@ -95,6 +99,40 @@ impl Store for Forgetful {
         unreachable!("{UNASKED}")
     }
     async fn parked(&self, _: &str, _: Option<&str>, _: usize) -> Result<Page<ParkedItem>, StoreError> {
+        unreachable!("{UNASKED}")
+    }
+    async fn admit(
+        &self,
+        _: &Tenure,
+        _: &[Destruction],
+        _: &Guard,
+        _: Timestamp,
+    ) -> Result<Vec<Admission>, StoreError> {
+        unreachable!("{UNASKED}")
+    }
+    async fn users(
+        &self,
+        _: &str,
+        _: &BTreeSet<ExternalId>,
+    ) -> Result<BTreeMap<ExternalId, User>, StoreError> {
+        unreachable!("{UNASKED}")
+    }
+    async fn holds(
+        &self,
+        _: &HoldFilter,
+        _: Timestamp,
+        _: Option<&str>,
+        _: usize,
+    ) -> Result<Page<Hold>, StoreError> {
+        unreachable!("{UNASKED}")
+    }
+    async fn hold(&self, _: u64, _: Timestamp) -> Result<Option<Hold>, StoreError> {
+        unreachable!("{UNASKED}")
+    }
+    async fn hold_items(&self, _: u64, _: Option<&str>, _: usize) -> Result<Page<HoldItem>, StoreError> {
+        unreachable!("{UNASKED}")
+    }
+    async fn decide(&self, _: &Decision, _: Timestamp) -> Result<Option<Decided>, StoreError> {
         unreachable!("{UNASKED}")
     }
     async fn retry_parked(&self, _: &str, _: &ParkedId, _: Timestamp) -> Result<bool, StoreError> {

@@ -39,7 +39,8 @@ pub fn configuration(home: &Home, target: &TargetSetup) -> String {
          [[admin.keys]]\nname = \"benchmarks\"\nsecret = \"{ADMIN_KEY}\"\nrole = \"admin\"\n\
          [sources.hr]\nkind = \"native\"\nsecrets = [\"{SECRET}\"]\n\
          [targets.vendor]\nprofile = \"rfc7644\"\nbase_url = \"{}\"\nauth = {{ type = \"bearer\", token = \"{TOKEN}\" }}\n\
-         limits = {{ rate_per_second = {}, burst = {}, concurrency = 16 }}\nbulk = \"{}\"\n",
+         limits = {{ rate_per_second = {}, burst = {}, concurrency = 16 }}\nbulk = \"{}\"\n\
+         guard = {{ max_destructive = 10000000, max_percent = 100, always_allowed = 10000000, max_removals = 10000000 }}\n",
         home.url(),
         target.base_url,
         target.rate_per_second,

@@ -90,6 +90,7 @@ fn relay(config: &Config, engine: &Engine) -> Relay {
         targets: Arc::new(targets.collect()),
         appended: Arc::clone(&engine.accepted),
         keys: Arc::new(Keys::new(config.admin.keys.clone())),
+        alarms: config.alarms.clone(),
     }
 }
 

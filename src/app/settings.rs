@@ -25,6 +25,7 @@ pub(super) fn sync(config: &TargetConfig) -> sync::Settings {
         policy: Policy {
             mapping: Arc::clone(&config.mapping),
             members_authoritative: config.members == MemberPolicy::Authoritative,
+            protected: Arc::clone(&config.protected),
             ..Policy::new(&config.connection.profile, on_delete, config.create_inactive)
         },
         attempts_max: config.max_attempts.get(),
@@ -35,5 +36,6 @@ pub(super) fn sync(config: &TargetConfig) -> sync::Settings {
             ConfiguredBulkMode::Off => BulkMode::Off,
         },
         discover: config.discovery == DiscoveryMode::Auto,
+        guard: config.guard.clone(),
     }
 }

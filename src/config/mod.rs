@@ -5,6 +5,7 @@
 //! environment, or opens a secret's file.
 
 mod admin;
+mod alarms;
 mod environment;
 mod problem;
 mod reader;
@@ -29,6 +30,7 @@ pub use server::ServerConfig;
 pub use store::StoreConfig;
 pub use target::{BulkMode, DiscoveryMode, MemberPolicy, OnDelete, TargetConfig};
 
+use crate::http::alarms::Alarms;
 use crate::store::Retention;
 use environment::apply_overrides;
 use problem::Problems;
@@ -48,6 +50,8 @@ pub struct Config {
     pub retention: Retention,
     /// Who may use the admin API.
     pub admin: AdminConfig,
+    /// How long work may wait before it counts as late.
+    pub alarms: Alarms,
     /// Who sends changes, by name.
     pub sources: BTreeMap<String, crate::source::Settings>,
     /// Which vendors' directories follow, by name.
@@ -106,6 +110,7 @@ fn read(mut root: Section<'_>, name: &str) -> Config {
         store,
         retention,
         admin: root.section("admin").map(admin::read).unwrap_or_default(),
+        alarms: root.section("alarms").map(alarms::read).unwrap_or_default(),
         sources: read_named(sources, read_source),
         targets: read_named(targets, target::read),
         server,

@@ -2,10 +2,11 @@
 
 mod auth;
 mod consent;
-mod later;
+mod guard;
 mod limits;
 mod mapping;
 mod profile;
+mod protected;
 
 use std::num::NonZeroU32;
 use std::sync::Arc;
@@ -16,7 +17,8 @@ use url::Url;
 use super::problem::Problem;
 use super::reader::Section;
 use super::source::DEFAULT_DIRECTORY;
-use crate::mapping::Mapping;
+use crate::mapping::{Mapping, Protected};
+use crate::store::guard::Guard;
 use crate::target::profile::MembersRead;
 use crate::target::{self, Profile};
 
@@ -49,6 +51,10 @@ pub struct TargetConfig {
     pub mapping: Arc<Mapping>,
     /// When the vendor is asked what it says of itself.
     pub discovery: DiscoveryMode,
+    /// How much may be taken away without a person; `None`: anything.
+    pub guard: Option<Guard>,
+    /// Whom the target never loses.
+    pub protected: Arc<Protected>,
 }
 
 /// Whether several operations may go in one request.
@@ -101,7 +107,8 @@ pub fn read(name: &str, mut section: Section<'_>) -> Option<TargetConfig> {
     let mapping = Arc::new(mapping::read(&mut section));
     let discovery =
         section.choice("discovery", &[("auto", DiscoveryMode::Auto), ("off", DiscoveryMode::Off)]);
-    later::refuse(&mut section);
+    let guard = guard::read(&mut section);
+    let protected = Arc::new(protected::read(&mut section));
     section.finish();
     Some(TargetConfig {
         connection: connection?,
@@ -113,6 +120,8 @@ pub fn read(name: &str, mut section: Section<'_>) -> Option<TargetConfig> {
         bulk: bulk.unwrap_or(BulkMode::Auto),
         mapping,
         discovery: discovery.unwrap_or(DiscoveryMode::Auto),
+        guard,
+        protected,
     })
 }
 

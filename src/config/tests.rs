@@ -1,5 +1,6 @@
 //! What a configuration says back: one row a message, and the whole reference example.
 
+mod guard;
 mod mapped;
 
 use std::num::NonZeroU32;
@@ -645,14 +646,11 @@ fn what_is_odd_but_works_is_a_warning() {
             "other",
         ),
         (
-            with(
-                "profile = \"rfc7644\"",
-                "profile = 'rfc7644'\nguard = { max_destructive = 50, max_percent = 10, window = '1h' }",
-            ),
+            with("profile = \"rfc7644\"", "profile = 'rfc7644'\nguard = false"),
             "targets.acme.guard",
             None,
-            "not held back",
-            "pause",
+            "everyone is deactivated",
+            "leave it out",
         ),
         (
             with("profile = \"rfc7644\"", "profile = 'rfc7644'\nscope = 'user.departement == \"A\"'"),

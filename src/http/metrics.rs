@@ -37,8 +37,17 @@ fn refresh(metrics: &Metrics, report: &StatusReport) {
         for (lane, rows) in &target.lanes {
             metrics.pending.get_or_create(&LaneLabels { target: name.clone(), lane }).set(gauge(*rows));
         }
+        for (lane, age) in &target.ages {
+            let labels = LaneLabels { target: name.clone(), lane };
+            metrics.lane_age_seconds.get_or_create(&labels).set(age.oldest_seconds.unwrap_or(0.0));
+            metrics.lane_breached.get_or_create(&labels).set(i64::from(age.breached));
+            if let Some(objective) = age.objective_seconds {
+                metrics.lane_objective_seconds.get_or_create(&labels).set(objective);
+            }
+        }
         let labels = TargetLabels { target: name.clone() };
         metrics.parked.get_or_create(&labels).set(gauge(target.parked));
+        metrics.held.get_or_create(&labels).set(gauge(target.held));
         metrics
             .oldest_pending_seconds
             .get_or_create(&labels)

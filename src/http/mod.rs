@@ -5,6 +5,7 @@
 //! [`Problem`]. [`serve`] runs a router on a listener, with limits on what a connection may cost.
 
 pub mod admin;
+pub mod alarms;
 mod body;
 mod health;
 pub mod intake;
@@ -32,6 +33,7 @@ use crate::source::Sources;
 use crate::store::Store;
 use crate::telemetry::metrics::Metrics;
 use admin::Keys;
+use alarms::Alarms;
 use intake::IntakeLimits;
 use targets::Targets;
 
@@ -54,4 +56,6 @@ pub struct Relay {
     pub appended: Arc<Notify>,
     /// Who may use the admin API.
     pub keys: Arc<Keys>,
+    /// How long work may wait before it counts as late.
+    pub alarms: Alarms,
 }

@@ -18,7 +18,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use uuid::Uuid;
 
-use super::admin::{self, events, ledger, parked, status, targets};
+use super::admin::{self, events, holds, ledger, parked, status, targets};
 use super::{Relay, body, health, metrics, problem, webhooks};
 
 /// Longest time that an administrator waits for an answer.
@@ -50,6 +50,10 @@ pub(super) fn admin_routes() -> OpenApiRouter<Relay> {
         .routes(routes!(parked::list))
         .routes(routes!(parked::retry))
         .routes(routes!(parked::discard))
+        .routes(routes!(holds::list))
+        .routes(routes!(holds::read))
+        .routes(routes!(holds::approve))
+        .routes(routes!(holds::reject))
         .routes(routes!(events::list))
         .routes(routes!(events::read))
         .routes(routes!(ledger::list))

@@ -12,6 +12,7 @@ mod expression;
 mod fixture;
 mod language;
 mod place;
+mod protected;
 mod subject;
 mod value;
 
@@ -26,6 +27,7 @@ pub use attributes::{AttributeFault, AttributeMap};
 pub use derived::DerivedGroup;
 pub use expression::{EvaluationError, Expression, Fault};
 pub use place::{Place, PlaceFault};
+pub use protected::Protected;
 pub use subject::Subject;
 
 use crate::directory::{AttributePath, ExternalId, User};

@@ -41,6 +41,8 @@ pub struct TargetCounts {
     pub waiting_members: u64,
     /// Parked rows and parked members.
     pub parked: u64,
+    /// Rows, and members of groups, that wait for a person's decision about a destructive change.
+    pub held: u64,
     /// When the oldest change that is still pending was received.
     pub oldest_pending_since: Option<Timestamp>,
 }
@@ -52,6 +54,8 @@ pub struct LaneCount {
     pub lane: Lane,
     /// How many rows.
     pub rows: u64,
+    /// When the oldest of their changes was received.
+    pub since: Option<Timestamp>,
 }
 
 /// Names a parked item: `user:<id>`, `group:<id>`, or `member:<length of group id>:<group id>:<user id>`.
@@ -147,7 +151,7 @@ pub struct ChangeRecord {
     pub outcome: String,
     /// The resource's generation after the merge.
     pub generation: u64,
-    /// Per target: `applied`, `pending`, `waiting` or `parked`, and the reason where there is one.
+    /// Per target: `applied`, `pending`, `waiting`, `held`, `rejected` or `parked`, and the reason where there is one.
     pub targets: BTreeMap<String, (String, Option<String>)>,
 }
 

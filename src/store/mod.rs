@@ -11,6 +11,7 @@ mod admin;
 #[doc(hidden)]
 pub mod conformance;
 mod derived;
+pub mod guard;
 mod intake;
 mod lease;
 pub mod postgres;
@@ -18,6 +19,7 @@ mod retention;
 pub mod sqlite;
 mod work;
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -36,7 +38,8 @@ pub use work::{
 };
 
 use crate::clock::Timestamp;
-use crate::directory::{DirectoryName, ExternalId, Kind, ResourceKey};
+use crate::directory::{DirectoryName, ExternalId, Kind, ResourceKey, User};
+use crate::store::guard::{Admission, Decided, Decision, Destruction, Guard, Hold, HoldFilter, HoldItem};
 
 /// Durable memory. Every method is one transaction; what it has answered survives power loss.
 #[async_trait]
@@ -124,6 +127,14 @@ pub trait Store: Send + Sync + 'static {
         members: usize,
     ) -> Result<Option<Dossier>, StoreError>;
 
+    /// These users as the directory has them that the target follows; whoever it does not know is left
+    /// out.
+    async fn users(
+        &self,
+        target: &str,
+        ids: &BTreeSet<ExternalId>,
+    ) -> Result<BTreeMap<ExternalId, User>, StoreError>;
+
     /// Which resource of ours is linked to a vendor's id.
     async fn holder_of(
         &self,
@@ -143,6 +154,17 @@ pub trait Store: Send + Sync + 'static {
 
     /// Makes durable that a call which must not be repeated blindly is about to be sent.
     async fn intend(&self, tenure: &Tenure, key: &ResourceKey, intent: &Intent) -> Result<(), StoreError>;
+
+    /// Judges destructive changes that are about to be sent: counts and notes those that go through, and
+    /// adds the others to a hold, in one transaction. One that has gone through within the window, or
+    /// was approved, may be sent again.
+    async fn admit(
+        &self,
+        tenure: &Tenure,
+        changes: &[Destruction],
+        guard: &Guard,
+        now: Timestamp,
+    ) -> Result<Vec<Admission>, StoreError>;
 
     /// Records what became of calls, in one transaction: links, watermarks, waits, parked members,
     /// the work rows and the ledger. A row that has moved past the planned generation is pending
@@ -180,6 +202,30 @@ pub trait Store: Send + Sync + 'static {
         actor: &str,
         now: Timestamp,
     ) -> Result<bool, StoreError>;
+
+    /// Holds, newest first.
+    async fn holds(
+        &self,
+        filter: &HoldFilter,
+        now: Timestamp,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Page<Hold>, StoreError>;
+
+    /// One hold.
+    async fn hold(&self, id: u64, now: Timestamp) -> Result<Option<Hold>, StoreError>;
+
+    /// A hold's items, in the order in which they were held.
+    async fn hold_items(
+        &self,
+        hold: u64,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Page<HoldItem>, StoreError>;
+
+    /// Decides about a hold, or some of its items; a bounded number of them in one call. What waits of a
+    /// user brings along what waits of its memberships. `None` when there is no such hold.
+    async fn decide(&self, decision: &Decision, now: Timestamp) -> Result<Option<Decided>, StoreError>;
 
     /// Events, newest first.
     async fn events(&self, after: Option<&str>, limit: usize) -> Result<Page<EventSummary>, StoreError>;

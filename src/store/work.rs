@@ -253,6 +253,8 @@ pub struct MembersOutcome {
     pub settled: BTreeSet<ExternalId>,
     /// Members that the vendor refused.
     pub parked: Vec<ParkedMember>,
+    /// Members whose removal waits for a person's decision.
+    pub held: BTreeSet<ExternalId>,
 }
 
 /// A member that the vendor refused.
@@ -290,6 +292,11 @@ pub enum WorkChange {
         /// For what, for people.
         reason: String,
     },
+    /// A person must decide about a destructive change. Where that was done meanwhile, the row is due.
+    Hold {
+        /// What waits, for people.
+        reason: String,
+    },
     /// A person must look.
     Park {
         /// The vendor's reason or ours, without attribute values.
@@ -309,7 +316,8 @@ pub struct LedgerEntry {
     /// The HTTP status; `None` without an answer.
     pub status: Option<u16>,
     /// `applied`, `already_in_place`, `found`, `not_found`, `stale`, `conflict`, `refused`, `throttled`,
-    /// `transient`, `not_sent`, `unknown`, `target_fault`, `out_of_scope`, `waiting`, `parked`, `discarded`.
+    /// `transient`, `not_sent`, `unknown`, `target_fault`, `out_of_scope`, `waiting`, `parked`, `discarded`,
+    /// `held`, `approved`, `rejected`, `protected`.
     pub result: &'static str,
     /// The version sent as If-Match.
     pub etag_before: Option<String>,

@@ -11,6 +11,7 @@ mod catch_up;
 pub mod clock;
 mod discovery;
 mod dispatcher;
+mod guard;
 pub mod handle;
 mod lanes;
 mod large_groups;
@@ -37,6 +38,7 @@ pub use discovery::Discovery;
 pub use memory::Recollection;
 pub use run::End;
 
+use crate::store::guard::Guard;
 use crate::sync::policy::Policy;
 
 /// Whether several operations may go to a target in one request.
@@ -65,4 +67,6 @@ pub struct Settings {
     pub bulk: BulkMode,
     /// Whether the vendor is asked what it says of itself unless somebody wants it.
     pub discover: bool,
+    /// How much may be taken away without a person; `None`: anything.
+    pub guard: Option<Guard>,
 }

@@ -14,7 +14,9 @@ pub(super) fn outcome(now: Timestamp, task: Task, work: WorkChange) -> Outcome {
     let unchanged =
         if pass.as_ref().is_some_and(Pass::is_out_of_scope) { "out_of_scope" } else { "already_in_place" };
     let findings = pass.map_or_else(no_findings, |mut pass| pass.findings(now));
-    let told = ledger.iter().any(|entry| entry.result == "applied") || !findings.parked().is_empty();
+    let told = ledger.iter().any(|entry| matches!(entry.result, "applied" | "rejected" | "protected"))
+        || !findings.parked().is_empty()
+        || !findings.members.held.is_empty();
     if let Some(entry) = closing_entry(now, told, unchanged, &work) {
         ledger.push(entry);
     }
@@ -25,6 +27,9 @@ pub(super) fn outcome(now: Timestamp, task: Task, work: WorkChange) -> Outcome {
             "parked",
             Some(format!("{}: {}", parked.user, parked.reason)),
         ));
+    }
+    for user in &findings.members.held {
+        ledger.push(LedgerEntry::without_call(now, "members", "held", Some(format!("removal of {user}"))));
     }
     Outcome {
         key: item.key,
@@ -60,6 +65,9 @@ fn closing_entry(
         WorkChange::Finish if !told => Some(LedgerEntry::without_call(now, "none", unchanged, None)),
         WorkChange::Wait { reason, .. } => {
             Some(LedgerEntry::without_call(now, "none", "waiting", Some(reason.clone())))
+        }
+        WorkChange::Hold { reason } => {
+            Some(LedgerEntry::without_call(now, "none", "held", Some(reason.clone())))
         }
         WorkChange::Park { reason } => {
             Some(LedgerEntry::without_call(now, "none", "parked", Some(reason.clone())))

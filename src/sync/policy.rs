@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use crate::mapping::Mapping;
+use crate::mapping::{Mapping, Protected};
 use crate::target::Profile;
 use crate::target::profile::{DeleteMode, MembersRead, PathFilters, RemoveAbsent};
 
@@ -71,6 +71,8 @@ pub struct Policy {
     pub strip: BTreeSet<String>,
     /// Who is in scope, and what goes out of each user.
     pub mapping: Arc<Mapping>,
+    /// Whom the target never loses.
+    pub protected: Arc<Protected>,
 }
 
 /// What a vendor can hold of a user or a group.
@@ -129,6 +131,7 @@ impl Default for Policy {
             shape: Shape::default(),
             strip: BTreeSet::new(),
             mapping: Arc::default(),
+            protected: Arc::default(),
         }
     }
 }
@@ -175,6 +178,7 @@ impl Policy {
             },
             strip: profile.users.strip.iter().cloned().collect(),
             mapping: Arc::default(),
+            protected: Arc::default(),
         }
     }
 

@@ -10,6 +10,7 @@ use tower::{Service, ServiceExt};
 use crate::directory::Kind;
 use crate::store::{Intent, Lane, LedgerEntry, StoreError, WorkItem};
 use crate::sync::bulk;
+use crate::sync::guard::{self, Ruling};
 use crate::sync::plan::{LaterCause, Next, Pass, Reaction, Request};
 use crate::sync::record;
 use crate::sync::run::Run;
@@ -62,6 +63,11 @@ pub(super) enum Stepped {
     /// The target is at fault.
     TargetFault {
         /// What is wrong.
+        reason: String,
+    },
+    /// A person decides whether it is sent.
+    Held {
+        /// What waits, for people.
         reason: String,
     },
     /// The store did not answer; nothing was lost.
@@ -153,6 +159,17 @@ async fn step(
                 pass.strangers_are(strangers);
             }
             Next::Send(request) => {
+                match guard::rule(run, &policy, pass, &request, &mut task.ledger).await? {
+                    Ruling::Send => {}
+                    Ruling::PlanAgain => continue,
+                    Ruling::Hold { reason } => return Ok(Stepped::Held { reason }),
+                    Ruling::Drop { result, reason } => {
+                        pass.leave_as_it_is();
+                        let now = shared.clock.now();
+                        task.ledger.push(LedgerEntry::without_call(now, "none", result, Some(reason)));
+                        return Ok(Stepped::Settled);
+                    }
+                }
                 let Some(ready) = stack.take() else {
                     let packable = !task.alone && bulk::takes(shared.target.profile(), &request);
                     return Ok(Stepped::Further { packable });

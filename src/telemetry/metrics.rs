@@ -94,6 +94,12 @@ pub struct Metrics {
     pub pending: Family<LaneLabels, Gauge>,
     /// Age in seconds of the oldest work row that waits; 0 when none does.
     pub oldest_pending_seconds: Family<TargetLabels, FloatGauge>,
+    /// Age in seconds of the oldest waiting work of a lane; 0 when none waits.
+    pub lane_age_seconds: Family<LaneLabels, FloatGauge>,
+    /// How old it may be.
+    pub lane_objective_seconds: Family<LaneLabels, FloatGauge>,
+    /// 1 where it is older.
+    pub lane_breached: Family<LaneLabels, Gauge>,
     /// Calls to vendors.
     pub requests: Family<RequestLabels, Counter>,
     /// Duration in seconds of calls to vendors, token waits and limits left out.
@@ -108,6 +114,8 @@ pub struct Metrics {
     pub target_state: Family<TargetStateLabels, Gauge>,
     /// Work that waits for a person.
     pub parked: Family<TargetLabels, Gauge>,
+    /// Destructive changes that wait for a decision.
+    pub held: Family<TargetLabels, Gauge>,
     /// Events accepted and not yet merged into the directory.
     pub unprojected: Gauge,
     /// 1 where this replica dispatches the target.
@@ -130,6 +138,9 @@ impl Metrics {
             event_items: Family::default(),
             pending: Family::default(),
             oldest_pending_seconds: Family::default(),
+            lane_age_seconds: Family::default(),
+            lane_objective_seconds: Family::default(),
+            lane_breached: Family::default(),
             requests: Family::default(),
             request_seconds: Family::new_with_constructor(request_buckets),
             convergence_seconds: Family::new_with_constructor(convergence_buckets),
@@ -137,6 +148,7 @@ impl Metrics {
             throttled_seconds: Family::default(),
             target_state: Family::default(),
             parked: Family::default(),
+            held: Family::default(),
             unprojected: Gauge::default(),
             target_held: Family::default(),
             takeovers: Family::default(),
@@ -155,6 +167,17 @@ impl Metrics {
             "Age of the oldest waiting work",
             metrics.oldest_pending_seconds.clone(),
         );
+        registry.register(
+            "lane_age_seconds",
+            "Age of the oldest waiting work of a lane",
+            metrics.lane_age_seconds.clone(),
+        );
+        registry.register(
+            "lane_objective_seconds",
+            "How old the oldest work of a lane may be",
+            metrics.lane_objective_seconds.clone(),
+        );
+        registry.register("lane_breached", "1 where work of a lane is late", metrics.lane_breached.clone());
         registry.register("requests", "Calls to vendors", metrics.requests.clone());
         registry.register("request_seconds", "Duration of calls to vendors", metrics.request_seconds.clone());
         registry.register(
@@ -170,6 +193,7 @@ impl Metrics {
         );
         registry.register("target_state", "1 for the state a target is in", metrics.target_state.clone());
         registry.register("parked", "Work that waits for a person", metrics.parked.clone());
+        registry.register("held", "Destructive changes that wait for a decision", metrics.held.clone());
         registry.register("unprojected", "Events accepted and not yet merged", metrics.unprojected.clone());
         registry.register(
             "target_held",

@@ -22,6 +22,7 @@ mod database_outages;
 mod derived_groups;
 mod faults;
 mod full_disk;
+mod holds;
 mod lifecycle;
 mod line;
 mod long_day;

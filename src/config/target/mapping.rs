@@ -107,7 +107,8 @@ fn place(section: &Section<'_>, key: &str, name: &str) -> Option<Place> {
     place.ok()
 }
 
-fn compile(section: &Section<'_>, key: &str, text: &str) -> Option<Expression> {
+/// An expression; what is wrong with it is noted.
+pub fn compile(section: &Section<'_>, key: &str, text: &str) -> Option<Expression> {
     let compiled = Expression::compile(text);
     for fault in compiled.as_ref().err().into_iter().flatten() {
         let reason = format!("at line {}, column {}: {}", fault.line, fault.column, fault.reason);

@@ -9,9 +9,10 @@ use utoipa::ToSchema;
 
 use super::CommonProblems;
 use crate::clock::Timestamp;
+use crate::http::alarms::Alarms;
 use crate::http::targets::TargetSnapshot;
 use crate::http::{Problem, Relay};
-use crate::store::{StoreError, TargetCounts, TargetState};
+use crate::store::{LaneCount, StoreError, TargetCounts, TargetState};
 
 /// The backlog. All zeros mean quiet: everything accepted so far is applied or accounted for.
 #[derive(Serialize, ToSchema)]
@@ -23,7 +24,9 @@ pub struct StatusReport {
         "state": "running", "reason": null, "since": null, "by": null,
         "pending": 0, "in_flight": 0, "parked": 0, "held": 0, "waiting": 0, "waiting_members": 0,
         "oldest_pending_seconds": null,
-        "lanes": {"deprovision": 0, "revoke": 0, "change": 0, "membership": 0, "backfill": 0}
+        "lanes": {"deprovision": 0, "revoke": 0, "change": 0, "membership": 0, "backfill": 0},
+        "ages": {"deprovision": {"oldest_seconds": null, "objective_seconds": 300.0, "breached": false}},
+        "breached": false
     }}))]
     pub targets: BTreeMap<String, TargetReport>,
 }
@@ -55,7 +58,7 @@ pub struct TargetReport {
     pub in_flight: u64,
     /// Users, groups and members that wait for a person.
     pub parked: u64,
-    /// Changes that wait for approval. Nothing is held in this version.
+    /// Destructive changes that wait for a person's decision.
     pub held: u64,
     /// Users and groups that wait for something the vendor does not know yet.
     pub waiting: u64,
@@ -66,6 +69,22 @@ pub struct TargetReport {
     /// Users and groups to be sent, per lane; those in flight are counted.
     #[schema(value_type = BTreeMap<String, u64>)]
     pub lanes: BTreeMap<&'static str, u64>,
+    /// How old the oldest work of each lane is, and how old it may be (`[alarms]`).
+    #[schema(value_type = BTreeMap<String, LaneAge>)]
+    pub ages: BTreeMap<&'static str, LaneAge>,
+    /// Whether a lane is later than it may be.
+    pub breached: bool,
+}
+
+/// How old the oldest work of a lane is.
+#[derive(Serialize, ToSchema)]
+pub struct LaneAge {
+    /// Its age; null where nothing is to be sent.
+    pub oldest_seconds: Option<f64>,
+    /// How old it may be; null for a target that catches up.
+    pub objective_seconds: Option<f64>,
+    /// Whether it is older.
+    pub breached: bool,
 }
 
 /// What is still to do.
@@ -89,11 +108,11 @@ pub async fn report(relay: &Relay) -> Result<StatusReport, StoreError> {
     for (name, control) in relay.targets.iter() {
         let counts = status.targets.remove(name).unwrap_or_default();
         let snapshot = control.snapshot().await?;
-        targets.insert(name.clone(), target_report(&counts, Some(&snapshot), now));
+        targets.insert(name.clone(), target_report(&counts, Some(&snapshot), now, &relay.alarms));
     }
     // Targets that the store still marks work for, though nothing here sends it.
     for (name, counts) in status.targets {
-        targets.insert(name, target_report(&counts, None, now));
+        targets.insert(name, target_report(&counts, None, now, &relay.alarms));
     }
     Ok(StatusReport {
         inbox: InboxReport { unprojected: status.unprojected, unreadable: status.unreadable },
@@ -101,7 +120,12 @@ pub async fn report(relay: &Relay) -> Result<StatusReport, StoreError> {
     })
 }
 
-fn target_report(counts: &TargetCounts, snapshot: Option<&TargetSnapshot>, now: Timestamp) -> TargetReport {
+fn target_report(
+    counts: &TargetCounts,
+    snapshot: Option<&TargetSnapshot>,
+    now: Timestamp,
+    alarms: &Alarms,
+) -> TargetReport {
     let in_flight = snapshot.map_or(0, |snapshot| snapshot.in_flight);
     let state = snapshot.map(|snapshot| snapshot.state.clone()).or_else(|| counts.state.clone());
     let (state, reason, since, by) = match state.unwrap_or(TargetState::Running) {
@@ -110,6 +134,8 @@ fn target_report(counts: &TargetCounts, snapshot: Option<&TargetSnapshot>, now: 
         TargetState::Suspended { reason, since } => ("suspended", Some(reason), Some(since), None),
     };
     let rows: u64 = counts.pending.iter().map(|count| count.rows).sum();
+    let ages: BTreeMap<_, _> =
+        counts.pending.iter().map(|count| (count.lane.as_str(), lane_age(count, now, alarms))).collect();
     TargetReport {
         state,
         reason,
@@ -118,10 +144,21 @@ fn target_report(counts: &TargetCounts, snapshot: Option<&TargetSnapshot>, now: 
         pending: rows.saturating_sub(in_flight),
         in_flight,
         parked: counts.parked,
-        held: 0,
+        held: counts.held,
         waiting: counts.waiting,
         waiting_members: counts.waiting_members,
         oldest_pending_seconds: counts.oldest_pending_since.map(|since| now.since(since).as_secs_f64()),
         lanes: counts.pending.iter().map(|count| (count.lane.as_str(), count.rows)).collect(),
+        breached: ages.values().any(|age| age.breached),
+        ages,
+    }
+}
+
+fn lane_age(count: &LaneCount, now: Timestamp, alarms: &Alarms) -> LaneAge {
+    let age = count.since.map(|since| now.since(since));
+    LaneAge {
+        oldest_seconds: age.map(|age| age.as_secs_f64()),
+        objective_seconds: alarms.objective(count.lane).map(|objective| objective.as_secs_f64()),
+        breached: alarms.is_breached(count.lane, age),
     }
 }

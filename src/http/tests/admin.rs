@@ -11,7 +11,7 @@ use crate::directory::{ExternalId, ResourceKey};
 use crate::store::{LedgerEntry, LinkChange, MembersOutcome, Outcome, Store, TargetState, WorkChange};
 
 /// Every call, and what a key of the right role gets.
-const CALLS: [(&str, &str, u16); 14] = [
+const CALLS: [(&str, &str, u16); 18] = [
     ("GET", "/status", 200),
     ("GET", "/targets", 200),
     ("GET", "/targets/genesys", 200),
@@ -22,6 +22,10 @@ const CALLS: [(&str, &str, u16); 14] = [
     ("GET", "/targets/genesys/parked", 200),
     ("POST", "/targets/genesys/parked/user:u-9/retry", 404),
     ("POST", "/targets/genesys/parked/user:u-9/discard", 404),
+    ("GET", "/holds", 200),
+    ("GET", "/holds/1", 404),
+    ("POST", "/holds/1/approve", 404),
+    ("POST", "/holds/one/reject", 404),
     ("GET", "/events", 200),
     ("GET", "/events/nothing", 404),
     ("GET", "/ledger", 200),
@@ -62,6 +66,8 @@ async fn what_is_wrong_in_a_query_is_named_with_what_is_allowed() {
         ("/targets?limit=many", "a number from 1 to 1000 is expected"),
         ("/targets/genesys/parked?limit=1001", "a number from 1 to 1000 is expected"),
         ("/ledger?limit=", "a number from 1 to 1000 is expected"),
+        ("/holds?state=shut", "the state of a hold is one of open, expired"),
+        ("/holds?limit=0", "a number from 1 to 1000 is expected"),
         ("/events?page=2", "unknown field `page`"),
         ("/ledger?tarket=genesys", "unknown field `tarket`"),
         ("/ledger?resource=u-1", "resource: user:<id> or group:<id> is expected"),
@@ -107,10 +113,16 @@ async fn only_who_dispatches_a_target_asks_its_vendor() {
 async fn zeros_in_the_status_mean_quiet() {
     let served = served().await;
     let lanes = |deprovision| json!({"deprovision": deprovision, "revoke": 0, "change": 0, "membership": 0, "backfill": 0});
+    let age = |oldest: Option<f64>, objective: Option<f64>| json!({"oldest_seconds": oldest, "objective_seconds": objective, "breached": false});
+    let ages = |deprovision| {
+        json!({"deprovision": age(deprovision, Some(300.0)), "revoke": age(None, Some(900.0)),
+               "change": age(None, Some(900.0)), "membership": age(None, Some(900.0)),
+               "backfill": age(None, None)})
+    };
     let genesys = |pending, in_flight, age: Option<f64>, rows| {
         json!({"state": "running", "reason": null, "since": null, "by": null, "pending": pending,
                "in_flight": in_flight, "parked": 0, "held": 0, "waiting": 0, "waiting_members": 0,
-               "oldest_pending_seconds": age, "lanes": lanes(rows)})
+               "oldest_pending_seconds": age, "lanes": lanes(rows), "ages": ages(age), "breached": false})
     };
     let status = async || served.admin("GET", "/status", VIEWER).await.json();
     assert_eq!(

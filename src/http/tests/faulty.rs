@@ -1,5 +1,6 @@
 //! The real store behind a switch.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Mutex;
 use std::time::Duration;
 
@@ -8,7 +9,8 @@ use serde_json::Value;
 use tokio::sync::broadcast;
 
 use crate::clock::Timestamp;
-use crate::directory::{DirectoryName, ExternalId, Kind, ResourceKey};
+use crate::directory::{DirectoryName, ExternalId, Kind, ResourceKey, User};
+use crate::store::guard::{Admission, Decided, Decision, Destruction, Guard, Hold, HoldFilter, HoldItem};
 use crate::store::sqlite::SqliteStore;
 use crate::store::{
     Appended, Committed, Dossier, EventReader, EventRecord, EventSummary, Hint, Intent, Lane, LedgerFilter,
@@ -60,6 +62,49 @@ impl Store for FaultyStore {
     ) -> Result<Page<ParkedItem>, StoreError> {
         self.check().await?;
         self.inner.parked(t, after, limit).await
+    }
+    async fn admit(
+        &self,
+        tenure: &Tenure,
+        changes: &[Destruction],
+        guard: &Guard,
+        now: Timestamp,
+    ) -> Result<Vec<Admission>, StoreError> {
+        self.inner.admit(tenure, changes, guard, now).await
+    }
+    async fn users(
+        &self,
+        target: &str,
+        ids: &BTreeSet<ExternalId>,
+    ) -> Result<BTreeMap<ExternalId, User>, StoreError> {
+        self.inner.users(target, ids).await
+    }
+    async fn holds(
+        &self,
+        filter: &HoldFilter,
+        now: Timestamp,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Page<Hold>, StoreError> {
+        self.check().await?;
+        self.inner.holds(filter, now, after, limit).await
+    }
+    async fn hold(&self, id: u64, now: Timestamp) -> Result<Option<Hold>, StoreError> {
+        self.check().await?;
+        self.inner.hold(id, now).await
+    }
+    async fn hold_items(
+        &self,
+        hold: u64,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Page<HoldItem>, StoreError> {
+        self.check().await?;
+        self.inner.hold_items(hold, after, limit).await
+    }
+    async fn decide(&self, decision: &Decision, now: Timestamp) -> Result<Option<Decided>, StoreError> {
+        self.check().await?;
+        self.inner.decide(decision, now).await
     }
     async fn retry_parked(&self, target: &str, id: &ParkedId, now: Timestamp) -> Result<bool, StoreError> {
         self.check().await?;

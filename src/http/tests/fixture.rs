@@ -16,6 +16,7 @@ use super::client::{self, Answer};
 use super::faulty::{FaultyStore, Mood};
 use crate::clock::{Clock, Timestamp};
 use crate::http::admin::{AdminKey, Keys, Role};
+use crate::http::alarms::Alarms;
 use crate::http::intake::IntakeLimits;
 use crate::http::targets::{TargetControl, TargetSnapshot};
 use crate::http::{Relay, router_on_one_listener, serve};
@@ -124,6 +125,7 @@ pub async fn parts_with(sources: impl IntoIterator<Item = Settings>) -> Parts {
         metrics: Metrics::new(),
         targets: Arc::new(BTreeMap::from([("genesys".to_owned(), control)])),
         appended: Arc::new(Notify::new()),
+        alarms: Alarms::default(),
         keys: Arc::new(Keys::new(vec![
             key("screen", VIEWER, Role::Viewer),
             key("ops", OPERATOR, Role::Operator),

@@ -3,11 +3,12 @@
 //! A store offers a [`Home`] (one empty database that can be opened again and again) and calls
 //! [`suite!`] in its tests; each rule becomes one test. The parts are [`intake`], [`projection`],
 //! [`work`], [`members`], [`derived`], [`targets`], [`leases`],
-//! [`retention`] and [`admin`]; [`scene`] is what they share, [`script`] stands
+//! [`retention`], [`holds`] and [`admin`]; [`scene`] is what they share, [`script`] stands
 //! in for the sources and draws random streams.
 
 pub mod admin;
 pub mod derived;
+pub mod holds;
 pub mod intake;
 pub mod leases;
 pub mod members;
@@ -141,6 +142,22 @@ macro_rules! store_conformance {
                 a_group_that_is_not_linked_keeps_the_memberships_that_ended,
                 a_deleted_group_goes_with_its_memberships,
                 pruning_goes_in_small_batches,
+            }
+            holds {
+                what_is_over_the_limit_waits_in_one_hold,
+                what_went_through_counts_once_over_restarts_until_its_window_is_over,
+                a_share_of_the_accounts_is_what_goes_through,
+                what_is_approved_goes_and_is_not_counted,
+                what_is_rejected_stays_undone_until_something_newer_is_said,
+                an_event_says_that_its_change_is_held_or_rejected,
+                a_hold_that_nobody_decides_expires_and_lets_nothing_through,
+                what_comes_to_nothing_is_withdrawn,
+                a_decision_between_asking_and_recording_is_not_lost,
+                who_leaves_takes_the_memberships_along,
+                removals_of_those_who_stay_have_a_limit_of_their_own,
+                who_was_deposed_is_let_nothing_through,
+                what_is_held_stays_so_until_it_is_decided,
+                users_are_read_as_the_directory_has_them,
             }
             admin {
                 no_event_is_ever_out_of_sight,

@@ -7,13 +7,14 @@ use futures_util::try_join;
 use crate::clock::Timestamp;
 use crate::directory::{ExternalId, Kind, ResourceKey};
 use crate::store::derived;
+use crate::store::guard::ItemState;
 use crate::store::postgres::links::{self, Standing};
 use crate::store::postgres::members::{self, Progress};
 use crate::store::postgres::next_state;
 use crate::store::postgres::rounds::{Touch, rounds};
 use crate::store::postgres::rows::Tx;
 use crate::store::postgres::targets::{self, LockedTarget};
-use crate::store::postgres::{derived as postgres_derived, ledger, work};
+use crate::store::postgres::{derived as postgres_derived, holds, ledger, work};
 use crate::store::{Committed, LinkChange, Outcome, StoreError, Tenure};
 
 /// Records outcomes, if the tenure still holds. Locks the target, then its lease.
@@ -144,8 +145,9 @@ async fn record(at: &LockedTarget<'_>, steps: &[Step<'_>]) -> Result<Recorded, S
     end_waits(at, steps).await?;
     let waits =
         steps.iter().flat_map(|step| step.outcome.waits_for.iter().map(|user| (&step.outcome.key, user)));
-    let noted = members::wait_for(at, &waits.collect::<Vec<_>>()).await?;
+    let mut noted = members::wait_for(at, &waits.collect::<Vec<_>>()).await?;
     park(at, steps).await?;
+    noted.ready.extend(hold(at, steps).await?);
     let linked: Vec<_> =
         users().filter(|step| step.is_newly_linked()).map(|step| &step.outcome.key.id).collect();
     let mut woken = noted.sought | work::wake_waiters(at, &linked).await?;
@@ -174,6 +176,31 @@ async fn end_waits(at: &LockedTarget<'_>, steps: &[Step<'_>]) -> Result<(), Stor
         through: step.after.synced_members,
     });
     members::end_passed(at, &passed.collect::<Vec<_>>()).await
+}
+
+/// Leaves removals out about which a person decides; of other members, nothing that was held waits any
+/// more once something newer was sent. Answers groups of which it was decided meanwhile that one is sent.
+async fn hold(at: &LockedTarget<'_>, steps: &[Step<'_>]) -> Result<BTreeSet<ResourceKey>, StoreError> {
+    let held = steps
+        .iter()
+        .flat_map(|step| step.outcome.members.held.iter().map(|user| (&step.outcome.key.id, user)));
+    let held: BTreeSet<_> = held.collect();
+    let groups = steps.iter().filter(|step| !is_user(step.outcome));
+    let passed = groups.filter(|step| step.after.synced_members > step.before.synced_members);
+    let passed = passed.map(|step| Progress {
+        group: &step.outcome.key.id,
+        after: step.before.synced_members,
+        through: step.after.synced_members,
+    });
+    holds::withdraw_passed(at, &passed.collect::<Vec<_>>(), &held).await?;
+    let decided = holds::decided_members(at, &held).await?;
+    let (approved, others): (Vec<_>, Vec<_>) =
+        held.iter().copied().partition(|member| decided.get(member) == Some(&ItemState::Approved));
+    members::end_waits(at, &others).await?;
+    let approved: Vec<_> =
+        approved.iter().map(|(group, user)| (ResourceKey::group((*group).clone()), *user)).collect();
+    let waits: Vec<_> = approved.iter().map(|(group, user)| (group, *user)).collect();
+    Ok(members::wait_for(at, &waits).await?.ready)
 }
 
 async fn park(at: &LockedTarget<'_>, steps: &[Step<'_>]) -> Result<(), StoreError> {

@@ -1,13 +1,15 @@
 //! The directory's rows: locked and loaded for a merge, and written back, each kind in one statement.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use futures_util::try_join;
 use tokio_postgres::Row as SqlRow;
 
 use crate::directory::{ExternalId, Group, Membership, Needs, Snapshot, User, Version};
 use crate::store::StoreError;
-use crate::store::postgres::rows::{Tx, big, execute, from_json, query, query_opt, to_json, unsigned};
+use crate::store::postgres::rows::{
+    Tx, big, execute, from_json, query, query_opt, storable, to_json, unsigned,
+};
 
 /// Keeps others from merging into these directories, and targets from beginning to follow them, until
 /// the transaction ends. A directory that nobody knew gets its row.
@@ -73,6 +75,19 @@ pub(super) async fn user(tx: &Tx<'_>, directory: &str, id: &ExternalId) -> Resul
     let sql = "SELECT id, generation, body FROM users WHERE directory = $1 AND id = $2";
     let found = query_opt(tx, sql, &[&directory, &id]).await?;
     Ok(found.map(|row| user_of(&row)).transpose()?.map(|(_, user)| user))
+}
+
+/// These users of the directory that a target follows, as far as it knows them.
+pub(super) async fn users_of_target(
+    tx: &Tx<'_>,
+    target: &str,
+    ids: &BTreeSet<ExternalId>,
+) -> Result<BTreeMap<ExternalId, User>, StoreError> {
+    let ids: Vec<&ExternalId> = ids.iter().collect();
+    let sql = "SELECT u.id, u.generation, u.body FROM targets AS t
+               JOIN users AS u ON u.directory = t.directory AND u.id = ANY($2::text[])
+               WHERE t.name = $1";
+    query(tx, sql, &[&storable(target), &ids]).await?.iter().map(user_of).collect()
 }
 
 /// A group's row.

@@ -180,7 +180,7 @@ impl Walk {
         }
         let parked = self.users(0.1).into_iter();
         let parked = parked.map(|user| ParkedMember { user, reason: "no\0t licensed".to_owned() });
-        MembersOutcome { settled: self.users(0.2), parked: parked.collect() }
+        MembersOutcome { settled: self.users(0.2), parked: parked.collect(), ..MembersOutcome::default() }
     }
 
     fn work_change(&mut self) -> WorkChange {

@@ -8,7 +8,8 @@ use crate::clock::Timestamp;
 use crate::directory::{ExternalId, Kind, Version};
 use crate::store::postgres::page::page as one_page;
 use crate::store::postgres::rows::{
-    PARKED, PENDING, Tx, big, key_at, limit as row_limit, query, query_one, query_opt, unsigned, unsigned_int,
+    HELD, PARKED, PENDING, Tx, big, key_at, limit as row_limit, query, query_one, query_opt, unsigned,
+    unsigned_int,
 };
 use crate::store::{ChangeRecord, EventRecord, EventSummary, Page, StoreError};
 
@@ -125,7 +126,10 @@ type Fate = (String, Option<String>);
 async fn fates(tx: &Tx<'_>, seq: u64) -> Result<BTreeMap<u32, BTreeMap<String, Fate>>, StoreError> {
     let rows = query(
         tx,
-        "SELECT c.position, t.name, w.state, w.reason, coalesce(l.synced_generation >= c.generation, false)
+        "SELECT c.position, t.name, w.state, w.reason, coalesce(l.synced_generation >= c.generation, false),
+                w.state IS NULL AND EXISTS (SELECT 1 FROM hold_items AS i
+                    WHERE i.target = t.name AND i.kind = c.kind AND i.id = c.id AND i.user_id = ''
+                      AND i.state = 2 AND i.generation >= c.generation)
          FROM event_changes AS c
          JOIN targets AS t ON t.directory = c.directory AND t.enrolled
          LEFT JOIN work AS w ON w.target = t.name AND w.kind = c.kind AND w.id = c.id
@@ -137,11 +141,14 @@ async fn fates(tx: &Tx<'_>, seq: u64) -> Result<BTreeMap<u32, BTreeMap<String, F
     .await?;
     let mut fates: BTreeMap<u32, BTreeMap<String, Fate>> = BTreeMap::new();
     for row in &rows {
-        let (state, synced): (Option<i16>, bool) = (row.try_get(2)?, row.try_get(4)?);
+        let (state, synced, rejected): (Option<i16>, bool, bool) =
+            (row.try_get(2)?, row.try_get(4)?, row.try_get(5)?);
         let (word, reason) = match state {
+            None if rejected && !synced => ("rejected", None),
             None => ("applied", None),
             Some(_) if synced => ("applied", None),
             Some(PARKED) => ("parked", row.try_get(3)?),
+            Some(HELD) => ("held", row.try_get(3)?),
             Some(PENDING) => ("pending", row.try_get(3)?),
             Some(_) => ("waiting", row.try_get(3)?),
         };
@@ -195,7 +202,14 @@ async fn fates_of_members<'a>(
                  SELECT substring(m.version FROM 9) FROM members AS m
                  WHERE m.directory = k.directory AND m.group_id = k.id AND m.user_id = p.user_id)
              UNION ALL
-             SELECT 1, w.user_id, 'waiting', 'for members whom the vendor does not know yet' FROM waits AS w
+             SELECT 1, i.user_id, CASE i.state WHEN 0 THEN 'held' ELSE 'rejected' END, NULL
+             FROM hold_items AS i
+             WHERE i.target = k.target AND i.kind = 2 AND i.id = k.id AND i.state IN (0, 2) AND k.written = (
+                 SELECT substring(m.version FROM 9) FROM members AS m
+                 WHERE m.directory = k.directory AND m.group_id = k.id AND m.user_id = i.user_id
+                   AND m.sequence = i.generation)
+             UNION ALL
+             SELECT 2, w.user_id, 'waiting', 'for members whom the vendor does not know yet' FROM waits AS w
              WHERE w.target = k.target AND w.kind = 1 AND w.id = k.id AND k.written = (
                  SELECT substring(m.version FROM 9) FROM members AS m
                  WHERE m.directory = k.directory AND m.group_id = k.id AND m.user_id = w.user_id)

@@ -38,13 +38,13 @@ pub(super) async fn load(
     Ok(Some(Dossier { item, desired, link }))
 }
 
-/// The row of work unless it is parked, the link, and what is desired.
+/// The row of work unless it waits for a person, the link, and what is desired.
 const USER: &str = "SELECT t.directory,
         w.kind, w.id, w.lane, w.generation, w.since, w.attempts, w.failed_at, w.intent,
         l.id IS NOT NULL, l.vendor_id, l.checked_at, l.etag, l.synced_generation, l.synced_members, l.applied,
         d.body, d.generation
      FROM targets AS t
-     JOIN work AS w ON w.target = t.name AND w.kind = 0 AND w.id = $2 AND w.state <> 2
+     JOIN work AS w ON w.target = t.name AND w.kind = 0 AND w.id = $2 AND w.state < 2
      LEFT JOIN links AS l ON l.target = t.name AND l.kind = 0 AND l.id = $2
      LEFT JOIN users AS d ON d.directory = t.directory AND d.id = $2
      WHERE t.name = $1";
@@ -53,7 +53,7 @@ const GROUP: &str = "SELECT h.home,
         l.id IS NOT NULL, l.vendor_id, l.checked_at, l.etag, l.synced_generation, l.synced_members, l.applied,
         d.body, d.generation, d.member_sequence
      FROM targets AS t
-     JOIN work AS w ON w.target = t.name AND w.kind = 1 AND w.id = $2 AND w.state <> 2
+     JOIN work AS w ON w.target = t.name AND w.kind = 1 AND w.id = $2 AND w.state < 2
      CROSS JOIN LATERAL (SELECT CASE WHEN starts_with($2, 'derived:') THEN 'derived:' || t.name
                                      ELSE t.directory END) AS h (home)
      LEFT JOIN links AS l ON l.target = t.name AND l.kind = 1 AND l.id = $2

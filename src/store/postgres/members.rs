@@ -76,7 +76,7 @@ pub(super) async fn end_passed(at: &LockedTarget<'_>, passed: &[Progress<'_>]) -
 }
 
 /// The directories that hold these groups.
-fn homes<'a>(at: &LockedTarget<'a>, groups: &[&ExternalId]) -> Vec<Cow<'a, str>> {
+pub(super) fn homes<'a>(at: &LockedTarget<'a>, groups: &[&ExternalId]) -> Vec<Cow<'a, str>> {
     let of = |group: &&ExternalId| home(at.name, at.directory, &ResourceKey::group((*group).clone()));
     groups.iter().map(of).collect()
 }

@@ -18,7 +18,9 @@ mod derived;
 mod directory;
 mod events;
 mod fault;
+mod guard;
 mod hints;
+mod holds;
 mod leases;
 mod ledger;
 mod links;
@@ -48,6 +50,7 @@ mod plans;
 #[cfg(test)]
 mod tests;
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -55,7 +58,8 @@ use futures_util::FutureExt as _;
 use tokio::sync::broadcast;
 
 use crate::clock::Timestamp;
-use crate::directory::{DirectoryName, ExternalId, Kind, ResourceKey};
+use crate::directory::{DirectoryName, ExternalId, Kind, ResourceKey, User};
+use crate::store::guard::{Admission, Decided, Decision, Destruction, Guard, Hold, HoldFilter, HoldItem};
 use crate::store::{
     Appended, Committed, Dossier, EventReader, EventRecord, EventSummary, Hint, Intent, Lane, LedgerFilter,
     LedgerRecord, NewEvent, Outcome, Page, ParkedId, ParkedItem, Projection, Pruned, Retention, Roster,
@@ -272,6 +276,14 @@ impl Store for PostgresStore {
         self.database.read(|tx, _| load::load(tx, target, key, members).boxed()).await
     }
 
+    async fn users(
+        &self,
+        target: &str,
+        ids: &BTreeSet<ExternalId>,
+    ) -> Result<BTreeMap<ExternalId, User>, StoreError> {
+        self.database.read(|tx, _| directory::users_of_target(tx, target, ids).boxed()).await
+    }
+
     async fn holder_of(
         &self,
         target: &str,
@@ -292,6 +304,16 @@ impl Store for PostgresStore {
 
     async fn intend(&self, tenure: &Tenure, key: &ResourceKey, intent: &Intent) -> Result<(), StoreError> {
         self.database.write(|tx, _| targets::intend(tx, tenure, key, intent).boxed()).await
+    }
+
+    async fn admit(
+        &self,
+        tenure: &Tenure,
+        changes: &[Destruction],
+        guard: &Guard,
+        now: Timestamp,
+    ) -> Result<Vec<Admission>, StoreError> {
+        self.database.write(|tx, _| guard::admit(tx, tenure, changes, guard, now).boxed()).await
     }
 
     async fn commit(
@@ -347,6 +369,50 @@ impl Store for PostgresStore {
                         self.hints.tell(tx, Told::work_of(target)).await?;
                     }
                     Ok(found)
+                }
+                .boxed()
+            })
+            .await
+    }
+
+    async fn holds(
+        &self,
+        filter: &HoldFilter,
+        now: Timestamp,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Page<Hold>, StoreError> {
+        let Some(before) = before(after) else { return Ok(Page { items: Vec::new(), next: None }) };
+        let limit = limit.min(PAGE_MAX);
+        self.database.read(|tx, _| holds::page(tx, filter, now, before, limit).boxed()).await
+    }
+
+    async fn hold(&self, id: u64, now: Timestamp) -> Result<Option<Hold>, StoreError> {
+        self.database.read(|tx, _| holds::one(tx, id, now).boxed()).await
+    }
+
+    async fn hold_items(
+        &self,
+        hold: u64,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Page<HoldItem>, StoreError> {
+        let Ok(after) = after.unwrap_or("0").parse() else {
+            return Ok(Page { items: Vec::new(), next: None });
+        };
+        let limit = limit.min(PAGE_MAX);
+        self.database.read(|tx, _| holds::items(tx, hold, after, limit).boxed()).await
+    }
+
+    async fn decide(&self, decision: &Decision, now: Timestamp) -> Result<Option<Decided>, StoreError> {
+        self.database
+            .write(|tx, _| {
+                async move {
+                    let Some((target, decided)) = holds::decide(tx, decision, now, PAGE_MAX).await? else {
+                        return Ok(None);
+                    };
+                    self.hints.tell(tx, Told::work_of(&target)).await?;
+                    Ok(Some(decided))
                 }
                 .boxed()
             })

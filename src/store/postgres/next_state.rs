@@ -10,8 +10,9 @@ use crate::clock::Timestamp;
 use crate::directory::{Kind, ResourceKey};
 use crate::store::derived::{gathering, home};
 use crate::store::postgres::commit::Step;
+use crate::store::postgres::holds;
 use crate::store::postgres::rows::{
-    PARKED, PENDING, WAITING, big, execute, key_at, key_columns, query, storable, unsigned,
+    HELD, PARKED, PENDING, WAITING, big, execute, key_at, key_columns, query, storable, unsigned,
 };
 use crate::store::postgres::targets::LockedTarget;
 use crate::store::{Lane, StoreError, WorkChange};
@@ -36,6 +37,8 @@ pub(super) async fn change_rows(
     ready: &BTreeSet<ResourceKey>,
 ) -> Result<Changed, StoreError> {
     let held = held(at, steps).await?;
+    let holding = steps.iter().filter(|step| matches!(step.outcome.work, WorkChange::Hold { .. }));
+    let undecided = holds::held_among(at, &holding.map(|step| &step.outcome.key).collect::<Vec<_>>()).await?;
     let mut changed = Changed::default();
     let mut finished = Vec::new();
     let mut staying = Vec::new();
@@ -43,7 +46,8 @@ pub(super) async fn change_rows(
         let key = &step.outcome.key;
         // Discarded, or another directory's by now.
         let Some(held) = held.get(key) else { continue };
-        let next = next(step, held, ready.contains(key));
+        let decided = matches!(step.outcome.work, WorkChange::Hold { .. }) && !undecided.contains(key);
+        let next = next(step, held, decided || ready.contains(key));
         changed.woken |= *next == WorkChange::Continue;
         match State::of(next, continued(step, held.lane, at.now), at.now) {
             None => {
@@ -53,7 +57,7 @@ pub(super) async fn change_rows(
             Some(state) => staying.push(Stay { step, state }),
         }
     }
-    try_join!(delete(at, &finished), update(at, &staying))?;
+    try_join!(delete(at, &finished), update(at, &staying), holds::withdraw(at, &finished))?;
     Ok(changed)
 }
 
@@ -103,16 +107,19 @@ async fn held(at: &LockedTarget<'_>, steps: &[Step<'_>]) -> Result<BTreeMap<Reso
 }
 
 /// What the row becomes, whatever the planner thought of it.
-fn next<'a>(step: &Step<'a>, held: &Held, ready: bool) -> &'a WorkChange {
+fn next<'a>(step: &Step<'a>, held: &Held, due: bool) -> &'a WorkChange {
     let outcome = step.outcome;
-    let moved = held.generation > outcome.generation || ready;
+    let moved = held.generation > outcome.generation || due;
     let unfinished = outcome.key.kind == Kind::Group
         && step.after.vendor_id.is_some()
         && match outcome.work {
             WorkChange::Finish => held.has_rows_past || held.has_ready_waits,
             // Whoever was linked since the plan was made is sent at once; others had their chance.
             WorkChange::Wait { .. } => held.woken && held.has_ready_waits,
-            WorkChange::Continue | WorkChange::Retry { .. } | WorkChange::Park { .. } => false,
+            WorkChange::Continue
+            | WorkChange::Retry { .. }
+            | WorkChange::Hold { .. }
+            | WorkChange::Park { .. } => false,
         };
     if moved || unfinished { &WorkChange::Continue } else { &outcome.work }
 }
@@ -151,6 +158,7 @@ impl<'a> State<'a> {
             WorkChange::Wait { due, reason } => {
                 Some(Self { code: WAITING, due: *due, reason: Some(reason), ..due_now })
             }
+            WorkChange::Hold { reason } => Some(Self { code: HELD, reason: Some(reason), ..due_now }),
             WorkChange::Park { reason } => Some(Self {
                 code: PARKED,
                 attempts: 1,

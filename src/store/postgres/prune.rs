@@ -93,6 +93,9 @@ pub(super) const MEMBERS: &str = "WITH old AS (
                               WHERE w.target = t.name AND w.kind = 1 AND w.id = m.group_id))
                  OR EXISTS (SELECT 1 FROM waits AS w
                         WHERE w.target = t.name AND w.kind = 1 AND w.id = m.group_id AND w.user_id = m.user_id)
+                 OR EXISTS (SELECT 1 FROM hold_items AS i
+                        WHERE i.target = t.name AND i.kind = 2 AND i.id = m.group_id
+                          AND i.user_id = m.user_id AND i.state = 0)
                  OR EXISTS (SELECT 1 FROM parked_members AS p
                         WHERE p.target = t.name AND p.group_id = m.group_id AND p.user_id = m.user_id)))
          ORDER BY m.version LIMIT $3)
@@ -126,7 +129,9 @@ const GROUPS: Sort = Sort {
     table: "groups",
     kind: 1,
     held_by: "EXISTS (SELECT 1 FROM waits AS w WHERE w.target = t.name AND w.kind = 1 AND w.id = r.id)
-              OR EXISTS (SELECT 1 FROM parked_members AS p WHERE p.target = t.name AND p.group_id = r.id)",
+              OR EXISTS (SELECT 1 FROM parked_members AS p WHERE p.target = t.name AND p.group_id = r.id)
+              OR EXISTS (SELECT 1 FROM hold_items AS i
+                         WHERE i.target = t.name AND i.kind = 2 AND i.id = r.id AND i.state = 0)",
     kept_for: "EXISTS (SELECT 1 FROM members AS m WHERE m.directory = r.directory AND m.group_id = r.id)",
 };
 

@@ -25,6 +25,8 @@ pub(super) const PENDING: i16 = 0;
 pub(super) const WAITING: i16 = 1;
 /// `work.state` of a row that waits for a person.
 pub(super) const PARKED: i16 = 2;
+/// `work.state` of a row about which a person decides.
+pub(super) const HELD: i16 = 3;
 
 /// All rows of a query.
 pub(super) async fn query(tx: &Tx<'_>, sql: &str, params: Params<'_>) -> Result<Vec<SqlRow>, StoreError> {

@@ -6,19 +6,20 @@ use futures_util::try_join;
 
 use crate::clock::Timestamp;
 use crate::store::postgres::rows::{
-    PARKED, PENDING, Tx, WAITING, corrupt, from_json, query, query_one, unsigned,
+    HELD, PARKED, PENDING, Tx, WAITING, corrupt, from_json, query, query_one, unsigned,
 };
 use crate::store::{Lane, LaneCount, Status, StoreError, TargetCounts};
 
 /// Reads everything in one transaction.
 pub(super) async fn status(tx: &Tx<'_>) -> Result<Status, StoreError> {
-    let (unprojected, unreadable, mut targets, rows, waiting, parked) = try_join!(
+    let (unprojected, unreadable, mut targets, rows, waiting, parked, held) = try_join!(
         count(tx, "SELECT count(*) FROM events_waiting"),
         count(tx, "SELECT count(*) FROM events_unreadable"),
         targets(tx),
         work_counts(tx),
         counts(tx, WAITING_MEMBERS),
         counts(tx, PARKED_MEMBERS),
+        counts(tx, HELD_MEMBERS),
     )?;
     for (name, counts) in &mut targets {
         for row in rows.iter().filter(|row| row.target == *name) {
@@ -26,6 +27,7 @@ pub(super) async fn status(tx: &Tx<'_>) -> Result<Status, StoreError> {
         }
         counts.waiting_members = waiting.get(name).copied().unwrap_or(0);
         counts.parked += parked.get(name).copied().unwrap_or(0);
+        counts.held += held.get(name).copied().unwrap_or(0);
     }
     Ok(Status { unprojected, unreadable, targets })
 }
@@ -40,7 +42,7 @@ async fn targets(tx: &Tx<'_>) -> Result<BTreeMap<String, TargetCounts>, StoreErr
     for row in query(tx, "SELECT name, state FROM targets WHERE enrolled", &[]).await? {
         let name: String = row.try_get(0)?;
         let state = Some(from_json(row.try_get(1)?, "targets", &name)?);
-        let pending = Lane::ALL.map(|lane| LaneCount { lane, rows: 0 }).to_vec();
+        let pending = Lane::ALL.map(|lane| LaneCount { lane, rows: 0, since: None }).to_vec();
         targets.insert(name, TargetCounts { state, pending, ..TargetCounts::default() });
     }
     Ok(targets)
@@ -76,12 +78,15 @@ impl WorkCount {
         match self.state {
             PENDING => {
                 let lane = counts.pending.iter_mut().find(|count| count.lane == self.lane);
-                lane.expect("every lane is counted").rows += self.rows;
+                let lane = lane.expect("every lane is counted");
+                lane.rows += self.rows;
+                lane.since = Some(lane.since.map_or(self.since, |since| since.min(self.since)));
                 let oldest = counts.oldest_pending_since.map_or(self.since, |since| since.min(self.since));
                 counts.oldest_pending_since = Some(oldest);
             }
             WAITING => counts.waiting += self.rows,
             PARKED => counts.parked += self.rows,
+            HELD => counts.held += self.rows,
             other => return Err(corrupt("work", format!("state {other}"))),
         }
         Ok(())
@@ -93,6 +98,8 @@ const WAITING_MEMBERS: &str =
     "SELECT w.target, count(*) FROM waits AS w JOIN targets AS t ON t.name = w.target
      LEFT JOIN users AS u ON u.directory = t.directory AND u.id = w.user_id
      WHERE w.kind = 1 AND u.gone_since IS NULL GROUP BY w.target";
+const HELD_MEMBERS: &str =
+    "SELECT target, count(*) FROM hold_items WHERE state = 0 AND kind = 2 GROUP BY target";
 const PARKED_MEMBERS: &str = "SELECT target, count(*) FROM parked_members GROUP BY target";
 
 async fn counts(tx: &Tx<'_>, sql: &str) -> Result<BTreeMap<String, u64>, StoreError> {

@@ -91,7 +91,7 @@ async fn add(tx: &Tx<'_>, target: &str, directory: &str) -> Result<bool, StoreEr
 
 /// Ids of another directory name other people: nothing known under them may be kept.
 async fn forget_resources(tx: &Tx<'_>, target: &str) -> Result<(), StoreError> {
-    for table in ["work", "links", "waits", "parked_members"] {
+    for table in ["work", "links", "waits", "parked_members", "guard_passed", "hold_items", "holds"] {
         execute(tx, &format!("DELETE FROM {table} WHERE target = $1"), &[&target]).await?;
     }
     for table in ["groups", "members"] {

@@ -57,7 +57,7 @@ pub(super) async fn wake_waiters(at: &LockedTarget<'_>, users: &[&ExternalId]) -
     Ok(woken > 0)
 }
 
-/// Makes one resource due: inserted, woken, or left in line. A parked row stays parked.
+/// Makes one resource due: inserted, woken, or left in line. A row that waits for a person stays so.
 pub(super) async fn make_due(at: &LockedTarget<'_>, key: &ResourceKey) -> Result<(), StoreError> {
     let lane = match key.kind {
         Kind::User => Lane::Change,
@@ -72,7 +72,7 @@ pub(super) async fn make_due(at: &LockedTarget<'_>, key: &ResourceKey) -> Result
          LEFT JOIN groups AS g ON k.kind = 1 AND g.directory IN ($6, $7 || $1) AND g.id = k.id
          ON CONFLICT (target, kind, id) DO UPDATE
          SET state = 0, due = least(work.due, excluded.due), attempts = 0, reason = NULL
-         WHERE work.state <> 2",
+         WHERE work.state < 2",
         &[&at.name, &key.kind, &key.id, &lane, &at.now, &at.directory, &OWN],
     )
     .await?;

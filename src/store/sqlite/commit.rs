@@ -4,11 +4,12 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 use crate::clock::Timestamp;
 use crate::directory::Kind;
+use crate::store::ParkedId;
 use crate::store::derived::{self, gathering};
 use crate::store::sqlite::links::{self, Standing};
 use crate::store::sqlite::members::{Noted, Waiter};
-use crate::store::sqlite::rows::{PARKED, PENDING, WAITING};
-use crate::store::sqlite::{derived as sqlite_derived, ledger, targets, work};
+use crate::store::sqlite::rows::{HELD, PARKED, PENDING, WAITING};
+use crate::store::sqlite::{derived as sqlite_derived, holds, ledger, targets, work};
 use crate::store::{Committed, Lane, Outcome, StoreError, Tenure, WorkChange};
 
 /// Records outcomes, if the tenure still holds.
@@ -42,8 +43,9 @@ fn record(waiter: &Waiter<'_>, outcome: &Outcome, committed: &mut Committed) -> 
     }
 
     waiter.end(&outcome.members, before.synced_members, after.synced_members)?;
-    let noted = waiter.wait_for(&outcome.waits_for)?;
+    let mut noted = waiter.wait_for(&outcome.waits_for)?;
     waiter.park(&outcome.members)?;
+    noted.ready |= waiter.hold(&outcome.members, before.synced_members, after.synced_members)?;
     committed.woken |= noted.sought;
     if key.kind == Kind::User && after.vendor_id.is_some() && after.vendor_id != before.vendor_id {
         committed.woken |= work::wake_waiters(conn, target, directory, &key.id, now)?;
@@ -86,13 +88,19 @@ fn change_row(
             WorkChange::Finish => waiter.has_rows_past(link.synced_members)? || waiter.has_ready_waits()?,
             // Whoever was linked since the plan was made is sent at once; others had their chance.
             WorkChange::Wait { .. } => held.woken && waiter.has_ready_waits()?,
-            WorkChange::Continue | WorkChange::Retry { .. } | WorkChange::Park { .. } => false,
+            WorkChange::Continue
+            | WorkChange::Retry { .. }
+            | WorkChange::Hold { .. }
+            | WorkChange::Park { .. } => false,
         };
-    let next = if moved || unfinished { &WorkChange::Continue } else { &outcome.work };
+    let decided = matches!(outcome.work, WorkChange::Hold { .. })
+        && !holds::is_held(conn, target, &ParkedId::Resource(key.clone()))?;
+    let next = if moved || unfinished || decided { &WorkChange::Continue } else { &outcome.work };
     let row = match next {
         WorkChange::Finish => {
             conn.prepare_cached("DELETE FROM work WHERE target = ?1 AND kind = ?2 AND id = ?3")?
                 .execute(params![target, key.kind, key.id])?;
+            holds::withdraw(conn, target, key, now)?;
             committed.converged.push((held.lane, now.since(held.since)));
             return Ok(());
         }
@@ -109,6 +117,9 @@ fn change_row(
         },
         WorkChange::Wait { due, reason } => {
             NewState { state: WAITING, due: *due, reason: Some(reason), ..NewState::default() }
+        }
+        WorkChange::Hold { reason } => {
+            NewState { state: HELD, due: now, reason: Some(reason), ..NewState::default() }
         }
         WorkChange::Park { reason } => NewState {
             state: PARKED,

@@ -1,12 +1,13 @@
 //! The directory's rows: loaded for a merge, and written back.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use rusqlite::{CachedStatement, Connection, OptionalExtension, Row as SqlRow, params};
 
 use crate::directory::{ExternalId, Group, Membership, Needs, Snapshot, User};
 use crate::store::StoreError;
 use crate::store::sqlite::rows::{from_json, to_json};
+use crate::store::sqlite::targets;
 
 /// Loads the rows that a merge needs.
 pub(super) fn load(conn: &Connection, directory: &str, needs: &Needs) -> Result<Snapshot, StoreError> {
@@ -68,6 +69,22 @@ pub(super) fn user(conn: &Connection, directory: &str, id: &ExternalId) -> Resul
     let Some((generation, body)) = found else { return Ok(None) };
     let user: User = from_json(&body, "users", id.as_str())?;
     Ok(Some(User { generation, ..user }))
+}
+
+/// These users of the directory that a target follows, as far as it knows them.
+pub(super) fn users_of_target(
+    conn: &Connection,
+    target: &str,
+    ids: &BTreeSet<ExternalId>,
+) -> Result<BTreeMap<ExternalId, User>, StoreError> {
+    let mut users = BTreeMap::new();
+    let Some(directory) = targets::directory_of(conn, target)? else { return Ok(users) };
+    for id in ids {
+        if let Some(user) = user(conn, &directory, id)? {
+            users.insert(id.clone(), user);
+        }
+    }
+    Ok(users)
 }
 
 /// A group's row.

@@ -6,7 +6,7 @@ use rusqlite::{Connection, OptionalExtension, Row as SqlRow, params, params_from
 
 use crate::clock::Timestamp;
 use crate::directory::{ExternalId, Kind, ResourceKey, Version};
-use crate::store::sqlite::rows::{PARKED, PENDING, key_at};
+use crate::store::sqlite::rows::{HELD, PARKED, PENDING, key_at};
 use crate::store::sqlite::seen::EventDigest;
 use crate::store::{ChangeRecord, EventRecord, EventSummary, Page, StoreError};
 
@@ -117,7 +117,10 @@ fn fates(
     generation: u64,
 ) -> Result<BTreeMap<String, (String, Option<String>)>, StoreError> {
     let mut statement = conn.prepare_cached(
-        "SELECT t.name, w.state, w.reason, coalesce(l.synced_generation >= ?4, 0)
+        "SELECT t.name, w.state, w.reason, coalesce(l.synced_generation >= ?4, 0),
+                w.state IS NULL AND EXISTS (SELECT 1 FROM hold_items AS i
+                    WHERE i.target = t.name AND i.kind = ?2 AND i.id = ?3 AND i.user_id = ''
+                      AND i.state = 2 AND i.generation >= ?4)
          FROM targets AS t
          LEFT JOIN work AS w ON w.target = t.name AND w.kind = ?2 AND w.id = ?3
          LEFT JOIN links AS l ON l.target = t.name AND l.kind = ?2 AND l.id = ?3
@@ -127,11 +130,13 @@ fn fates(
     let mut rows = statement.query(params![directory, key.kind, key.id, generation])?;
     let mut fates = BTreeMap::new();
     while let Some(row) = rows.next()? {
-        let (state, synced): (Option<i64>, bool) = (row.get(1)?, row.get(3)?);
+        let (state, synced, rejected): (Option<i64>, bool, bool) = (row.get(1)?, row.get(3)?, row.get(4)?);
         let (word, reason) = match state {
+            None if rejected && !synced => ("rejected", None),
             None => ("applied", None),
             Some(_) if synced => ("applied", None),
             Some(PARKED) => ("parked", row.get(2)?),
+            Some(HELD) => ("held", row.get(2)?),
             Some(PENDING) => ("pending", row.get(2)?),
             Some(_) => ("waiting", row.get(2)?),
         };
@@ -162,6 +167,12 @@ fn fate_of_members(
             "SELECT 'parked', p.reason FROM parked_members AS p
              JOIN members AS m ON m.directory = ?2 AND m.group_id = ?3 AND m.user_id = p.user_id
              WHERE p.target = ?1 AND p.group_id = ?3 AND substr(m.version, 9) = ?4
+             UNION ALL
+             SELECT CASE i.state WHEN 0 THEN 'held' ELSE 'rejected' END, NULL FROM hold_items AS i
+             JOIN members AS m ON m.directory = ?2 AND m.group_id = ?3 AND m.user_id = i.user_id
+                 AND m.sequence = i.generation
+             WHERE i.target = ?1 AND i.kind = 2 AND i.id = ?3 AND i.state IN (0, 2)
+               AND substr(m.version, 9) = ?4
              UNION ALL
              SELECT 'waiting', 'for members whom the vendor does not know yet' FROM waits AS w
              JOIN members AS m ON m.directory = ?2 AND m.group_id = ?3 AND m.user_id = w.user_id

@@ -8,8 +8,9 @@ use rusqlite::{Connection, params};
 use crate::clock::Timestamp;
 use crate::directory::{ExternalId, Kind, ResourceKey};
 use crate::store::derived::{OWN, home};
-use crate::store::sqlite::{links, work};
-use crate::store::{MembersOutcome, StoreError};
+use crate::store::guard::ItemState;
+use crate::store::sqlite::{holds, links, work};
+use crate::store::{MembersOutcome, ParkedId, StoreError};
 
 /// A resource of a target, with what waiting needs to know.
 pub(super) struct Waiter<'a> {
@@ -18,7 +19,7 @@ pub(super) struct Waiter<'a> {
     /// The directory that the target follows.
     pub(super) directory: &'a str,
     /// The directory that holds the resource.
-    home: Cow<'a, str>,
+    pub(super) home: Cow<'a, str>,
     pub(super) key: &'a ResourceKey,
     pub(super) now: Timestamp,
 }
@@ -165,6 +166,30 @@ impl<'a> Waiter<'a> {
                 .execute(params![self.target, self.key.id, parked.user, parked.reason, self.now])?;
         }
         Ok(())
+    }
+
+    /// Leaves removals out about which a person decides; of other members, nothing that was held waits
+    /// any more once something newer was sent. True where it was decided meanwhile that one is sent.
+    pub(super) fn hold(
+        &self,
+        members: &MembersOutcome,
+        synced_before: u64,
+        synced: u64,
+    ) -> Result<bool, StoreError> {
+        if self.key.kind == Kind::Group && synced > synced_before {
+            holds::withdraw_passed(self, &members.held, synced_before, synced)?;
+        }
+        let mut ready = false;
+        for user in &members.held {
+            let item = ParkedId::Member { group: self.key.id.clone(), user: user.clone() };
+            match holds::state_of(self.conn, self.target, &item)? {
+                Some(ItemState::Approved) => ready |= self.wait_for_one(user)?.ready,
+                Some(ItemState::Held | ItemState::Rejected | ItemState::Withdrawn) | None => {
+                    self.end_wait(user)?;
+                }
+            }
+        }
+        Ok(ready)
     }
 
     /// True when there was such a parked member.

@@ -13,6 +13,8 @@ mod connection;
 mod derived;
 mod directory;
 mod events;
+mod guard;
+mod holds;
 mod inbox;
 mod leases;
 mod ledger;
@@ -35,6 +37,7 @@ mod writer;
 #[cfg(test)]
 mod tests;
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -44,7 +47,8 @@ use tempfile::TempDir;
 use tokio::sync::{Mutex, broadcast};
 
 use crate::clock::Timestamp;
-use crate::directory::{DirectoryName, ExternalId, Kind, ResourceKey};
+use crate::directory::{DirectoryName, ExternalId, Kind, ResourceKey, User};
+use crate::store::guard::{Admission, Decided, Decision, Destruction, Guard, Hold, HoldFilter, HoldItem};
 use crate::store::{
     Appended, Committed, Dossier, EventReader, EventRecord, EventSummary, Hint, Intent, Lane, LedgerFilter,
     LedgerRecord, NewEvent, Outcome, Page, ParkedId, ParkedItem, Projection, Pruned, Retention, Roster,
@@ -250,6 +254,15 @@ impl Store for SqliteStore {
         self.readers.read(move |conn| load::load(conn, &target, &key, members)).await
     }
 
+    async fn users(
+        &self,
+        target: &str,
+        ids: &BTreeSet<ExternalId>,
+    ) -> Result<BTreeMap<ExternalId, User>, StoreError> {
+        let (target, ids) = (target.to_owned(), ids.clone());
+        self.readers.read(move |conn| directory::users_of_target(conn, &target, &ids)).await
+    }
+
     async fn holder_of(
         &self,
         target: &str,
@@ -273,6 +286,17 @@ impl Store for SqliteStore {
     async fn intend(&self, tenure: &Tenure, key: &ResourceKey, intent: &Intent) -> Result<(), StoreError> {
         let (tenure, key, intent) = (tenure.clone(), key.clone(), intent.clone());
         self.writer.write(move |conn| targets::intend(conn, &tenure, &key, &intent)).await
+    }
+
+    async fn admit(
+        &self,
+        tenure: &Tenure,
+        changes: &[Destruction],
+        guard: &Guard,
+        now: Timestamp,
+    ) -> Result<Vec<Admission>, StoreError> {
+        let (tenure, changes, guard) = (tenure.clone(), changes.to_vec(), guard.clone());
+        self.writer.write(move |conn| guard::admit(conn, &tenure, &changes, &guard, now)).await
     }
 
     async fn commit(
@@ -313,6 +337,40 @@ impl Store for SqliteStore {
     ) -> Result<bool, StoreError> {
         let (target, id, actor) = (target.to_owned(), id.clone(), actor.to_owned());
         self.writer.write(move |conn| parked::discard(conn, &target, &id, &actor, now)).await
+    }
+
+    async fn holds(
+        &self,
+        filter: &HoldFilter,
+        now: Timestamp,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Page<Hold>, StoreError> {
+        let Some(before) = before(after) else { return Ok(Page { items: Vec::new(), next: None }) };
+        let (filter, limit) = (filter.clone(), limit.min(PAGE_MAX));
+        self.readers.read(move |conn| holds::page(conn, &filter, now, before, limit)).await
+    }
+
+    async fn hold(&self, id: u64, now: Timestamp) -> Result<Option<Hold>, StoreError> {
+        self.readers.read(move |conn| holds::one(conn, id, now)).await
+    }
+
+    async fn hold_items(
+        &self,
+        hold: u64,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Page<HoldItem>, StoreError> {
+        let Ok(after) = after.unwrap_or("0").parse() else {
+            return Ok(Page { items: Vec::new(), next: None });
+        };
+        let limit = limit.min(PAGE_MAX);
+        self.readers.read(move |conn| holds::items(conn, hold, after, limit)).await
+    }
+
+    async fn decide(&self, decision: &Decision, now: Timestamp) -> Result<Option<Decided>, StoreError> {
+        let decision = decision.clone();
+        self.writer.write(move |conn| holds::decide(conn, &decision, now, PAGE_MAX)).await
     }
 
     async fn events(&self, after: Option<&str>, limit: usize) -> Result<Page<EventSummary>, StoreError> {

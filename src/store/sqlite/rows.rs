@@ -15,6 +15,8 @@ pub(super) const PENDING: i64 = 0;
 pub(super) const WAITING: i64 = 1;
 /// `work.state` of a row that waits for a person.
 pub(super) const PARKED: i64 = 2;
+/// `work.state` of a row about which a person decides.
+pub(super) const HELD: i64 = 3;
 
 /// A row of `place` in `table` that is not what it must be.
 pub(super) fn corrupt(table: &'static str, place: impl Into<String>) -> StoreError {

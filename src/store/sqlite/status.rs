@@ -4,7 +4,7 @@ use rusqlite::{Connection, params};
 
 use crate::clock::Timestamp;
 use crate::store::sqlite::project::unprojected;
-use crate::store::sqlite::rows::{PARKED, PENDING, WAITING, from_json};
+use crate::store::sqlite::rows::{HELD, PARKED, PENDING, WAITING, from_json};
 use crate::store::{Lane, LaneCount, Status, StoreError, TargetCounts};
 
 /// Reads everything in one transaction, so that an event is found in the inbox or as work.
@@ -27,7 +27,7 @@ fn counts(conn: &Connection, target: &str) -> Result<TargetCounts, StoreError> {
     let mut counts = TargetCounts::default();
     for lane in Lane::ALL {
         let (rows, since) = lane_count(conn, target, lane)?;
-        counts.pending.push(LaneCount { lane, rows });
+        counts.pending.push(LaneCount { lane, rows, since });
         counts.oldest_pending_since = match (counts.oldest_pending_since, since) {
             (Some(a), Some(b)) => Some(Timestamp::min(a, b)),
             (a, b) => a.or(b),
@@ -40,6 +40,11 @@ fn counts(conn: &Connection, target: &str) -> Result<TargetCounts, StoreError> {
         .prepare_cached("SELECT count(*) FROM parked_members WHERE target = ?1")?
         .query_row([target], |row| row.get(0))?;
     counts.parked = resources + members;
+    let rows: u64 = in_state.query_row(params![target, HELD], |row| row.get(0))?;
+    let members: u64 = conn
+        .prepare_cached("SELECT count(*) FROM hold_items WHERE target = ?1 AND state = 0 AND kind = 2")?
+        .query_row([target], |row| row.get(0))?;
+    counts.held = rows + members;
     // Nobody waits for a user who was deleted, though it is remembered should that user come back.
     counts.waiting_members = conn
         .prepare_cached(

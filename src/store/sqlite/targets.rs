@@ -45,7 +45,7 @@ pub(super) fn enrol(
 
 /// Ids of another directory name other people: nothing known under them may be kept.
 fn forget_resources(conn: &Connection, target: &str) -> Result<(), StoreError> {
-    for table in ["work", "links", "waits", "parked_members"] {
+    for table in ["work", "links", "waits", "parked_members", "guard_passed", "hold_items", "holds"] {
         conn.execute(&format!("DELETE FROM {table} WHERE target = ?1"), [target])?;
     }
     for table in ["groups", "members"] {

@@ -114,7 +114,7 @@ pub(super) fn wake_waiters(
     Ok(woken > 0)
 }
 
-/// Makes one resource due: inserted, woken, or left in line. A parked row stays parked.
+/// Makes one resource due: inserted, woken, or left in line. A row that waits for a person stays so.
 pub(super) fn make_due(
     conn: &Connection,
     target: &str,
@@ -130,7 +130,7 @@ pub(super) fn make_due(
         "INSERT INTO work (target, kind, id, lane, state, due, since, attempts, generation)
          VALUES (?1, ?2, ?3, ?4, 0, ?5, ?5, 0, ?6)
          ON CONFLICT DO UPDATE
-         SET state = 0, due = min(due, excluded.due), attempts = 0, reason = NULL WHERE state <> 2",
+         SET state = 0, due = min(due, excluded.due), attempts = 0, reason = NULL WHERE state < 2",
     )?
     .execute(params![target, key.kind, key.id, lane, now, generation])?;
     Ok(())
@@ -180,7 +180,7 @@ pub(super) fn next_due(
     Ok(next)
 }
 
-/// A resource's row, unless it is parked.
+/// A resource's row, unless it waits for a person.
 pub(super) fn item(
     conn: &Connection,
     target: &str,
@@ -189,7 +189,7 @@ pub(super) fn item(
     let row = conn
         .prepare_cached(
             "SELECT kind, id, lane, generation, since, attempts, failed_at, intent FROM work
-             WHERE target = ?1 AND kind = ?2 AND id = ?3 AND state <> ?4",
+             WHERE target = ?1 AND kind = ?2 AND id = ?3 AND state < ?4",
         )?
         .query_row(params![target, key.kind, key.id, PARKED], raw_item)
         .optional()?;

@@ -41,6 +41,7 @@ impl Dispatcher {
                 self.retries.succeeded(&task.item.key);
                 self.settle(task).await;
             }
+            Stepped::Held { reason } => self.push_outcome(task, |_, _| WorkChange::Hold { reason }),
             Stepped::Later { reason, cause } => self.postpone(task, reason, cause),
             Stepped::TargetFault { reason } => {
                 self.suspend(reason.clone()).await;

@@ -32,6 +32,8 @@ enum Progress {
     Waiting,
     /// The vendor refused it.
     Parked(String),
+    /// A person decides whether it is sent.
+    Held,
 }
 
 impl Members {
@@ -77,7 +79,7 @@ impl Members {
             Progress::Parked(reason) => {
                 Some(ParkedMember { user: delta.user.clone(), reason: reason.clone() })
             }
-            Progress::Open | Progress::Settled | Progress::Waiting => None,
+            Progress::Open | Progress::Settled | Progress::Waiting | Progress::Held => None,
         });
         parked.collect()
     }
@@ -101,6 +103,31 @@ impl Members {
             waits |= delta.present;
         }
         waits
+    }
+
+    /// Members whose removal waits for a decision.
+    pub(super) fn held_users(&self) -> BTreeSet<ExternalId> {
+        self.users(|progress| *progress == Progress::Held)
+    }
+
+    /// Removals that are still to be sent, with the sequence of each.
+    pub(super) fn open_removals(&self) -> Vec<(ExternalId, u64)> {
+        let open = self.rows.iter().filter(|(delta, progress)| !delta.present && *progress == Progress::Open);
+        open.map(|(delta, _)| (delta.user.clone(), delta.sequence)).collect()
+    }
+
+    /// Takes removals out of what is to be sent: those that a person decides about, and those that are
+    /// not to be sent at all.
+    pub(super) fn leave_out(&mut self, held: &BTreeSet<ExternalId>, dropped: &BTreeSet<ExternalId>) {
+        for (delta, progress) in &mut self.rows {
+            if *progress == Progress::Open && !delta.present {
+                if held.contains(&delta.user) {
+                    *progress = Progress::Held;
+                } else if dropped.contains(&delta.user) {
+                    *progress = Progress::Settled;
+                }
+            }
+        }
     }
 
     pub(super) const fn learned_max(&self) -> Option<usize> {

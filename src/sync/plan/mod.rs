@@ -68,6 +68,10 @@ pub struct Pass {
     /// It is too large to be read with them.
     unreadable: bool,
     more_members: bool,
+    /// What the pass takes away from the resource may be sent.
+    admitted: bool,
+    /// So may the removals that are still in the plan.
+    removals_ruled_on: bool,
     waits_for: BTreeSet<ExternalId>,
     stale_rounds: u32,
     relinks: u32,
@@ -103,6 +107,8 @@ impl Pass {
             members,
             authority: Authority::default(),
             more_members,
+            admitted: false,
+            removals_ruled_on: false,
             stale_rounds: 0,
             relinks: 0,
             end: None,
@@ -183,7 +189,11 @@ impl Pass {
         };
         Findings {
             link,
-            members: MembersOutcome { settled: self.members.settled_users(), parked: self.members.parked() },
+            members: MembersOutcome {
+                settled: self.members.settled_users(),
+                parked: self.members.parked(),
+                held: self.members.held_users(),
+            },
             waits_for: self.waits_for.clone(),
             memberships: self.memberships.clone(),
         }
@@ -217,6 +227,40 @@ impl Pass {
     /// The vendor's id, where the resource is linked.
     pub fn vendor_id(&self) -> Option<&str> {
         self.row().map(|row| row.vendor_id.as_str())
+    }
+
+    /// Whether the user is one whom the target never loses.
+    pub fn is_protected(&self, policy: &Policy) -> bool {
+        match &self.desired {
+            Desired::User { user, .. } => policy.protected.covers(&self.key.id, user),
+            Desired::Group { .. } => false,
+        }
+    }
+
+    /// Whether the guard has let through what the pass takes away from the resource.
+    pub const fn is_admitted(&self) -> bool {
+        self.admitted
+    }
+
+    /// The guard lets it through.
+    pub const fn admit(&mut self) {
+        self.admitted = true;
+    }
+
+    /// The resource stays at the vendor as it is: nothing of the group's memberships is sent either.
+    pub fn leave_as_it_is(&mut self) {
+        self.members.settle_all();
+    }
+
+    /// Removals of members that the guard has not seen yet, with the sequence of each.
+    pub fn removals_to_rule_on(&self) -> Vec<(ExternalId, u64)> {
+        if self.removals_ruled_on { Vec::new() } else { self.members.open_removals() }
+    }
+
+    /// What the guard says of them: these wait for a person, those are not sent, the others are.
+    pub fn removals_ruled_on(&mut self, held: &BTreeSet<ExternalId>, dropped: &BTreeSet<ExternalId>) {
+        self.members.leave_out(held, dropped);
+        self.removals_ruled_on = true;
     }
 
     /// The generation that was planned for.

@@ -135,6 +135,7 @@ impl Stage {
             recheck_after: Duration::from_mins(10),
             bulk: self.bulk,
             discover: self.discovers,
+            guard: None,
         };
         Handle::new(settings, store, target, Arc::clone(&self.clock), metrics.clone())
     }

@@ -10,7 +10,8 @@ use tokio::sync::broadcast;
 use tokio::time::{Instant, sleep};
 
 use crate::clock::Timestamp;
-use crate::directory::{DirectoryName, ExternalId, Kind, ResourceKey};
+use crate::directory::{DirectoryName, ExternalId, Kind, ResourceKey, User};
+use crate::store::guard::{Admission, Decided, Decision, Destruction, Guard, Hold, HoldFilter, HoldItem};
 use crate::store::sqlite::SqliteStore;
 use crate::store::{
     Appended, Committed, Dossier, EventReader, EventRecord, EventSummary, Hint, Intent, Lane, LedgerFilter,
@@ -256,6 +257,45 @@ impl Store for View {
     }
     async fn parked(&self, t: &str, after: Option<&str>, n: usize) -> Result<Page<ParkedItem>, StoreError> {
         self.reach().await?.parked(t, after, n).await
+    }
+    async fn admit(
+        &self,
+        tenure: &Tenure,
+        changes: &[Destruction],
+        guard: &Guard,
+        now: Timestamp,
+    ) -> Result<Vec<Admission>, StoreError> {
+        self.reach().await?.admit(tenure, changes, guard, now).await
+    }
+    async fn users(
+        &self,
+        target: &str,
+        ids: &BTreeSet<ExternalId>,
+    ) -> Result<BTreeMap<ExternalId, User>, StoreError> {
+        self.reach().await?.users(target, ids).await
+    }
+    async fn holds(
+        &self,
+        filter: &HoldFilter,
+        now: Timestamp,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Page<Hold>, StoreError> {
+        self.reach().await?.holds(filter, now, after, limit).await
+    }
+    async fn hold(&self, id: u64, now: Timestamp) -> Result<Option<Hold>, StoreError> {
+        self.reach().await?.hold(id, now).await
+    }
+    async fn hold_items(
+        &self,
+        hold: u64,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Page<HoldItem>, StoreError> {
+        self.reach().await?.hold_items(hold, after, limit).await
+    }
+    async fn decide(&self, decision: &Decision, now: Timestamp) -> Result<Option<Decided>, StoreError> {
+        self.reach().await?.decide(decision, now).await
     }
     async fn retry_parked(&self, t: &str, id: &ParkedId, now: Timestamp) -> Result<bool, StoreError> {
         self.reach().await?.retry_parked(t, id, now).await

@@ -34,6 +34,8 @@ pub struct TargetSetup {
     /// Whether the relay reads what the vendor says of itself, calls that most tests would have to
     /// leave out of their count.
     pub discovery: &'static str,
+    /// The line about the guard: off, since most tests are about everything that is said being done.
+    pub guard: &'static str,
 }
 
 impl TargetSetup {
@@ -46,11 +48,17 @@ impl TargetSetup {
             bulk: "off",
             extra: "limits = { rate_per_second = 2000, burst = 50, concurrency = 8 }\n".to_owned(),
             discovery: "off",
+            guard: "guard = false",
         }
     }
 
     pub fn with(mut self, extra: &str) -> Self {
         extra.clone_into(&mut self.extra);
+        self
+    }
+
+    pub fn with_guard(mut self, line: &'static str) -> Self {
+        self.guard = line;
         self
     }
 
@@ -70,10 +78,10 @@ impl TargetSetup {
     }
 
     fn section(&self) -> String {
-        let Self { name, base_url, auth, profile, bulk, discovery, extra } = self;
+        let Self { name, base_url, auth, profile, bulk, discovery, guard, extra } = self;
         format!(
             "\n[targets.{name}]\nprofile = \"{profile}\"\nbase_url = \"{base_url}\"\nauth = {auth}\nbulk = \"{bulk}\"\n\
-             discovery = \"{discovery}\"\n{extra}"
+             discovery = \"{discovery}\"\n{guard}\n{extra}"
         )
     }
 }

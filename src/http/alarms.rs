@@ -1,0 +1,60 @@
+//! How long work may wait before somebody should know.
+
+use std::time::Duration;
+
+use crate::store::Lane;
+
+/// The objective of each lane: how old its oldest work may be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Alarms {
+    /// For the ends of somebody's access.
+    pub deprovision: Duration,
+    /// For all other changes.
+    pub other: Duration,
+}
+
+impl Default for Alarms {
+    fn default() -> Self {
+        Self { deprovision: Duration::from_mins(5), other: Duration::from_mins(15) }
+    }
+}
+
+impl Alarms {
+    /// How old the oldest work of a lane may be. A target that catches up takes what the vendor's limit
+    /// makes it take, so nothing is promised of that.
+    pub const fn objective(&self, lane: Lane) -> Option<Duration> {
+        match lane {
+            Lane::Deprovision => Some(self.deprovision),
+            Lane::Revoke | Lane::Change | Lane::Membership => Some(self.other),
+            Lane::Backfill => None,
+        }
+    }
+
+    /// Whether work of this age is later than it may be.
+    pub fn is_breached(&self, lane: Lane, age: Option<Duration>) -> bool {
+        age.zip(self.objective(lane)).is_some_and(|(age, objective)| age > objective)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn work_is_late_once_it_is_older_than_its_lanes_objective() {
+        let alarms = Alarms::default();
+        let (five, fifteen) = (Duration::from_mins(5), Duration::from_mins(15));
+        let more = Duration::from_secs(1);
+        for (lane, age, late) in [
+            (Lane::Deprovision, None, false),
+            (Lane::Deprovision, Some(five), false),
+            (Lane::Deprovision, Some(five + more), true),
+            (Lane::Change, Some(five + more), false),
+            (Lane::Revoke, Some(fifteen + more), true),
+            (Lane::Membership, Some(fifteen + more), true),
+            (Lane::Backfill, Some(fifteen * 100), false),
+        ] {
+            assert_eq!(alarms.is_breached(lane, age), late, "{lane:?} {age:?}");
+        }
+    }
+}
