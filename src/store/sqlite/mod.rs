@@ -11,6 +11,7 @@ mod checkpoint;
 mod commit;
 mod connection;
 mod directory;
+mod errands;
 mod events;
 mod inbox;
 mod leases;
@@ -44,9 +45,9 @@ use tokio::sync::{Mutex, broadcast};
 use crate::clock::Timestamp;
 use crate::directory::{DirectoryName, ExternalId, Kind, ResourceKey};
 use crate::store::{
-    Appended, Committed, Dossier, EventReader, EventRecord, EventSummary, Hint, Intent, Lane, LedgerFilter,
-    LedgerRecord, NewEvent, Outcome, Page, ParkedId, ParkedItem, Projection, Pruned, Retention, Roster,
-    Status, Store, StoreError, TargetRecord, TargetState, Tenure, WorkItem,
+    Appended, Committed, Dossier, Errand, EventReader, EventRecord, EventSummary, Hint, Intent, Lane,
+    LedgerFilter, LedgerRecord, NewEvent, Outcome, Page, ParkedId, ParkedItem, Projection, Pruned, Retention,
+    Roster, Settled, Status, Store, StoreError, TargetRecord, TargetState, Tenure, Topic, WorkItem,
 };
 use connection::WriteConnection;
 use readers::Readers;
@@ -271,6 +272,42 @@ impl Store for SqliteStore {
     ) -> Result<Committed, StoreError> {
         let tenure = tenure.clone();
         self.writer.write(move |conn| commit::commit(conn, &tenure, &outcomes, now)).await
+    }
+
+    async fn want(&self, source: &str, topic: &Topic, due: Timestamp) -> Result<(), StoreError> {
+        let (source, topic) = (source.to_owned(), topic.clone());
+        self.writer.write(move |conn| errands::want(conn, &source, &topic, due)).await
+    }
+
+    async fn take_errands(
+        &self,
+        source: &str,
+        now: Timestamp,
+        until: Timestamp,
+        limit: usize,
+    ) -> Result<Vec<Errand>, StoreError> {
+        let (source, limit) = (source.to_owned(), limit.min(PAGE_MAX));
+        self.writer.write(move |conn| errands::take(conn, &source, now, until, limit)).await
+    }
+
+    async fn settle_errand(&self, errand: &Errand, settled: &Settled) -> Result<(), StoreError> {
+        let (errand, settled) = (errand.clone(), settled.clone());
+        self.writer.write(move |conn| errands::settle(conn, &errand, &settled)).await
+    }
+
+    async fn source_memory(&self, source: &str, part: &str) -> Result<Option<serde_json::Value>, StoreError> {
+        let (source, part) = (source.to_owned(), part.to_owned());
+        self.readers.read(move |conn| errands::memory(conn, &source, &part)).await
+    }
+
+    async fn set_source_memory(
+        &self,
+        source: &str,
+        part: &str,
+        value: &serde_json::Value,
+    ) -> Result<(), StoreError> {
+        let (source, part, value) = (source.to_owned(), part.to_owned(), value.clone());
+        self.writer.write(move |conn| errands::remember(conn, &source, &part, &value)).await
     }
 
     async fn status(&self) -> Result<Status, StoreError> {
