@@ -41,7 +41,7 @@ pub fn read(name: &str, mut section: Section<'_>, body_bytes_max: usize) -> Opti
     let intake_limit = section.section("intake_limit").and_then(intake_limit);
     let settings = kind.zip(secrets).map(|(kind, secrets)| {
         let name = name.to_owned();
-        Settings { name, kind, directory, secrets, intake_limit, body_bytes_max }
+        Settings { name, kind, directory, secrets, intake_limit, body_bytes_max, provider: None }
     });
     if let Some(Err(error)) = settings.as_ref().map(Settings::check) {
         let reason = format!("cannot verify: {error}");

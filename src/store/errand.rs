@@ -49,7 +49,7 @@ pub struct Errand {
     pub source: String,
     /// What it is about.
     pub topic: Topic,
-    /// How often it was wanted by the time it was taken.
+    /// A number that grows whenever it is wanted again.
     pub wanted: u64,
     /// How often in a row it has failed.
     pub attempts: u32,

@@ -60,6 +60,14 @@ impl Draft {
         self
     }
 
+    /// A list that is known as a whole; `None` leaves what is known.
+    pub fn list(mut self, attribute: &str, items: Option<Vec<Value>>) -> Self {
+        if let Some(items) = items {
+            self.attributes.insert(attribute.to_owned(), items.into());
+        }
+        self
+    }
+
     /// Whether the user may sign in; `None` leaves what is known.
     pub fn active(mut self, active: Option<bool>) -> Self {
         if let Some(active) = active {

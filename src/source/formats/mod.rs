@@ -3,14 +3,14 @@
 mod auth0;
 mod bamboohr;
 mod clerk;
-mod draft;
+pub(super) mod draft;
 mod entra;
 mod google;
 mod hibob;
 mod keycloak;
 mod logto;
 pub mod mapped;
-mod native;
+pub(super) mod native;
 mod okta;
 mod onelogin;
 mod polis;
@@ -18,7 +18,7 @@ mod preset;
 pub mod scim_events;
 #[cfg(test)]
 mod tests;
-mod view;
+pub(super) mod view;
 mod workos;
 mod zitadel;
 
