@@ -20,6 +20,7 @@ const MAY_USE: &[(&str, MayUse)] = &[
     ("target", MayUse::Only(&["scim", "clock", "telemetry"])),
     ("sync", MayUse::Only(&["directory", "mapping", "scim", "store", "target", "telemetry", "clock"])),
     ("mapping", MayUse::Only(&["directory", "scim", "clock"])),
+    ("errands", MayUse::Only(&["directory", "source", "store", "target", "telemetry", "clock"])),
     ("http", MayUse::Only(&["source", "sync", "store", "directory", "telemetry", "clock"])),
     ("sandbox", MayUse::Only(&["scim", "target", "clock"])),
     ("config", MayUse::Only(&["source", "mapping", "target", "store", "http", "clock"])),

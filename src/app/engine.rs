@@ -1,6 +1,7 @@
 //! The relay without its HTTP server: store, sources, projector, and the dispatchers of the targets
 //! that this replica holds.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use tokio::sync::Notify;
@@ -10,6 +11,7 @@ use tokio_util::task::TaskTracker;
 use crate::app::settings;
 use crate::clock::{Clock, CommonClock, SharedClock};
 use crate::config::{Config, StoreConfig};
+use crate::errands::{self, Client, Runner};
 use crate::source::{SettingsError, Sources};
 use crate::store::postgres::PostgresStore;
 use crate::store::sqlite::{Options, SqliteStore};
@@ -87,6 +89,10 @@ impl Engine {
                 Handle::new(sync, Arc::clone(&store), connected, Arc::clone(&clock), metrics.clone());
             targets.insert(name.clone(), handle);
         }
+        let mut clients = BTreeMap::new();
+        for (name, connection) in &config.connections {
+            clients.insert(name.clone(), Client::connect(connection.clone(), Arc::clone(&clock), &metrics)?);
+        }
         let engine = Self {
             store,
             sources,
@@ -97,15 +103,17 @@ impl Engine {
             stop: CancellationToken::new(),
             tasks: TaskTracker::new(),
         };
-        engine.spawn(common_clock, config.retention);
+        engine.spawn(common_clock, config.retention, clients);
         Ok(engine)
     }
 
-    fn spawn(&self, clock: Arc<CommonClock>, retention: Retention) {
+    fn spawn(&self, clock: Arc<CommonClock>, retention: Retention, clients: BTreeMap<String, Client>) {
         let offset = self.metrics.clock_offset_seconds.clone();
         self.tasks.spawn(sync::clock::keep(clock, Arc::clone(&self.store), offset, self.stop.clone()));
         let reader: Arc<Sources> = Arc::clone(&self.sources);
+        let wanted = Arc::new(Notify::new());
         let projector = Projector {
+            wanted: Arc::clone(&wanted),
             store: Arc::clone(&self.store),
             reader,
             accepted: Arc::clone(&self.accepted),
@@ -132,6 +140,19 @@ impl Engine {
             metrics: self.metrics.clone(),
         };
         self.tasks.spawn(pruning::run(pruner, self.stop.clone()));
+        for (source, client) in clients {
+            let runner = Runner {
+                source,
+                sources: Arc::clone(&self.sources),
+                store: Arc::clone(&self.store),
+                client,
+                clock: Arc::clone(&self.clock),
+                accepted: Arc::clone(&self.accepted),
+                wanted: Arc::clone(&wanted),
+                metrics: self.metrics.clone(),
+            };
+            self.tasks.spawn(errands::run(runner, self.stop.clone()));
+        }
         self.tasks.close();
     }
 

@@ -50,6 +50,8 @@ pub struct Config {
     pub admin: AdminConfig,
     /// Who sends changes, by name.
     pub sources: BTreeMap<String, crate::source::Settings>,
+    /// How those who send thin events are asked, by the name of the source.
+    pub connections: BTreeMap<String, crate::target::Settings>,
     /// Which vendors' directories follow, by name.
     pub targets: BTreeMap<String, TargetConfig>,
 }
@@ -102,11 +104,15 @@ fn read(mut root: Section<'_>, name: &str) -> Config {
     let server = root.section("server").map(server::read).unwrap_or_default();
     let read_source = |name: &str, section: Section<'_>| source::read(name, section, server.body_limit);
     let (store, retention) = root.section("store").map(store::read).unwrap_or_default();
+    let sources: BTreeMap<_, _> = read_named(sources, read_source);
+    let connections =
+        sources.iter().filter_map(|(name, (_, connection))| Some((name.clone(), connection.clone()?)));
     let config = Config {
+        connections: connections.collect(),
         store,
         retention,
         admin: root.section("admin").map(admin::read).unwrap_or_default(),
-        sources: read_named(sources, read_source),
+        sources: sources.into_iter().map(|(name, (source, _))| (name, source)).collect(),
         targets: read_named(targets, target::read),
         server,
     };

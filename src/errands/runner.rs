@@ -27,6 +27,8 @@ const RUN_MAX: Duration = Duration::from_mins(8);
 const TERM: Duration = Duration::from_mins(10);
 /// Longest wait for a notification before the store is asked.
 const POLL_INTERVAL: Duration = Duration::from_secs(1);
+/// How long errands that are under way may go on when the relay stops.
+const GRACE: Duration = Duration::from_secs(5);
 /// Wait after the store has failed.
 const STORE_PAUSE: Duration = Duration::from_secs(1);
 /// How far the provider's clock may be behind ours: what it dates by its own clock after a record was
@@ -58,27 +60,39 @@ pub struct Runner {
 
 /// Runs errands until `stop`.
 pub async fn run(runner: Runner, stop: CancellationToken) {
-    while !stop.is_cancelled() {
-        let round = async {
-            // What is taken should not wait for a pause to end, while it might be wanted by others.
-            if let Err(error) = runner.client.ready().await {
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            // Nothing is taken while the provider wants quiet: it would be nobody else's meanwhile.
+            ready = runner.client.ready() => if let Err(error) = ready {
                 tracing::error!(source = runner.source, error = %chain(&error), "failed to get ready to ask");
             }
-            match runner.step().await {
-                Ok(0) => tokio::select! {
-                    () = runner.wanted.notified() => {}
-                    () = tokio::time::sleep(POLL_INTERVAL) => {}
-                },
-                Ok(_) => {}
-                Err(error) => {
-                    tracing::error!(source = runner.source, error = %chain(&error), "failed to run errands; will try again");
-                    tokio::time::sleep(STORE_PAUSE).await;
-                }
+        }
+        let step = tokio::select! {
+            step = runner.step() => step,
+            // What is cut off stays taken until its term is over.
+            () = over(&stop) => return,
+        };
+        let pause = match step {
+            Ok(0) => POLL_INTERVAL,
+            Ok(_) => continue,
+            Err(error) => {
+                tracing::error!(source = runner.source, error = %chain(&error), "failed to run errands; will try again");
+                STORE_PAUSE
             }
         };
-        // What is cut off here was not settled, so that it is taken again once its term is over.
-        tokio::select! { () = stop.cancelled() => return, () = round => {} }
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = runner.wanted.notified() => {}
+            () = tokio::time::sleep(pause) => {}
+        }
     }
+}
+
+/// Some time after `stop`, in which calls that are under way may end.
+async fn over(stop: &CancellationToken) {
+    stop.cancelled().await;
+    tokio::time::sleep(GRACE).await;
 }
 
 impl Runner {

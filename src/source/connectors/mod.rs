@@ -17,7 +17,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
 
 pub use next::{Base, Elsewhere, Next};
-pub use rest::Rest;
+pub use rest::{MemberList, Record, Rest, Template};
 
 use super::formats::view::View;
 use super::json::Malformed;

@@ -8,6 +8,12 @@ use crate::clock::Timestamp;
 use crate::store::sqlite::rows::{corrupt, from_json, to_json};
 use crate::store::{Errand, ErrandCounts, Settled, StoreError, Topic};
 
+/// Nobody runs anything yet.
+pub(super) fn clear(conn: &Connection) -> Result<(), StoreError> {
+    conn.execute("UPDATE errands SET busy_until = 0 WHERE busy_until <> 0", [])?;
+    Ok(())
+}
+
 /// Notes that something is wanted of a source. What fails keeps its time: wanting it more often does
 /// not make the source answer.
 pub(super) fn want(conn: &Connection, source: &str, topic: &Topic, due: Timestamp) -> Result<(), StoreError> {

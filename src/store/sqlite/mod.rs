@@ -129,6 +129,7 @@ impl SqliteStore {
         migrate::migrate(&connection.conn)?;
         project::retry_unreadable(&connection.conn)?;
         leases::clear(&connection.conn)?;
+        errands::clear(&connection.conn)?;
         let readers = Readers::new(path.to_owned(), options.readers_max);
         let writer = Writer::start(path.to_owned(), options, connection)?;
         Ok(Self { readers, writer, projecting: Mutex::new(()), _lock: lock, _temporary: temporary })

@@ -1,0 +1,157 @@
+//! `[sources.NAME.connector]`: how the sender is asked for what its webhooks leave out.
+
+use std::num::NonZeroU32;
+use std::time::Duration;
+
+use super::{mapping, signature};
+use crate::config::problem::Problem;
+use crate::config::reader::{Section, one_of};
+use crate::config::target::{auth, limits, warn_of_plain_http};
+use crate::source::connectors::{MemberList, Provider, Record, Rest, Template};
+use crate::source::mapped::Kind as RecordKind;
+use crate::source::{self, Preset};
+use crate::target::profile::Limits;
+use crate::target::{self, Profile};
+
+/// Calls a second where none are configured: what the smallest of the providers' tiers allow.
+const RATE: f64 = 5.0;
+const BURST: NonZeroU32 = NonZeroU32::new(10).expect("10 is over zero");
+const CONCURRENCY: NonZeroU32 = NonZeroU32::new(4).expect("4 is over zero");
+const TIMEOUT: std::ops::RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_mins(5);
+
+const KINDS: [&str; 3] = ["okta", "scim", "rest"];
+
+/// Reads a connector. `kind` is the source's, where that could be read.
+pub fn read(
+    name: &str,
+    mut section: Section<'_>,
+    kind: Option<&source::Kind>,
+) -> Option<(Provider, target::Settings)> {
+    let usual = kind.and_then(usual);
+    let text = section.text("kind").or_else(|| usual.map(str::to_owned));
+    let remedy = format!("write kind = {}", one_of(&KINDS));
+    let text = section.require("kind", text, &remedy);
+    let provider = match text.as_deref() {
+        Some("okta") => Some(Provider::Okta),
+        Some("scim") => Some(Provider::Scim),
+        Some("rest") => rest(&mut section).map(|rest| Provider::Rest(Box::new(rest))),
+        Some(other) => {
+            section.reject("kind", other, "is not a provider that can be asked", remedy);
+            // What else the section may hold depends on the kind.
+            return None;
+        }
+        None => return None,
+    };
+    let connection = connection(name, &mut section);
+    section.finish();
+    provider.zip(connection)
+}
+
+/// The provider that sends such webhooks.
+fn usual(kind: &source::Kind) -> Option<&'static str> {
+    match kind {
+        source::Kind::Preset(Preset { name, .. }, _) => KINDS.into_iter().find(|kind| kind == name),
+        source::Kind::ScimEvents(_) => Some("scim"),
+        source::Kind::Native | source::Kind::Mapped(_) => None,
+    }
+}
+
+/// How the provider is called: as a target is, with its own name in metrics and logs.
+fn connection(name: &str, section: &mut Section<'_>) -> Option<target::Settings> {
+    let base_url = section.url("base_url");
+    let remedy = "write where the provider's API begins, such as base_url = \"https://acme.okta.com\"";
+    let base_url = section.require("base_url", base_url, remedy);
+    if let Some(url) = &base_url {
+        warn_of_plain_http(section, "base_url", url);
+    }
+    let mut profile = Profile::builtin("rfc7644").expect("it is built in");
+    profile.http.accept = "application/json, application/scim+json".to_owned();
+    profile.http.content_type = "application/json".to_owned();
+    profile.limits =
+        Limits { rate_per_second: Some(RATE), burst: BURST, concurrency: CONCURRENCY, ..Limits::default() };
+    let auth = auth::read(section, Some(&profile.auth));
+    let overrides = section.section("limits").map(limits::read).unwrap_or_default();
+    let timeout = section.duration("timeout", TIMEOUT);
+    let settings = target::Settings::new(format!("sources.{name}"), base_url?, auth?, profile);
+    let limits = settings.limits.clone().with(&overrides);
+    Some(target::Settings { limits, timeout: timeout.unwrap_or(settings.timeout), ..settings })
+}
+
+fn rest(section: &mut Section<'_>) -> Option<Rest> {
+    let user = section.section("user").map(|section| record(section, RecordKind::User));
+    let mut inline_members = None;
+    let group = section.section("group").map(|mut section| {
+        inline_members = mapping::pointer(&mut section, "members");
+        record(section, RecordKind::Group)
+    });
+    let members = section.section("members").map(member_list);
+    if user.is_none() && group.is_none() {
+        let remedy = "add [….connector.user] with path = \"/users/{id}\"";
+        section.add(Problem::error(section.path(), "says neither how users nor how groups are read", remedy));
+        return None;
+    }
+    let changed_at = section.section("changed_at").map(|mut section| {
+        let at = mapping::pointer(&mut section, "at");
+        let at = section.require("at", at, "write at = \"/updated_at\"");
+        let format = signature::format(&mut section);
+        section.finish();
+        at.map(|at| (at, format))
+    });
+    let absent = section.section("absent").map(|mut section| {
+        let at = mapping::pointer(&mut section, "at");
+        let at = section.require("at", at, "write at = \"/code\"");
+        let is = section.text("is");
+        let is = section.require("is", is, "write is = \"user_not_found\"");
+        section.finish();
+        at.zip(is)
+    });
+    Some(Rest {
+        user: all_or_nothing(user)?,
+        group: all_or_nothing(group)?,
+        members: all_or_nothing(members)?,
+        inline_members,
+        changed_at: all_or_nothing(changed_at)?,
+        absent: all_or_nothing(absent)?,
+    })
+}
+
+/// A part that was written and could not be read makes the whole unusable.
+#[expect(clippy::option_option, reason = "absent and unreadable are two things")]
+fn all_or_nothing<T>(part: Option<Option<T>>) -> Option<Option<T>> {
+    match part {
+        None => Some(None),
+        Some(None) => None,
+        Some(Some(part)) => Some(Some(part)),
+    }
+}
+
+fn record(mut section: Section<'_>, kind: RecordKind) -> Option<Record> {
+    let path = template(&mut section);
+    let at = mapping::pointer(&mut section, "at");
+    let fields = mapping::fields(&mut section, kind);
+    section.finish();
+    Some(Record { path: path?, at, fields })
+}
+
+fn member_list(mut section: Section<'_>) -> Option<MemberList> {
+    let path = template(&mut section);
+    let ids = mapping::pointer(&mut section, "ids");
+    let ids =
+        section.require("ids", ids, "write where the users' ids stand, such as ids = \"/members/*/id\"");
+    let next = mapping::pointer(&mut section, "next");
+    section.finish();
+    Some(MemberList { path: path?, ids: ids?, next })
+}
+
+fn template(section: &mut Section<'_>) -> Option<Template> {
+    let remedy = "write a path below base_url such as path = \"/users/{id}\"";
+    let text = section.text("path");
+    let text = section.require("path", text, remedy)?;
+    match Template::parse(&text) {
+        Ok(template) => Some(template),
+        Err(reason) => {
+            section.reject("path", &text, reason, remedy);
+            None
+        }
+    }
+}
