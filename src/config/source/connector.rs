@@ -19,7 +19,17 @@ const BURST: NonZeroU32 = NonZeroU32::new(10).expect("10 is over zero");
 const CONCURRENCY: NonZeroU32 = NonZeroU32::new(4).expect("4 is over zero");
 const TIMEOUT: std::ops::RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_mins(5);
 
-const KINDS: [&str; 3] = ["okta", "scim", "rest"];
+/// The providers that have settings of nobody else, by the words for them, with the address of those
+/// that have one for all.
+const KNOWN: [(&str, Provider, Option<&str>); 7] = [
+    ("auth0", Provider::Auth0, None),
+    ("google", Provider::Google, Some("https://admin.googleapis.com")),
+    ("graph", Provider::Graph, Some("https://graph.microsoft.com/v1.0")),
+    ("keycloak", Provider::Keycloak, None),
+    ("okta", Provider::Okta, None),
+    ("scim", Provider::Scim, None),
+    ("workos", Provider::WorkOs, Some("https://api.workos.com")),
+];
 
 /// Reads a connector. `kind` is the source's, where that could be read.
 pub fn read(
@@ -29,20 +39,22 @@ pub fn read(
 ) -> Option<(Provider, target::Settings)> {
     let usual = kind.and_then(usual);
     let text = section.text("kind").or_else(|| usual.map(str::to_owned));
-    let remedy = format!("write kind = {}", one_of(&KINDS));
+    let mut kinds: Vec<&str> = KNOWN.iter().map(|(kind, ..)| *kind).collect();
+    kinds.push("rest");
+    let remedy = format!("write kind = {}", one_of(&kinds));
     let text = section.require("kind", text, &remedy);
-    let provider = match text.as_deref() {
-        Some("okta") => Some(Provider::Okta),
-        Some("scim") => Some(Provider::Scim),
-        Some("rest") => rest(&mut section).map(|rest| Provider::Rest(Box::new(rest))),
-        Some(other) => {
-            section.reject("kind", other, "is not a provider that can be asked", remedy);
+    let text = text?;
+    let known = KNOWN.iter().find(|(kind, ..)| *kind == text);
+    let (provider, address) = match known {
+        Some((_, provider, address)) => (Some(provider.clone()), *address),
+        None if text == "rest" => (rest(&mut section).map(|rest| Provider::Rest(Box::new(rest))), None),
+        None => {
+            section.reject("kind", &text, "is not a provider that can be asked", remedy);
             // What else the section may hold depends on the kind.
             return None;
         }
-        None => return None,
     };
-    let connection = connection(name, &mut section);
+    let connection = connection(name, &mut section, address);
     section.finish();
     provider.zip(connection)
 }
@@ -50,15 +62,19 @@ pub fn read(
 /// The provider that sends such webhooks.
 fn usual(kind: &source::Kind) -> Option<&'static str> {
     match kind {
-        source::Kind::Preset(Preset { name, .. }, _) => KINDS.into_iter().find(|kind| kind == name),
+        source::Kind::Preset(Preset { name, .. }, _) => match *name {
+            "entra" => Some("graph"),
+            name => KNOWN.iter().map(|(kind, ..)| *kind).find(|kind| *kind == name),
+        },
         source::Kind::ScimEvents(_) => Some("scim"),
         source::Kind::Native | source::Kind::Mapped(_) => None,
     }
 }
 
 /// How the provider is called: as a target is, with its own name in metrics and logs.
-fn connection(name: &str, section: &mut Section<'_>) -> Option<target::Settings> {
-    let base_url = section.url("base_url");
+fn connection(name: &str, section: &mut Section<'_>, address: Option<&str>) -> Option<target::Settings> {
+    let usual = || Some(address?.parse().expect("the addresses above are URLs"));
+    let base_url = if section.has("base_url") { section.url("base_url") } else { usual() };
     let remedy = "write where the provider's API begins, such as base_url = \"https://acme.okta.com\"";
     let base_url = section.require("base_url", base_url, remedy);
     if let Some(url) = &base_url {

@@ -5,12 +5,17 @@
 //! the source ([`told`](super::told)), dated by the record's own time of change wherever it has one,
 //! so that a record that was read late loses to what happened after it.
 
+mod auth0;
+mod google;
+mod graph;
+mod keycloak;
 mod next;
 mod okta;
 mod rest;
 mod scim;
 #[cfg(test)]
 mod tests;
+mod workos;
 
 use http::{HeaderMap, StatusCode};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
@@ -91,8 +96,18 @@ pub struct Members {
 /// The providers that can be asked, and what an operator decides about them.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Provider {
+    /// Auth0's management API.
+    Auth0,
+    /// Google Workspace's Directory API.
+    Google,
+    /// Microsoft Graph.
+    Graph,
+    /// Keycloak's admin API.
+    Keycloak,
     /// Okta's management API.
     Okta,
+    /// WorkOS Directory Sync.
+    WorkOs,
     /// Any SCIM 2.0 service provider.
     Scim,
     /// Any JSON API, asked and read as the configuration tells.
@@ -103,7 +118,12 @@ impl Provider {
     /// What asks it.
     pub fn open(&self) -> Box<dyn Connector> {
         match self {
+            Self::Auth0 => Box::new(auth0::Auth0),
+            Self::Google => Box::new(google::Google),
+            Self::Graph => Box::new(graph::Graph),
+            Self::Keycloak => Box::new(keycloak::Keycloak),
             Self::Okta => Box::new(okta::Okta),
+            Self::WorkOs => Box::new(workos::WorkOs),
             Self::Scim => Box::new(scim::Scim),
             Self::Rest(rest) => Box::new(rest.as_ref().clone()),
         }
@@ -127,6 +147,13 @@ fn one(kind: Kind, path: String) -> Ask {
 /// A call that reads a page of a group's members.
 fn page(path: String) -> Ask {
     Ask { path, endpoint: "groups/{id}/members" }
+}
+
+/// The same call with another value of its last parameter, which the first call of a list lacks.
+fn with_parameter(path: &str, name: &str, value: &str) -> String {
+    let mark = format!("&{name}=");
+    let first = path.split(&mark).next().unwrap_or(path);
+    format!("{first}{mark}{}", utf8_percent_encode(value, RESERVED))
 }
 
 /// What may stand in a segment of a path, or in a value of a query, as it is (RFC 3986 section 2.3).

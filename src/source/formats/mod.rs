@@ -1,13 +1,13 @@
 //! What each sender's webhooks look like: one file a sender.
 
-mod auth0;
+pub(super) mod auth0;
 mod bamboohr;
 mod clerk;
 pub(super) mod draft;
 mod entra;
 mod google;
 mod hibob;
-mod keycloak;
+pub(super) mod keycloak;
 mod logto;
 pub mod mapped;
 pub(super) mod native;
@@ -19,7 +19,7 @@ pub mod scim_events;
 #[cfg(test)]
 mod tests;
 pub(super) mod view;
-mod workos;
+pub(super) mod workos;
 mod zitadel;
 
 pub use preset::{Options, Preset};

@@ -48,7 +48,8 @@ fn read(body: &[u8]) -> Result<Reading, Malformed> {
     Ok(reading.under(root.word("id")))
 }
 
-fn upserted_user(user: &View<'_>) -> Result<Change, Malformed> {
+/// A user as an event or the API tells it.
+pub fn upserted_user(user: &View<'_>) -> Result<Change, Malformed> {
     let custom = user.get("custom_attributes");
     let custom = custom.as_ref().unwrap_or(user);
     let email = user.word("email").or_else(|| primary_email(user));
@@ -74,7 +75,8 @@ fn primary_email<'a>(user: &View<'a>) -> Option<&'a str> {
     primary.word("value")
 }
 
-fn upserted_group(group: &View<'_>) -> Result<Change, Malformed> {
+/// A group as an event or the API tells it.
+pub fn upserted_group(group: &View<'_>) -> Result<Change, Malformed> {
     Draft::group()
         .key("displayName", group.word("name"))
         .upsert(group.need("id")?.id()?, group.time("updated_at")?)
