@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
@@ -90,8 +91,9 @@ impl Engine {
             targets.insert(name.clone(), handle);
         }
         let mut clients = BTreeMap::new();
-        for (name, connection) in &config.connections {
-            clients.insert(name.clone(), Client::connect(connection.clone(), Arc::clone(&clock), &metrics)?);
+        for (name, connector) in &config.connectors {
+            let client = Client::connect(connector.connection.clone(), Arc::clone(&clock), &metrics)?;
+            clients.insert(name.clone(), (client, connector.catch_up));
         }
         let engine = Self {
             store,
@@ -107,7 +109,12 @@ impl Engine {
         Ok(engine)
     }
 
-    fn spawn(&self, clock: Arc<CommonClock>, retention: Retention, clients: BTreeMap<String, Client>) {
+    fn spawn(
+        &self,
+        clock: Arc<CommonClock>,
+        retention: Retention,
+        clients: BTreeMap<String, (Client, Option<Duration>)>,
+    ) {
         let offset = self.metrics.clock_offset_seconds.clone();
         self.tasks.spawn(sync::clock::keep(clock, Arc::clone(&self.store), offset, self.stop.clone()));
         let reader: Arc<Sources> = Arc::clone(&self.sources);
@@ -140,7 +147,7 @@ impl Engine {
             metrics: self.metrics.clone(),
         };
         self.tasks.spawn(pruning::run(pruner, self.stop.clone()));
-        for (source, client) in clients {
+        for (source, (client, catch_up)) in clients {
             let runner = Runner {
                 source,
                 sources: Arc::clone(&self.sources),
@@ -149,6 +156,7 @@ impl Engine {
                 clock: Arc::clone(&self.clock),
                 accepted: Arc::clone(&self.accepted),
                 wanted: Arc::clone(&wanted),
+                catch_up,
                 metrics: self.metrics.clone(),
             };
             self.tasks.spawn(errands::run(runner, self.stop.clone()));

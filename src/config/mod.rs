@@ -26,6 +26,7 @@ pub use admin::AdminConfig;
 pub use environment::{Environment, OVERRIDE_PREFIX};
 pub use problem::{Problem, Severity};
 pub use server::ServerConfig;
+pub use source::ConnectorConfig;
 pub use store::StoreConfig;
 pub use target::{BulkMode, DiscoveryMode, MemberPolicy, OnDelete, TargetConfig};
 
@@ -51,7 +52,7 @@ pub struct Config {
     /// Who sends changes, by name.
     pub sources: BTreeMap<String, crate::source::Settings>,
     /// How those who send thin events are asked, by the name of the source.
-    pub connections: BTreeMap<String, crate::target::Settings>,
+    pub connectors: BTreeMap<String, ConnectorConfig>,
     /// Which vendors' directories follow, by name.
     pub targets: BTreeMap<String, TargetConfig>,
 }
@@ -105,10 +106,10 @@ fn read(mut root: Section<'_>, name: &str) -> Config {
     let read_source = |name: &str, section: Section<'_>| source::read(name, section, server.body_limit);
     let (store, retention) = root.section("store").map(store::read).unwrap_or_default();
     let sources: BTreeMap<_, _> = read_named(sources, read_source);
-    let connections =
-        sources.iter().filter_map(|(name, (_, connection))| Some((name.clone(), connection.clone()?)));
+    let connectors =
+        sources.iter().filter_map(|(name, (_, connector))| Some((name.clone(), connector.clone()?)));
     let config = Config {
-        connections: connections.collect(),
+        connectors: connectors.collect(),
         store,
         retention,
         admin: root.section("admin").map(admin::read).unwrap_or_default(),

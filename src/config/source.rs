@@ -10,11 +10,12 @@ use std::num::NonZeroU32;
 use http::HeaderName;
 use secrecy::SecretString;
 
+pub use connector::ConnectorConfig;
+
 use super::problem::Problem;
 use super::reader::{Section, one_of};
 use crate::source::signature::keyed::Algorithm;
 use crate::source::{IntakeLimit, Kind, Options, PRESETS, Preset, Settings};
-use crate::target;
 
 /// Name of the directory that sources feed and targets follow where none is named.
 pub const DEFAULT_DIRECTORY: &str = "default";
@@ -37,7 +38,7 @@ pub fn read(
     name: &str,
     mut section: Section<'_>,
     body_bytes_max: usize,
-) -> Option<(Settings, Option<target::Settings>)> {
+) -> Option<(Settings, Option<ConnectorConfig>)> {
     let kind = kind(&mut section);
     let directory = section.name("directory").unwrap_or_else(|| DEFAULT_DIRECTORY.to_owned());
     let secrets = match &kind {
@@ -47,10 +48,7 @@ pub fn read(
     };
     let intake_limit = section.section("intake_limit").and_then(intake_limit);
     let connector = section.section("connector").map(|section| connector::read(name, section, kind.as_ref()));
-    let (provider, connection) = match connector {
-        Some(Some((provider, connection))) => (Some(provider), Some(connection)),
-        Some(None) | None => (None, None),
-    };
+    let (provider, connector) = connector.flatten().unzip();
     let settings = kind.zip(secrets).map(|(kind, secrets)| {
         let name = name.to_owned();
         Settings { name, kind, directory, secrets, intake_limit, body_bytes_max, provider }
@@ -60,7 +58,7 @@ pub fn read(
         section.add(Problem::error(section.path_of("secrets"), reason, SECRETS_REMEDY));
     }
     section.finish();
-    settings.map(|settings| (settings, connection))
+    settings.map(|settings| (settings, connector))
 }
 
 fn kind(section: &mut Section<'_>) -> Option<Kind> {

@@ -11,6 +11,7 @@
 
 mod backoff;
 mod client;
+mod missed;
 mod record;
 mod runner;
 #[cfg(test)]

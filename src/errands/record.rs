@@ -60,6 +60,7 @@ async fn members(
     first: Ask,
 ) -> Result<Vec<ExternalId>, AskError> {
     let Ask { mut path, endpoint } = first;
+    // Pages may overlap where somebody joined in between.
     let mut users = Vec::new();
     for _ in 0..PAGES_MAX {
         let answer = success(client.get(Ask { path: path.clone(), endpoint }).await?)?;
@@ -67,9 +68,6 @@ async fn members(
         let read = connector.member_page(&page)?;
         users.extend(read.users);
         let Some(next) = read.next else {
-            // Pages may overlap where somebody joined in between.
-            users.sort();
-            users.dedup();
             return Ok(users);
         };
         path = client.follow(next)?;

@@ -33,7 +33,7 @@ const GRACE: Duration = Duration::from_secs(5);
 const STORE_PAUSE: Duration = Duration::from_secs(1);
 /// How far the provider's clock may be behind ours: what it dates by its own clock after a record was
 /// read must not lose to what was read.
-const CLOCK_MARGIN: Duration = Duration::from_secs(5);
+pub(super) const CLOCK_MARGIN: Duration = Duration::from_secs(5);
 /// How long after a provider first said that there is no such record it is asked again. A record that
 /// was just made may not be everywhere yet, and its end would outlast it.
 const SECOND_LOOK: Duration = Duration::from_secs(30);
@@ -54,12 +54,19 @@ pub struct Runner {
     pub accepted: Arc<Notify>,
     /// Told when something is wanted; losing it costs a poll interval.
     pub wanted: Arc<Notify>,
+    /// How often what was missed is read; `None`: never.
+    pub catch_up: Option<Duration>,
     /// Every metric.
     pub metrics: Metrics,
 }
 
 /// Runs errands until `stop`.
 pub async fn run(runner: Runner, stop: CancellationToken) {
+    if runner.catch_up.is_some()
+        && let Err(error) = runner.store.want(&runner.source, &Topic::Missed, runner.clock.now()).await
+    {
+        tracing::error!(source = runner.source, error = %chain(&error), "failed to note that what was missed is to be read");
+    }
     loop {
         tokio::select! {
             () = stop.cancelled() => return,
@@ -121,7 +128,8 @@ impl Runner {
     async fn perform(&self, registered: &Registered, errand: &Errand) -> Result<Settled, RunError> {
         match &errand.topic {
             Topic::Record(key) => self.read(registered, errand, key).await,
-            Topic::Missed | Topic::Subscription => Ok(Settled::Done),
+            Topic::Missed => self.missed(registered).await,
+            Topic::Subscription => Ok(Settled::Done),
         }
     }
 
@@ -189,7 +197,7 @@ impl Runner {
         Settled::Again { due, absent_since: errand.absent_since, failure: Some(failure) }
     }
 
-    fn count(&self, outcome: &'static str) {
+    pub(super) fn count(&self, outcome: &'static str) {
         self.metrics.reads.get_or_create(&ReadLabels { source: self.source.clone(), outcome }).inc();
     }
 }
@@ -203,7 +211,8 @@ pub(super) enum RunError {
     Store(#[from] StoreError),
 }
 
-fn earlier(now: Timestamp, by: Duration) -> Timestamp {
+/// A time that lies before another.
+pub(super) fn earlier(now: Timestamp, by: Duration) -> Timestamp {
     let micros = i64::try_from(by.as_micros()).unwrap_or(i64::MAX);
     Timestamp::from_micros(now.as_micros().saturating_sub(micros))
 }

@@ -15,7 +15,7 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tower::{ServiceExt as _, service_fn};
 
-use crate::clock::{Clock as _, SharedClock, Timestamp, TokioClock};
+use crate::clock::{SharedClock, Timestamp, TokioClock};
 use crate::directory::{ExternalId, ResourceKey};
 use crate::errands::client::Client;
 use crate::errands::runner::{Runner, run};
@@ -33,7 +33,7 @@ const START: Timestamp = Timestamp::from_seconds(1_790_000_000);
 
 /// A provider whose answers a test gives, and what it was asked.
 #[derive(Clone, Default)]
-pub(super) struct Idp(Arc<Mutex<Script>>);
+struct Idp(Arc<Mutex<Script>>);
 
 #[derive(Default)]
 struct Script {
@@ -50,17 +50,17 @@ struct Reply {
 }
 
 impl Idp {
-    pub(super) fn answer(&self, path: &str, status: u16, body: Value) {
+    fn answer(&self, path: &str, status: u16, body: Value) {
         self.answer_with(path, status, &[], body);
     }
 
-    pub(super) fn answer_with(&self, path: &str, status: u16, headers: &[(&'static str, &str)], body: Value) {
+    fn answer_with(&self, path: &str, status: u16, headers: &[(&'static str, &str)], body: Value) {
         let headers = headers.iter().map(|(name, value)| (*name, (*value).to_owned())).collect();
         let mut script = self.0.lock().unwrap();
         script.answers.entry(path.to_owned()).or_default().push(Reply { status, headers, body });
     }
 
-    pub(super) fn asked(&self) -> Vec<String> {
+    fn asked(&self) -> Vec<String> {
         self.0.lock().unwrap().asked.clone()
     }
 
@@ -114,18 +114,26 @@ impl Idp {
 }
 
 /// A source with a runner beside it.
-pub(super) struct Desk {
-    pub(super) idp: Idp,
-    pub(super) store: Arc<dyn Store>,
-    pub(super) sources: Arc<Sources>,
+struct Desk {
+    idp: Idp,
+    store: Arc<dyn Store>,
+    sources: Arc<Sources>,
     clock: SharedClock,
     metrics: Metrics,
     wanted: Arc<Notify>,
+    catch_up: Option<Duration>,
     stop: CancellationToken,
 }
 
 impl Desk {
-    pub(super) fn open(kind: &str, provider: Provider) -> Self {
+    fn open(kind: &str, provider: Provider) -> Self {
+        let desk = Self::closed(kind, provider, None);
+        desk.start();
+        desk
+    }
+
+    /// One whose runner has not begun.
+    fn closed(kind: &str, provider: Provider, catch_up: Option<Duration>) -> Self {
         let preset = PRESETS.iter().find(|preset| preset.name == kind).unwrap();
         let settings = Settings {
             name: SOURCE.to_owned(),
@@ -136,17 +144,27 @@ impl Desk {
             body_bytes_max: 1 << 20,
             provider: Some(provider),
         };
-        let desk = Self {
+        Self {
             idp: Idp::default(),
             store: Arc::new(SqliteStore::open_temporary().unwrap()),
             sources: Arc::new(Sources::open([settings]).unwrap()),
             clock: Arc::new(TokioClock::starting_at(START)),
             metrics: Metrics::new(),
             wanted: Arc::new(Notify::new()),
+            catch_up,
             stop: CancellationToken::new(),
-        };
-        tokio::spawn(run(desk.runner(), desk.stop.clone()));
-        desk
+        }
+    }
+
+    fn start(&self) {
+        tokio::spawn(run(self.runner(), self.stop.clone()));
+    }
+
+    /// Ends the runner, and begins another.
+    fn restart(&mut self) {
+        self.stop.cancel();
+        self.stop = CancellationToken::new();
+        self.start();
     }
 
     fn runner(&self) -> Runner {
@@ -158,11 +176,12 @@ impl Desk {
             clock: Arc::clone(&self.clock),
             accepted: Arc::new(Notify::new()),
             wanted: Arc::clone(&self.wanted),
+            catch_up: self.catch_up,
             metrics: self.metrics.clone(),
         }
     }
 
-    pub(super) async fn want(&self, topic: &Topic) {
+    async fn want(&self, topic: &Topic) {
         self.store.want(SOURCE, topic, self.clock.now()).await.unwrap();
         self.wanted.notify_waiters();
     }
@@ -175,7 +194,7 @@ impl Desk {
         self.want(&Topic::Record(ResourceKey::group(ExternalId::parse(id).unwrap()))).await;
     }
 
-    pub(super) async fn wait(&self, seconds: u64) {
+    async fn wait(&self, seconds: u64) {
         tokio::time::sleep(Duration::from_secs(seconds)).await;
     }
 
@@ -188,7 +207,7 @@ impl Desk {
     }
 
     /// Merges what was appended; what became of it, oldest first, as `operation id outcome`.
-    pub(super) async fn merged(&self) -> Vec<String> {
+    async fn merged(&self) -> Vec<String> {
         while self.store.project(&*self.sources, 100).await.unwrap().more {}
         let Page { items, .. } = self.store.events(None, 1000).await.unwrap();
         let mut lines = Vec::new();
@@ -247,11 +266,11 @@ async fn of_two_readings_with_one_time_the_later_wins() {
         desk.idp.answer("api/v1/users/u", 200, okta_user("ACTIVE", at));
         desk.idp.answer("api/v1/users/u", 200, okta_user("SUSPENDED", at));
     }
-    for _ in 0..8 {
+    for count in 1..=8 {
         desk.want_user("u").await;
         desk.wait(2).await;
+        assert_eq!(desk.merged().await, vec!["user.upsert u merged"; count]);
     }
-    assert_eq!(desk.merged().await, ["user.upsert u merged"; 8]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -259,11 +278,11 @@ async fn a_record_from_the_future_is_of_now() {
     let desk = Desk::open("okta", Provider::Okta);
     desk.idp.answer("api/v1/users/u", 200, okta_user("ACTIVE", "2126-08-20T10:00:00.000Z"));
     desk.idp.answer("api/v1/users/u", 200, okta_user("SUSPENDED", "2126-08-20T10:00:00.000Z"));
-    for _ in 0..2 {
+    for count in 1..=2 {
         desk.want_user("u").await;
         desk.wait(2).await;
+        assert_eq!(desk.merged().await, vec!["user.upsert u merged"; count]);
     }
-    assert_eq!(desk.merged().await, ["user.upsert u merged"; 2]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -359,4 +378,94 @@ async fn an_outage_loses_nothing() {
     desk.wait(12 * 900).await;
     assert_eq!(desk.merged().await, ["user.upsert u merged"]);
     assert_eq!(desk.counts().await, ErrandCounts::default());
+}
+
+fn log_event(uuid: &str, kind: &str, at: &str, target: Value) -> Value {
+    json!({"uuid": uuid, "published": at, "eventType": kind, "outcome": {"result": "SUCCESS"}, "target": [target]})
+}
+
+const LOG: &str = "api/v1/logs?since=2026-09-21T14:13:20Z&sortOrder=ASCENDING&limit=1000&filter=eventType%20sw%20%22\
+    user.lifecycle%22%20or%20eventType%20sw%20%22user.account.update%22%20or%20eventType%20sw%20%22group.%22\
+    %20or%20eventType%20sw%20%22system.import.group%22";
+
+#[tokio::test(start_paused = true)]
+async fn what_was_missed_is_read_from_the_position_over_a_restart() {
+    let mut desk = Desk::closed("okta", Provider::Okta, Some(Duration::from_hours(1)));
+    let link = |after: &str| format!("<https://idp.example/api/v1/logs?after={after}>; rel=\"next\"");
+    desk.idp.answer_with(LOG, 200, &[("link", &link("1"))], json!([]));
+    desk.start();
+    desk.wait(10).await;
+    assert_eq!(desk.idp.asked(), [LOG], "an empty page is the end for now");
+
+    let left = log_event(
+        "e1",
+        "user.lifecycle.deactivate",
+        "2026-09-21T15:00:00Z",
+        json!({"id": "u", "type": "User"}),
+    );
+    let new =
+        log_event("e2", "user.lifecycle.create", "2026-09-21T15:00:01Z", json!({"id": "v", "type": "User"}));
+    desk.idp.answer_with("api/v1/logs?after=1", 200, &[("link", &link("2"))], json!([left, new]));
+    desk.idp.answer_with("api/v1/logs?after=2", 200, &[("link", &link("2"))], json!([]));
+    desk.idp.answer("api/v1/users/v", 200, okta_user("ACTIVE", "2026-09-21T15:00:01.000Z"));
+    desk.wait(6 * 3600).await;
+    assert_eq!(desk.merged().await, ["user.deactivate u merged", "user.upsert v merged"]);
+    let asked = desk.idp.asked().len();
+    desk.restart();
+    desk.wait(10).await;
+    assert_eq!(desk.idp.asked()[asked..], ["api/v1/logs?after=2"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_position_that_is_forgotten_leads_to_everything() {
+    let desk = Desk::closed("entra", Provider::Graph, Some(Duration::from_hours(1)));
+    let delta = |stream: &str, token: &str| format!("https://idp.example/{stream}/delta?$deltatoken={token}");
+    let users = "users/delta?$select=id,userPrincipalName,accountEnabled,displayName,givenName,surname,mail,\
+        jobTitle,department,employeeId,preferredLanguage,businessPhones,mobilePhone";
+    let groups = "groups/delta?$select=displayName,members";
+    for (stream, first) in [("users", users), ("groups", groups)] {
+        let empty = json!({"value": [], "@odata.deltaLink": delta(stream, "1")});
+        desk.idp.answer(&format!("{first}&$deltatoken=latest"), 200, empty);
+    }
+    let gone = json!({"error": {"code": "resyncRequired"}});
+    desk.idp.answer("users/delta?$deltatoken=1", 410, gone);
+    let page = json!({
+        "value": [{"id": "u", "userPrincipalName": "ann@acme.example", "accountEnabled": true}],
+        "@odata.nextLink": "https://idp.example/users/delta?$skiptoken=2"
+    });
+    desk.idp.answer(users, 200, page);
+    let page = json!({
+        "value": [{"id": "w", "@removed": {"reason": "changed"}}], "@odata.deltaLink": delta("users", "2")
+    });
+    desk.idp.answer("users/delta?$skiptoken=2", 200, page);
+    desk.idp.answer(
+        "users/delta?$deltatoken=2",
+        200,
+        json!({"value": [], "@odata.deltaLink": delta("users", "2")}),
+    );
+    let page = json!({
+        "value": [{"id": "g", "displayName": "Staff", "members@delta": [
+            {"@odata.type": "#microsoft.graph.user", "id": "u"},
+            {"@odata.type": "#microsoft.graph.user", "id": "w", "@removed": {"reason": "deleted"}},
+            {"@odata.type": "#microsoft.graph.group", "id": "h"}
+        ]}],
+        "@odata.deltaLink": delta("groups", "2")
+    });
+    desk.idp.answer("groups/delta?$deltatoken=1", 200, page);
+    desk.idp.answer(
+        "groups/delta?$deltatoken=2",
+        200,
+        json!({"value": [], "@odata.deltaLink": delta("groups", "2")}),
+    );
+    desk.start();
+    desk.wait(10).await;
+    assert_eq!(desk.merged().await, Vec::<String>::new(), "the first position is now");
+    desk.wait(3 * 3600).await;
+    let mut merged = desk.merged().await;
+    merged.sort();
+    assert_eq!(
+        merged,
+        ["group.members g merged", "group.upsert g merged", "user.delete w merged", "user.upsert u merged"]
+    );
+    assert_eq!(desk.counted("begun_again"), 1);
 }

@@ -4,11 +4,13 @@
 //! The mark is the record separator of JSON text sequences (RFC 7464), which is no JSON, so that each
 //! sender's format refuses a posted body that begins so.
 
+use std::collections::BTreeSet;
+
 use serde_json::{Map, Value, json};
 
 use super::formats::native;
 use super::json::Malformed;
-use crate::directory::{Attributes, Change, MembersEdit, Operation};
+use crate::directory::{Attributes, Change, ExternalId, MembersEdit, Operation};
 
 const MARK: u8 = 0x1e;
 
@@ -35,14 +37,23 @@ fn change(change: &Change) -> Value {
         Operation::UserUpsert { attributes, .. } | Operation::GroupUpsert { attributes, .. } => {
             said["attributes"] = attributes_of(attributes).into();
         }
-        Operation::GroupMembers { edit: MembersEdit::Set(users), .. } => said["set"] = json!(users),
+        Operation::GroupMembers { edit: MembersEdit::Set(users), .. } => {
+            said["set"] = json!(each_once(users, &mut BTreeSet::new()));
+        }
         Operation::GroupMembers { edit: MembersEdit::Delta { add, remove }, .. } => {
-            said["add"] = json!(add);
-            said["remove"] = json!(remove);
+            // Of somebody who joins and leaves at once it is not known in which order.
+            let mut named = BTreeSet::new();
+            said["remove"] = json!(each_once(remove, &mut named));
+            said["add"] = json!(each_once(add, &mut named));
         }
         Operation::UserDeactivate { .. } | Operation::UserDelete { .. } | Operation::GroupDelete { .. } => {}
     }
     said
+}
+
+/// A list of the provider's may name somebody twice, which the relay's own format refuses.
+fn each_once<'a>(users: &'a [ExternalId], named: &mut BTreeSet<&'a ExternalId>) -> Vec<&'a ExternalId> {
+    users.iter().filter(|user| named.insert(user)).collect()
 }
 
 fn attributes_of(attributes: &Attributes) -> Map<String, Value> {
@@ -65,7 +76,7 @@ fn attributes_of(attributes: &Attributes) -> Map<String, Value> {
 mod tests {
     use super::*;
     use crate::clock::Timestamp;
-    use crate::directory::{ExternalId, Kind, parse_attributes};
+    use crate::directory::{Kind, parse_attributes};
 
     fn id(text: &str) -> ExternalId {
         ExternalId::parse(text).unwrap()
@@ -103,6 +114,18 @@ mod tests {
         assert_eq!(sorted(&said), sorted(&changes));
         assert_eq!(said.len(), changes.len());
         assert_eq!(said[0].occurred_at, at);
+    }
+
+    #[test]
+    fn a_list_that_names_somebody_twice_is_read_all_the_same() {
+        let twice = || vec![id("a"), id("b"), id("a")];
+        let of =
+            |edit| Change { occurred_at: None, operation: Operation::GroupMembers { id: id("g"), edit } };
+        let changes =
+            [of(MembersEdit::Set(twice())), of(MembersEdit::Delta { add: twice(), remove: vec![id("b")] })];
+        let said = read(&write(&changes)).unwrap().unwrap();
+        assert_eq!(said[0], of(MembersEdit::Set(vec![id("a"), id("b")])));
+        assert_eq!(said[1], of(MembersEdit::Delta { add: vec![id("a")], remove: vec![id("b")] }));
     }
 
     #[test]

@@ -17,6 +17,8 @@ use crate::target::{self, Profile};
 const RATE: f64 = 5.0;
 const BURST: NonZeroU32 = NonZeroU32::new(10).expect("10 is over zero");
 const CONCURRENCY: NonZeroU32 = NonZeroU32::new(4).expect("4 is over zero");
+/// More often, and webhooks would be of no use; a position is kept for some days.
+const CATCH_UP: std::ops::RangeInclusive<Duration> = Duration::from_mins(1)..=Duration::from_hours(24);
 const TIMEOUT: std::ops::RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_mins(5);
 
 /// The providers that have settings of nobody else, by the words for them, with the address of those
@@ -31,12 +33,21 @@ const KNOWN: [(&str, Provider, Option<&str>); 7] = [
     ("workos", Provider::WorkOs, Some("https://api.workos.com")),
 ];
 
+/// How a provider is asked, and how often beyond what its webhooks name.
+#[derive(Clone, Debug)]
+pub struct ConnectorConfig {
+    /// How it is called.
+    pub connection: target::Settings,
+    /// How often what was missed is read; `None`: never.
+    pub catch_up: Option<Duration>,
+}
+
 /// Reads a connector. `kind` is the source's, where that could be read.
 pub fn read(
     name: &str,
     mut section: Section<'_>,
     kind: Option<&source::Kind>,
-) -> Option<(Provider, target::Settings)> {
+) -> Option<(Provider, ConnectorConfig)> {
     let usual = kind.and_then(usual);
     let text = section.text("kind").or_else(|| usual.map(str::to_owned));
     let mut kinds: Vec<&str> = KNOWN.iter().map(|(kind, ..)| *kind).collect();
@@ -55,8 +66,22 @@ pub fn read(
         }
     };
     let connection = connection(name, &mut section, address);
+    let catch_up = catch_up(&mut section, provider.as_ref());
     section.finish();
-    provider.zip(connection)
+    Some((provider?, ConnectorConfig { connection: connection?, catch_up }))
+}
+
+/// How often what was missed is read, of a provider that can tell.
+fn catch_up(section: &mut Section<'_>, provider: Option<&Provider>) -> Option<Duration> {
+    let interval = section.duration("catch_up", CATCH_UP)?;
+    if provider.is_some_and(|provider| provider.open().feed().is_none()) {
+        section.add(Problem::error(
+            section.path_of("catch_up"),
+            "cannot be had: this provider does not tell what was missed",
+            "leave it out",
+        ));
+    }
+    Some(interval)
 }
 
 /// The provider that sends such webhooks.

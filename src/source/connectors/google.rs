@@ -61,8 +61,8 @@ impl Connector for Google {
     }
 }
 
-/// A user as a record or a list tells it.
-pub(super) fn user(id: ExternalId, record: &View<'_>) -> Result<Change, Malformed> {
+/// A user as a record tells it.
+fn user(id: ExternalId, record: &View<'_>) -> Result<Change, Malformed> {
     let email = record.word("primaryEmail");
     let organization = primary(record, "organizations")?;
     let mut draft = Draft::user()

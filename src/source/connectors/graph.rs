@@ -5,9 +5,11 @@
 use http::StatusCode;
 use serde_json::{Value, json};
 
-use super::{Ask, Connector, Members, Next, Page, one, page, segment};
+use super::{Ask, Connector, Feed, FeedPage, Members, Next, Page, one, page, segment};
+use crate::clock::Timestamp;
 use crate::directory::{Change, ExternalId, Kind, ResourceKey};
-use crate::source::formats::draft::Draft;
+use crate::source::Reading;
+use crate::source::formats::draft::{Draft, group_deletion, memberships, user_deletion};
 use crate::source::formats::view::View;
 use crate::source::json::Malformed;
 
@@ -15,7 +17,7 @@ use crate::source::json::Malformed;
 pub struct Graph;
 
 /// What is read of a user: without a list Graph leaves out whether the account is enabled.
-pub(super) const USER_FIELDS: &str = "id,userPrincipalName,accountEnabled,displayName,givenName,surname,mail,\
+const USER_FIELDS: &str = "id,userPrincipalName,accountEnabled,displayName,givenName,surname,mail,\
     jobTitle,department,employeeId,preferredLanguage,businessPhones,mobilePhone";
 
 impl Connector for Graph {
@@ -50,10 +52,84 @@ impl Connector for Graph {
         let next = view.word("@odata.nextLink").map(|link| Next::Link(link.to_owned()));
         Ok(Members { users: users.collect::<Result<_, _>>()?, next })
     }
+
+    fn feed(&self) -> Option<&dyn Feed> {
+        Some(self)
+    }
+}
+
+/// Delta queries. A link is good for some days; after that everything is told, and who is not told then
+/// may be gone: that stays unknown, since an absence is no proof.
+impl Feed for Graph {
+    fn streams(&self) -> &'static [&'static str] {
+        &["users", "groups"]
+    }
+
+    fn begin(&self, stream: &str, _: Timestamp) -> String {
+        format!("{}&$deltatoken=latest", everything(stream))
+    }
+
+    fn again(&self, stream: &str) -> Option<String> {
+        Some(everything(stream))
+    }
+
+    /// Some errors are told as 400 with a code that says to begin anew.
+    fn is_forgotten(&self, status: StatusCode, body: &Value) -> bool {
+        let code = body["error"]["code"].as_str().unwrap_or_default();
+        status == StatusCode::GONE || ["syncStateNotFound", "resyncRequired"].contains(&code)
+    }
+
+    fn page(&self, stream: &str, page: &Page<'_>) -> Result<FeedPage, Malformed> {
+        let view = page.view();
+        let mut reading = Reading::default();
+        for item in view.need("value")?.items()? {
+            reading.changes.extend(if stream == "groups" { group_delta(&item)? } else { user_delta(&item)? });
+        }
+        let link = |name| view.word(name).map(|link| Next::Link(link.to_owned()));
+        match (link("@odata.nextLink"), link("@odata.deltaLink")) {
+            (Some(next), _) => Ok(FeedPage { reading, next, is_last: false }),
+            (None, Some(next)) => Ok(FeedPage { reading, next, is_last: true }),
+            (None, None) => Err(view.wrong("says not where the delta goes on")),
+        }
+    }
+}
+
+fn everything(stream: &str) -> String {
+    match stream {
+        "groups" => "groups/delta?$select=displayName,members".to_owned(),
+        _ => format!("users/delta?$select={USER_FIELDS}"),
+    }
+}
+
+/// A removal, whether it can be undone or not, is the end of it here.
+fn user_delta(item: &View<'_>) -> Result<Vec<Change>, Malformed> {
+    let id = item.need("id")?.id()?;
+    Ok(vec![if item.get("@removed").is_some() { user_deletion(id, None) } else { user(id, item)? }])
+}
+
+/// Members come as a difference, and the same group may come on several pages.
+fn group_delta(item: &View<'_>) -> Result<Vec<Change>, Malformed> {
+    let id = item.need("id")?.id()?;
+    if item.get("@removed").is_some() {
+        return Ok(vec![group_deletion(id, None)]);
+    }
+    let mut changes = vec![group(id.clone(), item)?];
+    if let Some(members) = item.get("members@delta") {
+        let (mut joined, mut left) = (Vec::new(), Vec::new());
+        for member in members.items()? {
+            let kind = member.word("@odata.type").unwrap_or("#microsoft.graph.user");
+            if kind.eq_ignore_ascii_case("#microsoft.graph.user") {
+                let list = if member.get("@removed").is_some() { &mut left } else { &mut joined };
+                list.push(member.need("id")?.id()?);
+            }
+        }
+        changes.push(memberships(id, joined, left, None));
+    }
+    Ok(changes)
 }
 
 /// A user as a record or a delta query tells it; what a delta query leaves out has not changed.
-pub(super) fn user(id: ExternalId, record: &View<'_>) -> Result<Change, Malformed> {
+fn user(id: ExternalId, record: &View<'_>) -> Result<Change, Malformed> {
     Draft::user()
         .key("userName", record.word("userPrincipalName"))
         .email(record.word("mail"))
@@ -70,7 +146,7 @@ pub(super) fn user(id: ExternalId, record: &View<'_>) -> Result<Change, Malforme
 }
 
 /// A group's name.
-pub(super) fn group(id: ExternalId, record: &View<'_>) -> Result<Change, Malformed> {
+fn group(id: ExternalId, record: &View<'_>) -> Result<Change, Malformed> {
     Draft::group().key("displayName", record.word("displayName")).upsert(id, None)
 }
 

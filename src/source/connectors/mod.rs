@@ -6,6 +6,7 @@
 //! so that a record that was read late loses to what happened after it.
 
 mod auth0;
+mod feed;
 mod google;
 mod graph;
 mod keycloak;
@@ -21,6 +22,7 @@ use http::{HeaderMap, StatusCode};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
 
+pub use feed::{Feed, FeedPage, ask as ask_feed};
 pub use next::{Base, Elsewhere, Next};
 pub use rest::{MemberList, Record, Rest, Template};
 
@@ -49,6 +51,11 @@ pub trait Connector: Send + Sync {
     /// The users on one page of a group's members.
     fn member_page(&self, page: &Page<'_>) -> Result<Members, Malformed> {
         Err(page.view().wrong("no page of members is expected"))
+    }
+
+    /// What tells what was missed, where the provider has something of the kind.
+    fn feed(&self) -> Option<&dyn Feed> {
+        None
     }
 
     /// When the record says that its members have changed last.

@@ -3,12 +3,16 @@
 //! Times are whole seconds. A user who is deleted was deactivated before and is then unknown.
 
 use http::StatusCode;
+use percent_encoding::utf8_percent_encode;
 use serde_json::{Value, json};
 
-use super::{Ask, Connector, Members, Next, Page, one, page, segment};
+use super::feed::need_next;
+use super::{Ask, Connector, Feed, FeedPage, Members, Next, Page, RESERVED, one, page, segment};
 use crate::clock::Timestamp;
 use crate::directory::{Change, ExternalId, Kind, ResourceKey};
+use crate::source::Reading;
 use crate::source::formats::draft::Draft;
+use crate::source::formats::okta;
 use crate::source::formats::view::View;
 use crate::source::json::Malformed;
 
@@ -53,8 +57,37 @@ impl Connector for Okta {
         Ok(Members { users, next: Next::of_header(page.headers) })
     }
 
+    fn feed(&self) -> Option<&dyn Feed> {
+        Some(self)
+    }
+
     fn members_changed_at(&self, record: &View<'_>) -> Result<Option<Timestamp>, Malformed> {
         record.time("lastMembershipUpdated")
+    }
+}
+
+/// What of the System Log is about users and groups.
+const LOG: &str = "eventType sw \"user.lifecycle\" or eventType sw \"user.account.update\" \
+    or eventType sw \"group.\" or eventType sw \"system.import.group\"";
+
+/// The System Log, which is kept for 90 days and holds what hooks do not tell, too. Without an end the
+/// log is in the order of its writing, and its last page has a next one, to be asked later.
+impl Feed for Okta {
+    fn streams(&self) -> &'static [&'static str] {
+        &["log"]
+    }
+
+    fn begin(&self, _: &str, now: Timestamp) -> String {
+        let filter = utf8_percent_encode(LOG, RESERVED);
+        format!("api/v1/logs?since={now}&sortOrder=ASCENDING&limit=1000&filter={filter}")
+    }
+
+    fn page(&self, _: &str, page: &Page<'_>) -> Result<FeedPage, Malformed> {
+        let events: Vec<View<'_>> = page.view().items()?.collect();
+        let reading = events.iter().try_fold(Reading::default(), |read, event| {
+            Ok::<_, Malformed>(read.and(okta::read_event(event)?))
+        })?;
+        Ok(FeedPage { reading, next: need_next(page.headers)?, is_last: events.is_empty() })
     }
 }
 

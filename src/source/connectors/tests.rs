@@ -9,6 +9,8 @@ use crate::directory::{ExternalId, ResourceKey};
 use crate::source::View;
 use crate::source::told;
 
+const ENTERPRISE: &str = "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User";
+
 fn id(text: &str) -> ExternalId {
     ExternalId::parse(text).unwrap()
 }
@@ -168,7 +170,10 @@ fn a_google_user_is_inactive_while_suspended_or_archived() {
         });
         let attributes = said(&Provider::Google, &user("1"), &record)[0]["attributes"].clone();
         assert_eq!(attributes["active"], active);
-        assert_eq!((&attributes["title"], &attributes["department"]), (&json!("Lead"), &json!("Sales")));
+        assert_eq!(
+            (&attributes["title"], &attributes[ENTERPRISE]),
+            (&json!("Lead"), &json!({"department": "Sales"}))
+        );
     }
     let first = Provider::Google.open().members(&id("g")).unwrap().path;
     let body = json!({

@@ -3,8 +3,10 @@
 use http::StatusCode;
 use serde_json::Value;
 
-use super::{Ask, Connector, Members, Next, Page, one, page, segment, with_parameter};
+use super::{Ask, Connector, Feed, FeedPage, Members, Next, Page, one, page, segment, with_parameter};
+use crate::clock::Timestamp;
 use crate::directory::{Change, ExternalId, Kind, ResourceKey};
+use crate::source::Reading;
 use crate::source::formats::view::View;
 use crate::source::formats::workos;
 use crate::source::json::Malformed;
@@ -46,5 +48,51 @@ impl Connector for WorkOs {
         let metadata = view.need("list_metadata")?;
         let next = metadata.word("after").map(|after| Next::Path(with_parameter(page.path, "after", after)));
         Ok(Members { users, next })
+    }
+
+    fn feed(&self) -> Option<&dyn Feed> {
+        Some(self)
+    }
+}
+
+/// What of the events is about directories.
+const EVENTS: [&str; 8] = [
+    "dsync.user.created",
+    "dsync.user.updated",
+    "dsync.user.deleted",
+    "dsync.group.created",
+    "dsync.group.updated",
+    "dsync.group.deleted",
+    "dsync.group.user_added",
+    "dsync.group.user_removed",
+];
+
+/// The list of events, which is kept for 90 days: the same events as webhooks tell.
+impl Feed for WorkOs {
+    fn streams(&self) -> &'static [&'static str] {
+        &["events"]
+    }
+
+    fn begin(&self, _: &str, now: Timestamp) -> String {
+        let kinds: String = EVENTS.iter().map(|kind| format!("events%5B%5D={kind}&")).collect();
+        format!("events?{kinds}limit={PAGE}&range_start={now}")
+    }
+
+    fn page(&self, _: &str, page: &Page<'_>) -> Result<FeedPage, Malformed> {
+        let view = page.view();
+        let events: Vec<View<'_>> = view.need("data")?.items()?.collect();
+        let reading = events.iter().try_fold(Reading::default(), |read, event| {
+            Ok::<_, Malformed>(read.and(workos::read_event(event)?))
+        })?;
+        // The last event is where the list goes on, also when there is none after it yet.
+        let path = match events.last() {
+            Some(last) => {
+                let first = page.path.split("&range_start=").next().unwrap_or(page.path);
+                with_parameter(first, "after", last.text("id")?)
+            }
+            None => page.path.to_owned(),
+        };
+        let more = view.get("list_metadata").is_some_and(|metadata| metadata.word("after").is_some());
+        Ok(FeedPage { reading, next: Next::Path(path), is_last: !more })
     }
 }

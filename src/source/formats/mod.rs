@@ -11,7 +11,7 @@ pub(super) mod keycloak;
 mod logto;
 pub mod mapped;
 pub(super) mod native;
-mod okta;
+pub(super) mod okta;
 mod onelogin;
 mod polis;
 mod preset;

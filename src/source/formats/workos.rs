@@ -28,9 +28,14 @@ fn scheme() -> Scheme {
 fn read(body: &[u8]) -> Result<Reading, Malformed> {
     let body = json::parse(body)?;
     let root = View::root(&body);
+    Ok(read_event(&root)?.under(root.word("id")))
+}
+
+/// One event, as a webhook or the list of events tells it.
+pub fn read_event(root: &View<'_>) -> Result<Reading, Malformed> {
     let created_at = root.time("created_at")?;
     let data = root.get("data");
-    let reading = match (root.text("event")?, data) {
+    Ok(match (root.text("event")?, data) {
         ("dsync.user.created" | "dsync.user.updated", Some(user)) => Reading::of(vec![upserted_user(&user)?]),
         ("dsync.user.deleted", Some(user)) => {
             Reading::of(vec![user_deletion(user.need("id")?.id()?, created_at)])
@@ -44,8 +49,7 @@ fn read(body: &[u8]) -> Result<Reading, Malformed> {
         ("dsync.group.user_added", Some(pair)) => Reading::of(vec![edge(&pair, true, created_at)?]),
         ("dsync.group.user_removed", Some(pair)) => Reading::of(vec![edge(&pair, false, created_at)?]),
         _ => Reading::nothing(),
-    };
-    Ok(reading.under(root.word("id")))
+    })
 }
 
 /// A user as an event or the API tells it.
