@@ -3,7 +3,6 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
@@ -11,7 +10,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::app::settings;
 use crate::clock::{Clock, CommonClock, SharedClock};
-use crate::config::{Config, StoreConfig};
+use crate::config::{Config, ConnectorConfig, StoreConfig};
 use crate::errands::{self, Client, Runner};
 use crate::source::{SettingsError, Sources};
 use crate::store::postgres::PostgresStore;
@@ -93,7 +92,7 @@ impl Engine {
         let mut clients = BTreeMap::new();
         for (name, connector) in &config.connectors {
             let client = Client::connect(connector.connection.clone(), Arc::clone(&clock), &metrics)?;
-            clients.insert(name.clone(), (client, connector.catch_up));
+            clients.insert(name.clone(), (client, connector.clone()));
         }
         let engine = Self {
             store,
@@ -113,7 +112,7 @@ impl Engine {
         &self,
         clock: Arc<CommonClock>,
         retention: Retention,
-        clients: BTreeMap<String, (Client, Option<Duration>)>,
+        clients: BTreeMap<String, (Client, ConnectorConfig)>,
     ) {
         let offset = self.metrics.clock_offset_seconds.clone();
         self.tasks.spawn(sync::clock::keep(clock, Arc::clone(&self.store), offset, self.stop.clone()));
@@ -147,7 +146,7 @@ impl Engine {
             metrics: self.metrics.clone(),
         };
         self.tasks.spawn(pruning::run(pruner, self.stop.clone()));
-        for (source, (client, catch_up)) in clients {
+        for (source, (client, connector)) in clients {
             let runner = Runner {
                 source,
                 sources: Arc::clone(&self.sources),
@@ -156,7 +155,8 @@ impl Engine {
                 clock: Arc::clone(&self.clock),
                 accepted: Arc::clone(&self.accepted),
                 wanted: Arc::clone(&wanted),
-                catch_up,
+                catch_up: connector.catch_up,
+                subscription: connector.subscription,
                 metrics: self.metrics.clone(),
             };
             self.tasks.spawn(errands::run(runner, self.stop.clone()));

@@ -6,7 +6,7 @@ use serde_json::Value;
 use tower::{Service as _, ServiceExt as _};
 
 use crate::clock::SharedClock;
-use crate::source::connectors::{Ask, Base, Elsewhere, Next};
+use crate::source::connectors::{Ask, Base, Elsewhere, Next, Write};
 use crate::source::{Malformed, parse_json};
 use crate::target::{Call, CallClass, CallError, ConnectError, Settings, Target};
 use crate::telemetry::metrics::Metrics;
@@ -51,6 +51,9 @@ pub enum AskError {
         /// The most pages.
         limit: usize,
     },
+    /// A subscription needs a secret to bear.
+    #[error("subscribe without a secret of the source")]
+    NoSecret,
     /// It takes too long.
     #[error("finish within {limit:?}")]
     Slow {
@@ -85,6 +88,14 @@ impl Client {
         let call =
             Call { method: Method::GET, path, endpoint, class, body: None, if_match: None, operations: 1 };
         self.send(call).await
+    }
+
+    /// Writes, whatever the status.
+    pub async fn write(&self, write: Write) -> Result<Answered, AskError> {
+        let Write { method, path, endpoint, body } = write;
+        let body = (!body.is_null()).then(|| body.to_string().into());
+        let class = CallClass::Single;
+        self.send(Call { method, path, endpoint, class, body, if_match: None, operations: 1 }).await
     }
 
     /// The path below the base URL where a list goes on.

@@ -14,6 +14,7 @@ mod client;
 mod missed;
 mod record;
 mod runner;
+mod subscription;
 #[cfg(test)]
 mod tests;
 

@@ -56,17 +56,15 @@ pub struct Runner {
     pub wanted: Arc<Notify>,
     /// How often what was missed is read; `None`: never.
     pub catch_up: Option<Duration>,
+    /// Where the provider is to send webhooks; `None`: that is arranged elsewhere.
+    pub subscription: Option<String>,
     /// Every metric.
     pub metrics: Metrics,
 }
 
 /// Runs errands until `stop`.
 pub async fn run(runner: Runner, stop: CancellationToken) {
-    if runner.catch_up.is_some()
-        && let Err(error) = runner.store.want(&runner.source, &Topic::Missed, runner.clock.now()).await
-    {
-        tracing::error!(source = runner.source, error = %chain(&error), "failed to note that what was missed is to be read");
-    }
+    runner.begin().await;
     loop {
         tokio::select! {
             () = stop.cancelled() => return,
@@ -103,6 +101,17 @@ async fn over(stop: &CancellationToken) {
 }
 
 impl Runner {
+    /// Notes what is to be looked after from now on.
+    async fn begin(&self) {
+        let topics =
+            [(Topic::Missed, self.catch_up.is_some()), (Topic::Subscription, self.subscription.is_some())];
+        for (topic, _) in topics.iter().filter(|(_, is_wanted)| *is_wanted) {
+            if let Err(error) = self.store.want(&self.source, topic, self.clock.now()).await {
+                tracing::error!(source = self.source, error = %chain(&error), "failed to note what is to be looked after");
+            }
+        }
+    }
+
     /// Runs what is due now; answers how many errands that were.
     pub(super) async fn step(&self) -> Result<usize, StoreError> {
         let now = self.clock.now();
@@ -129,7 +138,7 @@ impl Runner {
         match &errand.topic {
             Topic::Record(key) => self.read(registered, errand, key).await,
             Topic::Missed => self.missed(registered).await,
-            Topic::Subscription => Ok(Settled::Done),
+            Topic::Subscription => self.keep(registered).await,
         }
     }
 

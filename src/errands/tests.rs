@@ -8,8 +8,9 @@ use axum::body::{Body, to_bytes};
 use axum::extract::{Path, Request, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::any;
 use http::HeaderMap;
+use http::Method;
 use serde_json::{Value, json};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
@@ -25,7 +26,7 @@ use crate::store::sqlite::SqliteStore;
 use crate::store::{ErrandCounts, Page, Store, Topic};
 use crate::target::layers::auth::Authorized;
 use crate::target::{self, Answer, Auth, CallError, Profile, Target};
-use crate::telemetry::metrics::{Metrics, ReadLabels};
+use crate::telemetry::metrics::{Metrics, ReadLabels, SubscriptionLabels};
 
 const SOURCE: &str = "idp";
 const BASE: &str = "https://idp.example/";
@@ -81,9 +82,13 @@ impl Idp {
     fn router(&self) -> Router {
         async fn serve(State(idp): State<Idp>, Path(_): Path<String>, request: Request) -> Response {
             let uri = request.uri();
-            idp.reply(uri.path_and_query().unwrap().as_str().trim_start_matches('/'))
+            let path = uri.path_and_query().unwrap().as_str().trim_start_matches('/');
+            match *request.method() {
+                Method::GET => idp.reply(path),
+                ref method => idp.reply(&format!("{method} {path}")),
+            }
         }
-        Router::new().route("/{*path}", get(serve)).with_state(self.clone())
+        Router::new().route("/{*path}", any(serve)).with_state(self.clone())
     }
 
     /// The provider behind the layers of a target.
@@ -100,7 +105,8 @@ impl Idp {
             let router = router.clone();
             async move {
                 let uri = format!("/{}", request.call.path);
-                let request = Request::builder().uri(uri).body(Body::empty()).unwrap();
+                let request =
+                    Request::builder().method(request.call.method).uri(uri).body(Body::empty()).unwrap();
                 let response = router.oneshot(request).await.unwrap();
                 let (parts, body) = response.into_parts();
                 let headers: HeaderMap = parts.headers;
@@ -122,6 +128,7 @@ struct Desk {
     metrics: Metrics,
     wanted: Arc<Notify>,
     catch_up: Option<Duration>,
+    subscription: Option<String>,
     stop: CancellationToken,
 }
 
@@ -152,6 +159,7 @@ impl Desk {
             metrics: Metrics::new(),
             wanted: Arc::new(Notify::new()),
             catch_up,
+            subscription: None,
             stop: CancellationToken::new(),
         }
     }
@@ -177,6 +185,7 @@ impl Desk {
             accepted: Arc::new(Notify::new()),
             wanted: Arc::clone(&self.wanted),
             catch_up: self.catch_up,
+            subscription: self.subscription.clone(),
             metrics: self.metrics.clone(),
         }
     }
@@ -468,4 +477,64 @@ async fn a_position_that_is_forgotten_leads_to_everything() {
         ["group.members g merged", "group.upsert g merged", "user.delete w merged", "user.upsert u merged"]
     );
     assert_eq!(desk.counted("begun_again"), 1);
+}
+
+const HOOK: &str = "https://relay.example/webhooks/idp";
+
+fn subscription(id: &str, ends: &str) -> Value {
+    json!({"id": id, "expirationDateTime": ends})
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_subscription_is_made_renewed_at_half_its_life_and_made_anew_once_it_is_gone() {
+    let mut desk = Desk::closed("entra", Provider::Graph, None);
+    desk.subscription = Some(HOOK.to_owned());
+    // 28 days from the start, from the first half, and from the second.
+    desk.idp.answer("POST subscriptions", 503, json!({}));
+    desk.idp.answer("POST subscriptions", 201, subscription("s-users", "2026-10-19T14:13:20Z"));
+    desk.idp.answer("POST subscriptions", 201, subscription("s-groups", "2026-10-19T14:13:20Z"));
+    desk.idp.answer("POST subscriptions", 201, subscription("s-groups-2", "2026-11-02T14:13:20Z"));
+    desk.idp.answer("PATCH subscriptions/s-users", 200, subscription("s-users", "2026-11-02T14:13:20Z"));
+    desk.start();
+    desk.wait(60).await;
+    let asked = desk.idp.asked();
+    assert_eq!(asked, ["POST subscriptions"; 3], "one failure, then one for users and one for groups");
+    assert_eq!(desk.counts().await.failing, 0);
+    let days = |count: u64| count * 24 * 3600;
+    desk.wait(days(13)).await;
+    assert_eq!(desk.idp.asked().len(), 3, "half a life is not over");
+    desk.restart();
+    desk.wait(60).await;
+    assert_eq!(desk.idp.asked().len(), 3, "what is remembered holds over a restart");
+    desk.wait(days(1) + 3600).await;
+    assert_eq!(
+        desk.idp.asked()[3..],
+        [
+            "PATCH subscriptions/s-users",
+            "PATCH subscriptions/s-groups",
+            "POST subscriptions",
+            "DELETE subscriptions/s-groups"
+        ],
+        "one is renewed; the other was dropped by the provider"
+    );
+    let labels = SubscriptionLabels { source: SOURCE.to_owned(), subscription: "groups".to_owned() };
+    let ends = desk.metrics.subscription_end_seconds.get_or_create(&labels).get();
+    assert_eq!(ends, Timestamp::parse_rfc3339("2026-11-02T14:13:20Z").unwrap().as_seconds());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_channel_is_replaced_before_it_ends_and_the_old_one_stopped() {
+    let mut desk = Desk::closed("google", Provider::Google, None);
+    desk.subscription = Some(HOOK.to_owned());
+    let watch = "POST admin/directory/v1/users/watch?customer=my_customer";
+    for day in 2..6 {
+        let ends = (START.as_seconds() + day * 24 * 3600) * 1000;
+        desk.idp.answer(watch, 200, json!({"resourceId": "r", "expiration": ends.to_string()}));
+    }
+    desk.idp.answer("POST admin/directory_v1/channels/stop", 204, json!({}));
+    desk.start();
+    desk.wait(60).await;
+    assert_eq!(desk.idp.asked(), [watch]);
+    desk.wait(24 * 3600).await;
+    assert_eq!(desk.idp.asked()[1..], [watch, "POST admin/directory_v1/channels/stop"]);
 }

@@ -36,6 +36,15 @@ pub struct ReadLabels {
     pub outcome: &'static str,
 }
 
+/// Labels of `scim_relay_subscription_end_seconds`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct SubscriptionLabels {
+    /// Name of the source in the configuration.
+    pub source: String,
+    /// What is subscribed to: `users` or `groups`.
+    pub subscription: String,
+}
+
 /// Labels of one source.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct SourceLabels {
@@ -114,6 +123,8 @@ pub struct Metrics {
     pub reads_failing: Family<SourceLabels, Gauge>,
     /// Age in seconds of the oldest record that is to be asked of a provider; 0 when none is.
     pub reads_oldest_seconds: Family<SourceLabels, FloatGauge>,
+    /// When a subscription at a provider ends, in seconds since the Unix epoch.
+    pub subscription_end_seconds: Family<SubscriptionLabels, Gauge>,
     /// Work rows that wait for a call.
     pub pending: Family<LaneLabels, Gauge>,
     /// Age in seconds of the oldest work row that waits; 0 when none does.
@@ -156,6 +167,7 @@ impl Metrics {
             reads_pending: Family::default(),
             reads_failing: Family::default(),
             reads_oldest_seconds: Family::default(),
+            subscription_end_seconds: Family::default(),
             pending: Family::default(),
             oldest_pending_seconds: Family::default(),
             requests: Family::default(),
@@ -192,6 +204,11 @@ impl Metrics {
             "reads_oldest_seconds",
             "Age of the oldest record that is to be asked of a provider",
             metrics.reads_oldest_seconds.clone(),
+        );
+        registry.register(
+            "subscription_end_seconds",
+            "When a subscription at a provider ends, as Unix time",
+            metrics.subscription_end_seconds.clone(),
         );
         registry.register("pending", "Work that waits for a call", metrics.pending.clone());
         registry.register(

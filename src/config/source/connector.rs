@@ -40,6 +40,8 @@ pub struct ConnectorConfig {
     pub connection: target::Settings,
     /// How often what was missed is read; `None`: never.
     pub catch_up: Option<Duration>,
+    /// Where the provider is to be told to send webhooks.
+    pub subscription: Option<String>,
 }
 
 /// Reads a connector. `kind` is the source's, where that could be read.
@@ -67,8 +69,9 @@ pub fn read(
     };
     let connection = connection(name, &mut section, address);
     let catch_up = catch_up(&mut section, provider.as_ref());
+    let subscription = subscription(&mut section, provider.as_ref());
     section.finish();
-    Some((provider?, ConnectorConfig { connection: connection?, catch_up }))
+    Some((provider?, ConnectorConfig { connection: connection?, catch_up, subscription }))
 }
 
 /// How often what was missed is read, of a provider that can tell.
@@ -82,6 +85,20 @@ fn catch_up(section: &mut Section<'_>, provider: Option<&Provider>) -> Option<Du
         ));
     }
     Some(interval)
+}
+
+/// Where webhooks are to be sent, for a provider that must be told again and again.
+fn subscription(section: &mut Section<'_>, provider: Option<&Provider>) -> Option<String> {
+    let url = section.url("subscription")?;
+    if provider.is_some_and(|provider| provider.open().subscribe().is_none()) {
+        section.add(Problem::error(
+            section.path_of("subscription"),
+            "cannot be had: this provider is told by its own console",
+            "leave it out",
+        ));
+    }
+    warn_of_plain_http(section, "subscription", &url);
+    Some(url.to_string())
 }
 
 /// The provider that sends such webhooks.

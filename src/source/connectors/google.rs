@@ -2,18 +2,26 @@
 //!
 //! Users and groups have no time of change. Lists that are empty are left out of an answer.
 
-use http::StatusCode;
+use std::time::Duration;
+
+use http::{Method, StatusCode};
+use secrecy::ExposeSecret as _;
 use serde_json::{Value, json};
 
-use super::{Ask, Connector, Members, Next, Page, one, page, segment, with_parameter};
+use super::{
+    Ask, Connector, Held, Members, Next, Page, Subscribe, Wish, Write, one, page, segment, with_parameter,
+};
 use crate::directory::{Change, ExternalId, Kind, ResourceKey};
 use crate::source::formats::draft::Draft;
 use crate::source::formats::view::View;
 use crate::source::json::Malformed;
+use crate::source::signature::time::millis;
 
 /// `kind = "google"`; the base URL is the host alone.
 pub struct Google;
 
+/// The longest that Google lets a channel last.
+const CHANNEL: Duration = Duration::from_hours(48);
 /// Google's largest page of members.
 const PAGE: u32 = 200;
 
@@ -58,6 +66,57 @@ impl Connector for Google {
         let next =
             view.word("nextPageToken").map(|token| Next::Path(with_parameter(page.path, "pageToken", token)));
         Ok(Members { users, next })
+    }
+
+    fn subscribe(&self) -> Option<&dyn Subscribe> {
+        Some(self)
+    }
+}
+
+/// Channels of users last two days, and are replaced rather than renewed; of groups there are none.
+impl Subscribe for Google {
+    fn topics(&self) -> &'static [&'static str] {
+        &["users"]
+    }
+
+    fn lifetime(&self) -> Duration {
+        CHANNEL
+    }
+
+    fn make(&self, _: &str, wish: &Wish<'_>) -> Write {
+        let body = json!({
+            "id": wish.id,
+            "type": "web_hook",
+            "address": wish.address,
+            "token": wish.secret.expose_secret(),
+            "params": {"ttl": CHANNEL.as_secs().to_string()},
+        });
+        let path = "admin/directory/v1/users/watch?customer=my_customer".to_owned();
+        Write { method: Method::POST, path, endpoint: "users/watch", body }
+    }
+
+    fn renew(&self, _: &Held, _: &Wish<'_>) -> Option<Write> {
+        None
+    }
+
+    fn end(&self, held: &Held) -> Option<Write> {
+        Some(Write {
+            method: Method::POST,
+            path: "admin/directory_v1/channels/stop".to_owned(),
+            endpoint: "channels/stop",
+            body: json!({"id": held.id, "resourceId": held.handle.as_ref()?}),
+        })
+    }
+
+    fn made(&self, answer: &Value, wish: &Wish<'_>) -> Result<Held, Malformed> {
+        let view = View::root(answer);
+        let told = view.word("expiration").and_then(|text| text.parse().ok()).and_then(millis);
+        Ok(Held {
+            id: wish.id.to_owned(),
+            handle: Some(view.text("resourceId")?.to_owned()),
+            address: wish.address.to_owned(),
+            ends_us: told.unwrap_or(wish.ends_at).as_micros(),
+        })
     }
 }
 

@@ -2,10 +2,17 @@
 //!
 //! Users and groups have no time of change. Who was deleted is unknown, also while it can be restored.
 
-use http::StatusCode;
+use std::time::Duration;
+
+use http::{Method, StatusCode};
+use percent_encoding::utf8_percent_encode;
+use secrecy::ExposeSecret as _;
 use serde_json::{Value, json};
 
-use super::{Ask, Connector, Feed, FeedPage, Members, Next, Page, one, page, segment};
+use super::{
+    Ask, Connector, Feed, FeedPage, Held, Members, Next, Page, RESERVED, Subscribe, Wish, Write, one, page,
+    segment,
+};
 use crate::clock::Timestamp;
 use crate::directory::{Change, ExternalId, Kind, ResourceKey};
 use crate::source::Reading;
@@ -55,6 +62,57 @@ impl Connector for Graph {
 
     fn feed(&self) -> Option<&dyn Feed> {
         Some(self)
+    }
+
+    fn subscribe(&self) -> Option<&dyn Subscribe> {
+        Some(self)
+    }
+}
+
+/// Subscriptions of users and groups last less than 29 days. That one is made or deleted for a while comes
+/// as an update.
+impl Subscribe for Graph {
+    fn topics(&self) -> &'static [&'static str] {
+        &["users", "groups"]
+    }
+
+    fn lifetime(&self) -> Duration {
+        Duration::from_hours(28 * 24)
+    }
+
+    fn make(&self, topic: &str, wish: &Wish<'_>) -> Write {
+        let body = json!({
+            "changeType": "updated,deleted",
+            "notificationUrl": wish.address,
+            "lifecycleNotificationUrl": wish.address,
+            "resource": format!("/{topic}"),
+            "expirationDateTime": wish.ends_at.to_string(),
+            "clientState": wish.secret.expose_secret(),
+        });
+        Write { method: Method::POST, path: "subscriptions".to_owned(), endpoint: "subscriptions", body }
+    }
+
+    fn renew(&self, held: &Held, wish: &Wish<'_>) -> Option<Write> {
+        let id = utf8_percent_encode(&held.id, RESERVED);
+        Some(Write {
+            method: Method::PATCH,
+            path: format!("subscriptions/{id}"),
+            endpoint: "subscriptions/{id}",
+            body: json!({ "expirationDateTime": wish.ends_at.to_string() }),
+        })
+    }
+
+    fn end(&self, held: &Held) -> Option<Write> {
+        let id = utf8_percent_encode(&held.id, RESERVED);
+        let path = format!("subscriptions/{id}");
+        Some(Write { method: Method::DELETE, path, endpoint: "subscriptions/{id}", body: Value::Null })
+    }
+
+    fn made(&self, answer: &Value, wish: &Wish<'_>) -> Result<Held, Malformed> {
+        let view = View::root(answer);
+        let ends_at = view.time("expirationDateTime")?.unwrap_or(wish.ends_at);
+        let (id, address) = (view.text("id")?.to_owned(), wish.address.to_owned());
+        Ok(Held { id, handle: None, address, ends_us: ends_at.as_micros() })
     }
 }
 

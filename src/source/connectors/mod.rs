@@ -14,6 +14,7 @@ mod next;
 mod okta;
 mod rest;
 mod scim;
+mod subscription;
 #[cfg(test)]
 mod tests;
 mod workos;
@@ -24,6 +25,8 @@ use serde_json::Value;
 
 pub use feed::{Feed, FeedPage, ask as ask_feed};
 pub use next::{Base, Elsewhere, Next};
+pub use subscription::{Held, Subscribe, Wish, Write};
+
 pub use rest::{MemberList, Record, Rest, Template};
 
 use super::formats::view::View;
@@ -55,6 +58,11 @@ pub trait Connector: Send + Sync {
 
     /// What tells what was missed, where the provider has something of the kind.
     fn feed(&self) -> Option<&dyn Feed> {
+        None
+    }
+
+    /// What keeps webhooks coming, where the provider ends that by itself.
+    fn subscribe(&self) -> Option<&dyn Subscribe> {
         None
     }
 
