@@ -1,5 +1,6 @@
 //! What a configuration says back: one row a message, and the whole reference example.
 
+mod connectors;
 mod mapped;
 
 use std::num::NonZeroU32;

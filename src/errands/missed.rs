@@ -12,8 +12,9 @@ use crate::source::connectors::{Feed, Page, ask_feed};
 use crate::source::{Reading, Registered};
 use crate::store::{Settled, Topic};
 
-/// Pages that are read in one run; what is left is read in the next.
-const PAGES_PER_RUN: usize = 200;
+/// Pages that are read in one run; what is left is read in the next, so that records that are wanted
+/// meanwhile do not wait for long.
+const PAGES_PER_RUN: usize = 20;
 
 impl Runner {
     /// Reads every stream to its end, and says when to read on.

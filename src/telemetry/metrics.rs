@@ -32,7 +32,8 @@ pub struct EventLabels {
 pub struct ReadLabels {
     /// Name of the source in the configuration.
     pub source: String,
-    /// `read`, `absent`, `deleted`, `unasked` or `failed`.
+    /// `read`, `absent`, `deleted`, `unasked` or `failed`; of streams and subscriptions `begun_again` and
+    /// `subscribed`.
     pub outcome: &'static str,
 }
 

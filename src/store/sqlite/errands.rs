@@ -29,6 +29,12 @@ pub(super) fn want(conn: &Connection, source: &str, topic: &Topic, due: Timestam
     Ok(())
 }
 
+/// Whether there is anything to take.
+pub(super) fn any_due(conn: &Connection, source: &str, now: Timestamp) -> Result<bool, StoreError> {
+    let any = "SELECT EXISTS (SELECT 1 FROM errands WHERE source = ?1 AND due <= ?2 AND busy_until <= ?2)";
+    Ok(conn.prepare_cached(any)?.query_row(params![source, now], |row| row.get(0))?)
+}
+
 /// Takes errands that are due and that nobody runs, those first that have waited longest.
 pub(super) fn take(
     conn: &Connection,

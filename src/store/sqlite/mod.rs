@@ -288,6 +288,11 @@ impl Store for SqliteStore {
         limit: usize,
     ) -> Result<Vec<Errand>, StoreError> {
         let (source, limit) = (source.to_owned(), limit.min(PAGE_MAX));
+        // Asked again and again, mostly in vain, which should cost no write.
+        let asked = source.clone();
+        if !self.readers.read(move |conn| errands::any_due(conn, &asked, now)).await? {
+            return Ok(Vec::new());
+        }
         self.writer.write(move |conn| errands::take(conn, &source, now, until, limit)).await
     }
 
