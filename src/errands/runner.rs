@@ -73,12 +73,12 @@ pub async fn run(runner: Runner, stop: CancellationToken) {
                 tracing::error!(source = runner.source, error = %chain(&error), "failed to get ready to ask");
             }
         }
-        let step = tokio::select! {
-            step = runner.step() => step,
+        let ran = tokio::select! {
+            ran = runner.step() => ran,
             // What is cut off stays taken until its term is over.
             () = over(&stop) => return,
         };
-        let pause = match step {
+        let pause = match ran {
             Ok(0) => POLL_INTERVAL,
             Ok(_) => continue,
             Err(error) => {

@@ -7,14 +7,13 @@ use serde_json::json;
 
 use crate::clock::Timestamp;
 use crate::errands::client::AskError;
-use crate::errands::runner::{RunError, Runner, earlier};
+use crate::errands::runner::{RunError, Runner};
 use crate::source::Registered;
 use crate::source::connectors::{Held, Subscribe, Wish};
 use crate::store::Settled;
 use crate::telemetry::metrics::SubscriptionLabels;
 
-/// Between the failed look at a subscription and the next one lies less than this, so that half a life is
-/// time enough to be told and to mend it.
+/// Longest time between two looks at a subscription.
 const LOOK_MAX: Duration = Duration::from_hours(24);
 
 impl Runner {
@@ -42,10 +41,9 @@ impl Runner {
         let part = format!("subscription.{topic}");
         let known = self.store.source_memory(&self.source, &part).await?;
         let known = known.and_then(|value| serde_json::from_value::<Held>(value).ok());
-        let half = subscribe.lifetime() / 2;
         let now = self.clock.now();
         let held = match known {
-            Some(held) if held.address == address && now < earlier(held.ends_at(), half) => held,
+            Some(held) if held.address == address && now < held.renew_at() => held,
             known => {
                 let held = self.renewed(registered, subscribe, topic, address, known.as_ref()).await?;
                 self.store.set_source_memory(&self.source, &part, &json!(held)).await?;
@@ -61,8 +59,8 @@ impl Runner {
         };
         let labels = SubscriptionLabels { source: self.source.clone(), subscription: topic.to_owned() };
         self.metrics.subscription_end_seconds.get_or_create(&labels).set(held.ends_at().as_seconds());
-        // One that ends sooner than was asked for is looked at again before it does, though not at once.
-        Ok(earlier(held.ends_at(), half).max(now.after(Duration::from_mins(1))))
+        // One that was granted for no time at all is not asked for again at once.
+        Ok(held.renew_at().max(now.after(Duration::from_mins(1))))
     }
 
     async fn renewed(
@@ -77,7 +75,7 @@ impl Runner {
             return Err(AskError::NoSecret.into());
         };
         let (id, now) = (uuid::Uuid::new_v4().to_string(), self.clock.now());
-        let wish = Wish { address, secret, id: &id, ends_at: now.after(subscribe.lifetime()) };
+        let wish = Wish { address, secret, id: &id, now, ends_at: now.after(subscribe.lifetime()) };
         let alive = known.filter(|held| held.address == address && held.ends_at() > now);
         if let Some(write) = alive.and_then(|held| subscribe.renew(held, &wish)) {
             let answer = self.client.write(write).await?;

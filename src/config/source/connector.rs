@@ -123,8 +123,8 @@ fn connection(name: &str, section: &mut Section<'_>, address: Option<&str>) -> O
         warn_of_plain_http(section, "base_url", url);
     }
     let mut profile = Profile::builtin("rfc7644").expect("it is built in");
-    profile.http.accept = "application/json, application/scim+json".to_owned();
-    profile.http.content_type = "application/json".to_owned();
+    "application/json, application/scim+json".clone_into(&mut profile.http.accept);
+    "application/json".clone_into(&mut profile.http.content_type);
     profile.limits =
         Limits { rate_per_second: Some(RATE), burst: BURST, concurrency: CONCURRENCY, ..Limits::default() };
     let auth = auth::read(section, Some(&profile.auth));

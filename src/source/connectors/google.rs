@@ -115,6 +115,7 @@ impl Subscribe for Google {
             id: wish.id.to_owned(),
             handle: Some(view.text("resourceId")?.to_owned()),
             address: wish.address.to_owned(),
+            made_us: wish.now.as_micros(),
             ends_us: told.unwrap_or(wish.ends_at).as_micros(),
         })
     }

@@ -112,7 +112,7 @@ impl Subscribe for Graph {
         let view = View::root(answer);
         let ends_at = view.time("expirationDateTime")?.unwrap_or(wish.ends_at);
         let (id, address) = (view.text("id")?.to_owned(), wish.address.to_owned());
-        Ok(Held { id, handle: None, address, ends_us: ends_at.as_micros() })
+        Ok(Held { id, handle: None, address, made_us: wish.now.as_micros(), ends_us: ends_at.as_micros() })
     }
 }
 

@@ -40,6 +40,8 @@ pub struct Wish<'a> {
     pub secret: &'a SecretString,
     /// An id that was never used.
     pub id: &'a str,
+    /// The time now.
+    pub now: Timestamp,
     /// How long it is to last.
     pub ends_at: Timestamp,
 }
@@ -66,7 +68,9 @@ pub struct Held {
     pub handle: Option<String>,
     /// Where webhooks are sent.
     pub address: String,
-    /// When it ends, in microseconds since the Unix epoch.
+    /// When it was made or renewed, in microseconds since the Unix epoch.
+    pub made_us: i64,
+    /// When it ends, likewise. A provider may grant less than it was asked for.
     pub ends_us: i64,
 }
 
@@ -74,5 +78,10 @@ impl Held {
     /// When it ends.
     pub fn ends_at(&self) -> Timestamp {
         Timestamp::from_micros(self.ends_us)
+    }
+
+    /// When it is to be renewed: at half of its life, which leaves time to mend what fails.
+    pub fn renew_at(&self) -> Timestamp {
+        Timestamp::from_micros(self.made_us.midpoint(self.ends_us))
     }
 }

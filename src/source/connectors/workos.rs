@@ -74,8 +74,7 @@ impl Feed for WorkOs {
     }
 
     fn begin(&self, _: &str, now: Timestamp) -> String {
-        let kinds: String = EVENTS.iter().map(|kind| format!("events%5B%5D={kind}&")).collect();
-        format!("events?{kinds}limit={PAGE}&range_start={now}")
+        format!("events?events%5B%5D={}&limit={PAGE}&range_start={now}", EVENTS.join("&events%5B%5D="))
     }
 
     fn page(&self, _: &str, page: &Page<'_>) -> Result<FeedPage, Malformed> {
