@@ -410,7 +410,7 @@ async fn what_was_missed_is_read_from_the_position_over_a_restart() {
         "e1",
         "user.lifecycle.deactivate",
         "2026-09-21T15:00:00Z",
-        json!({"id": "u", "type": "User"}),
+        &json!({"id": "u", "type": "User"}),
     );
     let new =
         log_event("e2", "user.lifecycle.create", "2026-09-21T15:00:01Z", &json!({"id": "v", "type": "User"}));
