@@ -82,9 +82,9 @@ pub(super) async fn settle(tx: &Tx<'_>, errand: &Errand, settled: &Settled) -> R
             execute(
                 tx,
                 "UPDATE errands
-                 SET busy_until = 0, failure = $5,
-                     attempts = CASE WHEN $5 IS NULL THEN 0 ELSE attempts + 1 END,
-                     due = CASE WHEN wanted = $7 OR $5 IS NOT NULL THEN $4 ELSE least(due, $4) END,
+                 SET busy_until = 0, failure = $5::text,
+                     attempts = CASE WHEN $5::text IS NULL THEN 0 ELSE attempts + 1 END,
+                     due = CASE WHEN wanted = $7 OR $5::text IS NOT NULL THEN $4 ELSE least(due, $4) END,
                      absent_since = CASE wanted WHEN $7 THEN $6::bigint END
                  WHERE source = $1 AND kind = $2 AND id = $3",
                 &[source, &kind, &id, due, &failure, absent_since, &wanted],
