@@ -97,6 +97,7 @@ fn settings(webhook: &Signed, keys: &str) -> Settings {
         secrets,
         intake_limit: None,
         body_bytes_max: 1024 * 1024,
+        provider: None,
     }
 }
 

@@ -20,6 +20,7 @@ const MAY_USE: &[(&str, MayUse)] = &[
     ("target", MayUse::Only(&["scim", "clock", "telemetry"])),
     ("sync", MayUse::Only(&["directory", "mapping", "scim", "store", "target", "telemetry", "clock"])),
     ("mapping", MayUse::Only(&["directory", "scim", "clock"])),
+    ("errands", MayUse::Only(&["directory", "source", "store", "target", "telemetry", "clock"])),
     ("http", MayUse::Only(&["source", "sync", "store", "directory", "telemetry", "clock"])),
     ("sandbox", MayUse::Only(&["scim", "target", "clock"])),
     ("config", MayUse::Only(&["source", "mapping", "target", "store", "http", "clock"])),
@@ -36,7 +37,8 @@ enum MayUse {
 }
 
 /// Files that compute and never wait, read or write: a path under `src`, or the beginning of one.
-const PURE: &[&str] = &["directory/", "scim/", "mapping/", "sync/plan", "sync/leases/balance"];
+const PURE: &[&str] =
+    &["directory/", "scim/", "mapping/", "source/connectors/", "sync/plan", "sync/leases/balance"];
 
 /// What a pure file does not hold.
 const IMPURE_WORDS: &[&str] = &[

@@ -160,6 +160,7 @@ fn relay(store: Arc<dyn Store>) -> Relay {
         secrets: vec![SECRET.into()],
         intake_limit: None,
         body_bytes_max: 1024 * 1024,
+        provider: None,
     };
     let sources = Arc::new(Sources::open([source]).expect("a source with a secret"));
     Relay {

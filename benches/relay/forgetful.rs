@@ -10,9 +10,9 @@ use scim_relay::store::guard::{
     Admission, Decided, Decision, Destruction, Guard, Hold, HoldFilter, HoldItem,
 };
 use scim_relay::store::{
-    Appended, Committed, Dossier, EventReader, EventRecord, EventSummary, Hint, Intent, Lane, LedgerFilter,
-    LedgerRecord, NewEvent, Outcome, Page, ParkedId, ParkedItem, Projection, Pruned, Retention, Roster,
-    Status, Store, StoreError, TargetRecord, TargetState, Tenure, WorkItem,
+    Appended, Committed, Dossier, Errand, EventReader, EventRecord, EventSummary, Hint, Intent, Lane,
+    LedgerFilter, LedgerRecord, NewEvent, Outcome, Page, ParkedId, ParkedItem, Projection, Pruned, Retention,
+    Roster, Settled, Status, Store, StoreError, TargetRecord, TargetState, Tenure, Topic, WorkItem,
 };
 use tokio::sync::broadcast;
 
@@ -153,6 +153,27 @@ impl Store for Forgetful {
         _: Option<&str>,
         _: usize,
     ) -> Result<Page<LedgerRecord>, StoreError> {
+        unreachable!("{UNASKED}")
+    }
+    async fn want(&self, _: &str, _: &Topic, _: Timestamp) -> Result<(), StoreError> {
+        unreachable!("{UNASKED}")
+    }
+    async fn take_errands(
+        &self,
+        _: &str,
+        _: Timestamp,
+        _: Timestamp,
+        _: usize,
+    ) -> Result<Vec<Errand>, StoreError> {
+        unreachable!("{UNASKED}")
+    }
+    async fn settle_errand(&self, _: &Errand, _: &Settled) -> Result<(), StoreError> {
+        unreachable!("{UNASKED}")
+    }
+    async fn source_memory(&self, _: &str, _: &str) -> Result<Option<serde_json::Value>, StoreError> {
+        unreachable!("{UNASKED}")
+    }
+    async fn set_source_memory(&self, _: &str, _: &str, _: &serde_json::Value) -> Result<(), StoreError> {
         unreachable!("{UNASKED}")
     }
     async fn ping(&self) -> Result<(), StoreError> {

@@ -1,6 +1,7 @@
 //! The relay without its HTTP server: store, sources, projector, and the dispatchers of the targets
 //! that this replica holds.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use tokio::sync::Notify;
@@ -9,7 +10,8 @@ use tokio_util::task::TaskTracker;
 
 use crate::app::settings;
 use crate::clock::{Clock, CommonClock, SharedClock};
-use crate::config::{Config, StoreConfig};
+use crate::config::{Config, ConnectorConfig, StoreConfig};
+use crate::errands::{self, Client, Runner};
 use crate::source::{SettingsError, Sources};
 use crate::store::postgres::PostgresStore;
 use crate::store::sqlite::{Options, SqliteStore};
@@ -87,6 +89,11 @@ impl Engine {
                 Handle::new(sync, Arc::clone(&store), connected, Arc::clone(&clock), metrics.clone());
             targets.insert(name.clone(), handle);
         }
+        let mut clients = BTreeMap::new();
+        for (name, connector) in &config.connectors {
+            let client = Client::connect(connector.connection.clone(), Arc::clone(&clock), &metrics)?;
+            clients.insert(name.clone(), (client, connector.clone()));
+        }
         let engine = Self {
             store,
             sources,
@@ -97,15 +104,22 @@ impl Engine {
             stop: CancellationToken::new(),
             tasks: TaskTracker::new(),
         };
-        engine.spawn(common_clock, config.retention);
+        engine.spawn(common_clock, config.retention, clients);
         Ok(engine)
     }
 
-    fn spawn(&self, clock: Arc<CommonClock>, retention: Retention) {
+    fn spawn(
+        &self,
+        clock: Arc<CommonClock>,
+        retention: Retention,
+        clients: BTreeMap<String, (Client, ConnectorConfig)>,
+    ) {
         let offset = self.metrics.clock_offset_seconds.clone();
         self.tasks.spawn(sync::clock::keep(clock, Arc::clone(&self.store), offset, self.stop.clone()));
         let reader: Arc<Sources> = Arc::clone(&self.sources);
+        let wanted = Arc::new(Notify::new());
         let projector = Projector {
+            wanted: Arc::clone(&wanted),
             store: Arc::clone(&self.store),
             reader,
             accepted: Arc::clone(&self.accepted),
@@ -132,6 +146,21 @@ impl Engine {
             metrics: self.metrics.clone(),
         };
         self.tasks.spawn(pruning::run(pruner, self.stop.clone()));
+        for (source, (client, connector)) in clients {
+            let runner = Runner {
+                source,
+                sources: Arc::clone(&self.sources),
+                store: Arc::clone(&self.store),
+                client,
+                clock: Arc::clone(&self.clock),
+                accepted: Arc::clone(&self.accepted),
+                wanted: Arc::clone(&wanted),
+                catch_up: connector.catch_up,
+                subscription: connector.subscription,
+                metrics: self.metrics.clone(),
+            };
+            self.tasks.spawn(errands::run(runner, self.stop.clone()));
+        }
         self.tasks.close();
     }
 

@@ -27,6 +27,7 @@ pub use admin::AdminConfig;
 pub use environment::{Environment, OVERRIDE_PREFIX};
 pub use problem::{Problem, Severity};
 pub use server::ServerConfig;
+pub use source::ConnectorConfig;
 pub use store::StoreConfig;
 pub use target::{BulkMode, DiscoveryMode, MemberPolicy, OnDelete, TargetConfig};
 
@@ -54,6 +55,8 @@ pub struct Config {
     pub alarms: Alarms,
     /// Who sends changes, by name.
     pub sources: BTreeMap<String, crate::source::Settings>,
+    /// How those who send thin events are asked, by the name of the source.
+    pub connectors: BTreeMap<String, ConnectorConfig>,
     /// Which vendors' directories follow, by name.
     pub targets: BTreeMap<String, TargetConfig>,
 }
@@ -106,12 +109,16 @@ fn read(mut root: Section<'_>, name: &str) -> Config {
     let server = root.section("server").map(server::read).unwrap_or_default();
     let read_source = |name: &str, section: Section<'_>| source::read(name, section, server.body_limit);
     let (store, retention) = root.section("store").map(store::read).unwrap_or_default();
+    let sources: BTreeMap<_, _> = read_named(sources, read_source);
+    let connectors =
+        sources.iter().filter_map(|(name, (_, connector))| Some((name.clone(), connector.clone()?)));
     let config = Config {
+        connectors: connectors.collect(),
         store,
         retention,
         admin: root.section("admin").map(admin::read).unwrap_or_default(),
         alarms: root.section("alarms").map(alarms::read).unwrap_or_default(),
-        sources: read_named(sources, read_source),
+        sources: sources.into_iter().map(|(name, (source, _))| (name, source)).collect(),
         targets: read_named(targets, target::read),
         server,
     };

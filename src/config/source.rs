@@ -1,5 +1,6 @@
 //! `[sources.NAME]`: who sends changes, and how they prove who they are.
 
+mod connector;
 mod mapping;
 mod signature;
 mod transmitter;
@@ -8,6 +9,8 @@ use std::num::NonZeroU32;
 
 use http::HeaderName;
 use secrecy::SecretString;
+
+pub use connector::ConnectorConfig;
 
 use super::problem::Problem;
 use super::reader::{Section, one_of};
@@ -29,8 +32,13 @@ const ALGORITHMS: [(&str, Algorithm); 3] =
 /// Senders that are known by name but cannot be taken yet.
 const LATER_KINDS: [&str; 1] = ["poll"];
 
-/// Reads one source. `body_bytes_max` is the server's limit.
-pub fn read(name: &str, mut section: Section<'_>, body_bytes_max: usize) -> Option<Settings> {
+/// Reads one source, and how it is asked for what its webhooks leave out. `body_bytes_max` is the
+/// server's limit.
+pub fn read(
+    name: &str,
+    mut section: Section<'_>,
+    body_bytes_max: usize,
+) -> Option<(Settings, Option<ConnectorConfig>)> {
     let kind = kind(&mut section);
     let directory = section.name("directory").unwrap_or_else(|| DEFAULT_DIRECTORY.to_owned());
     let secrets = match &kind {
@@ -39,16 +47,18 @@ pub fn read(name: &str, mut section: Section<'_>, body_bytes_max: usize) -> Opti
         Some(_) | None => secrets(&mut section),
     };
     let intake_limit = section.section("intake_limit").and_then(intake_limit);
+    let connector = section.section("connector").map(|section| connector::read(name, section, kind.as_ref()));
+    let (provider, connector) = connector.flatten().unzip();
     let settings = kind.zip(secrets).map(|(kind, secrets)| {
         let name = name.to_owned();
-        Settings { name, kind, directory, secrets, intake_limit, body_bytes_max }
+        Settings { name, kind, directory, secrets, intake_limit, body_bytes_max, provider }
     });
     if let Some(Err(error)) = settings.as_ref().map(Settings::check) {
         let reason = format!("cannot verify: {error}");
         section.add(Problem::error(section.path_of("secrets"), reason, SECRETS_REMEDY));
     }
     section.finish();
-    settings
+    settings.map(|settings| (settings, connector))
 }
 
 fn kind(section: &mut Section<'_>) -> Option<Kind> {

@@ -6,7 +6,7 @@ use axum::response::IntoResponse;
 
 use super::Relay;
 use super::admin::status::{StatusReport, report};
-use crate::telemetry::metrics::{LaneLabels, Metrics, TargetLabels, TargetStateLabels};
+use crate::telemetry::metrics::{LaneLabels, Metrics, SourceLabels, TargetLabels, TargetStateLabels};
 
 /// Prometheus metrics.
 ///
@@ -19,7 +19,10 @@ use crate::telemetry::metrics::{LaneLabels, Metrics, TargetLabels, TargetStateLa
 )]
 pub async fn metrics(State(relay): State<Relay>) -> impl IntoResponse {
     match report(&relay).await {
-        Ok(report) => refresh(&relay.metrics, &report),
+        Ok(report) => {
+            let asked = relay.sources.iter().filter(|source| source.connector.is_some());
+            refresh(&relay.metrics, &report, asked.map(|source| source.settings.name.as_str()));
+        }
         Err(error) => {
             tracing::warn!(
                 error = &error as &dyn std::error::Error,
@@ -31,8 +34,18 @@ pub async fn metrics(State(relay): State<Relay>) -> impl IntoResponse {
     ([(header::CONTENT_TYPE, media_type)], relay.metrics.exposition())
 }
 
-fn refresh(metrics: &Metrics, report: &StatusReport) {
+fn refresh<'a>(metrics: &Metrics, report: &StatusReport, sources: impl Iterator<Item = &'a str>) {
     metrics.unprojected.set(gauge(report.inbox.unprojected));
+    // A source that has nothing left to be asked is in no report.
+    for name in sources {
+        let labels = SourceLabels { source: name.to_owned() };
+        let reads = report.reads.get(name);
+        let (pending, failing) = reads.map_or((0, 0), |reads| (reads.pending, reads.failing));
+        metrics.reads_pending.get_or_create(&labels).set(gauge(pending));
+        metrics.reads_failing.get_or_create(&labels).set(gauge(failing));
+        let oldest = reads.and_then(|reads| reads.oldest_seconds).unwrap_or(0.0);
+        metrics.reads_oldest_seconds.get_or_create(&labels).set(oldest);
+    }
     for (name, target) in &report.targets {
         for (lane, rows) in &target.lanes {
             metrics.pending.get_or_create(&LaneLabels { target: name.clone(), lane }).set(gauge(*rows));

@@ -8,12 +8,14 @@
 //! To add a sender: one file in `formats/` and one line in its registry. Signature schemes that
 //! several senders share live in [`signature`].
 
+pub mod connectors;
 mod event;
 mod formats;
 mod json;
 mod jws;
 mod registry;
 pub mod signature;
+pub mod told;
 
 use std::borrow::Cow;
 
@@ -24,8 +26,9 @@ use secrecy::SecretString;
 pub use event::{Proof, Reading};
 pub use formats::mapped;
 pub use formats::scim_events::Transmitter;
+pub use formats::view::View;
 pub use formats::{Options, PRESETS, Preset};
-pub use json::Malformed;
+pub use json::{Malformed, parse as parse_json};
 #[cfg(test)]
 pub use jws::testing as jws_testing;
 pub use jws::{Expected, Unready};
@@ -180,6 +183,8 @@ pub struct Settings {
     pub intake_limit: Option<IntakeLimit>,
     /// Longest body that is taken of it, in bytes.
     pub body_bytes_max: usize,
+    /// Who is asked for what its webhooks leave out; `None`: nobody.
+    pub provider: Option<connectors::Provider>,
 }
 
 impl Settings {

@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use super::connectors::{Connector, Provider};
 use super::signature::SecretError;
-use super::{Settings, Source, formats};
-use crate::directory::Change;
+use super::{Settings, Source, formats, told};
+use crate::directory::{Change, ResourceKey};
 use crate::store::EventReader;
 
 /// Every configured source.
@@ -16,6 +17,8 @@ pub struct Registered {
     pub settings: Settings,
     /// What understands its sender.
     pub source: Box<dyn Source>,
+    /// How it is asked, where it can be.
+    pub connector: Option<Box<dyn Connector>>,
 }
 
 /// Why sources cannot be set up as configured.
@@ -46,7 +49,8 @@ impl Sources {
             let name = settings.name.clone();
             let source = formats::open(&settings)
                 .map_err(|source| SettingsError::Secret { name: name.clone(), source })?;
-            if sources.insert(name.clone(), Registered { settings, source }).is_some() {
+            let connector = settings.provider.as_ref().map(Provider::open);
+            if sources.insert(name.clone(), Registered { settings, source, connector }).is_some() {
                 return Err(SettingsError::NameTaken { name });
             }
         }
@@ -67,8 +71,19 @@ impl Sources {
 impl EventReader for Sources {
     fn read(&self, source: &str, body: &[u8]) -> Result<Vec<Change>, String> {
         let registered = self.get(source).ok_or_else(|| format!("no source {source} is configured"))?;
+        if let Some(changes) = told::read(body) {
+            return changes.map_err(|malformed| malformed.to_string());
+        }
         let reading = registered.source.read(body).map_err(|malformed| malformed.to_string())?;
         Ok(reading.changes)
+    }
+
+    fn wanted(&self, source: &str, body: &[u8]) -> Vec<ResourceKey> {
+        let Some(registered) = self.get(source).filter(|registered| registered.connector.is_some()) else {
+            return Vec::new();
+        };
+        // A body that cannot be read is said so by `read`.
+        registered.source.read(body).map(|reading| reading.needs_read).unwrap_or_default()
     }
 }
 
@@ -87,6 +102,7 @@ mod tests {
             secrets: secrets.iter().copied().map(SecretString::from).collect(),
             intake_limit: None,
             body_bytes_max: 1024,
+            provider: None,
         }
     }
 

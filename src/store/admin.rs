@@ -6,7 +6,7 @@ use std::str::FromStr;
 
 use crate::clock::Timestamp;
 use crate::directory::{ExternalId, Kind, ResourceKey};
-use crate::store::{Lane, TargetState};
+use crate::store::{ErrandCounts, Lane, TargetState};
 
 /// One page of a list.
 #[derive(Clone, Debug, PartialEq)]
@@ -26,6 +26,8 @@ pub struct Status {
     pub unreadable: u64,
     /// Per enrolled target.
     pub targets: BTreeMap<String, TargetCounts>,
+    /// What is to be asked, per source that has anything of the kind.
+    pub errands: BTreeMap<String, ErrandCounts>,
 }
 
 /// The backlog of one target.

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use crate::clock::Timestamp;
-use crate::directory::{Change, DirectoryName};
+use crate::directory::{Change, DirectoryName, ResourceKey};
 
 /// A verified, understood event, about to be made durable.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,6 +36,12 @@ pub trait EventReader: Send + Sync {
     /// The changes of a body that `source` accepted at `received_at`, or why it cannot be read any
     /// more (the source was removed, or its format changed).
     fn read(&self, source: &str, body: &[u8]) -> Result<Vec<Change>, String>;
+
+    /// The records that the body names without saying what has become of them, where `source` can be
+    /// asked.
+    fn wanted(&self, _source: &str, _body: &[u8]) -> Vec<ResourceKey> {
+        Vec::new()
+    }
 }
 
 /// What one batch of projection did.
@@ -47,6 +53,8 @@ pub struct Projection {
     pub changes: usize,
     /// Events that could not be read any more: kept, shown, not merged.
     pub unreadable: usize,
+    /// Records that sources are to be asked for.
+    pub wanted: usize,
     /// Targets that have new work.
     pub woken: BTreeSet<String>,
     /// Whether more events wait.

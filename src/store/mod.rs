@@ -11,6 +11,7 @@ mod admin;
 #[doc(hidden)]
 pub mod conformance;
 mod derived;
+mod errand;
 pub mod guard;
 mod intake;
 mod lease;
@@ -29,6 +30,7 @@ pub use admin::{
     ChangeRecord, EventRecord, EventSummary, LaneCount, LedgerFilter, LedgerRecord, Page, ParkedId,
     ParkedItem, Status, TargetCounts,
 };
+pub use errand::{Errand, ErrandCounts, Settled, Topic};
 pub use intake::{Appended, EventReader, NewEvent, Projection};
 pub use lease::{Hint, Roster, Tenure};
 pub use retention::{Pruned, Retention};
@@ -177,6 +179,36 @@ pub trait Store: Send + Sync + 'static {
         outcomes: Vec<Outcome>,
         now: Timestamp,
     ) -> Result<Committed, StoreError>;
+
+    // --- sources that are asked ---
+
+    /// Notes that something is wanted of a source, not before `due`. Merging notes by itself what events
+    /// leave to be read ([`EventReader::wanted`]).
+    async fn want(&self, source: &str, topic: &Topic, due: Timestamp) -> Result<(), StoreError>;
+
+    /// Takes errands of a source that are due and that nobody runs. Nobody else takes them before
+    /// `until`, unless they are settled earlier.
+    async fn take_errands(
+        &self,
+        source: &str,
+        now: Timestamp,
+        until: Timestamp,
+        limit: usize,
+    ) -> Result<Vec<Errand>, StoreError>;
+
+    /// Records what became of an errand.
+    async fn settle_errand(&self, errand: &Errand, settled: &Settled) -> Result<(), StoreError>;
+
+    /// What is remembered of a source under a name: opaque JSON.
+    async fn source_memory(&self, source: &str, part: &str) -> Result<Option<serde_json::Value>, StoreError>;
+
+    /// Replaces what is remembered of a source under a name.
+    async fn set_source_memory(
+        &self,
+        source: &str,
+        part: &str,
+        value: &serde_json::Value,
+    ) -> Result<(), StoreError>;
 
     // --- what people ask ---
 

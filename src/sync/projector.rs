@@ -24,6 +24,8 @@ pub struct Projector {
     pub reader: Arc<dyn EventReader>,
     /// Told after each accepted event; losing one costs a poll interval.
     pub accepted: Arc<Notify>,
+    /// To be told when records are left to be read.
+    pub wanted: Arc<Notify>,
     /// The configured targets.
     pub targets: BTreeMap<String, Handle>,
     /// Longest wait for a notification.
@@ -39,6 +41,9 @@ pub async fn run(projector: Projector, stop: CancellationToken) {
                     if let Some(handle) = projector.targets.get(target) {
                         handle.wake();
                     }
+                }
+                if projection.wanted > 0 {
+                    projector.wanted.notify_waiters();
                 }
                 if projection.more {
                     if stop.is_cancelled() {

@@ -27,6 +27,32 @@ pub struct EventLabels {
     pub outcome: &'static str,
 }
 
+/// Labels of `scim_relay_reads_total`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct ReadLabels {
+    /// Name of the source in the configuration.
+    pub source: String,
+    /// `read`, `absent`, `deleted`, `unasked` or `failed`; of streams and subscriptions `begun_again` and
+    /// `subscribed`.
+    pub outcome: &'static str,
+}
+
+/// Labels of `scim_relay_subscription_end_seconds`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct SubscriptionLabels {
+    /// Name of the source in the configuration.
+    pub source: String,
+    /// What is subscribed to: `users` or `groups`.
+    pub subscription: String,
+}
+
+/// Labels of one source.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct SourceLabels {
+    /// Name of the source in the configuration.
+    pub source: String,
+}
+
 /// Labels of one lane of one target.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct LaneLabels {
@@ -90,6 +116,16 @@ pub struct Metrics {
     /// `scim_relay_event_items_total`: what accepted webhooks hold besides changes; the outcome is
     /// `needs_read` or `ignored`.
     pub event_items: Family<EventLabels, Counter>,
+    /// Records that were asked of providers, by what became of that.
+    pub reads: Family<ReadLabels, Counter>,
+    /// Records that are to be asked of providers.
+    pub reads_pending: Family<SourceLabels, Gauge>,
+    /// Errands that have failed and are to be tried again.
+    pub reads_failing: Family<SourceLabels, Gauge>,
+    /// Age in seconds of the oldest record that is to be asked of a provider; 0 when none is.
+    pub reads_oldest_seconds: Family<SourceLabels, FloatGauge>,
+    /// When a subscription at a provider ends, in seconds since the Unix epoch.
+    pub subscription_end_seconds: Family<SubscriptionLabels, Gauge>,
     /// Work rows that wait for a call.
     pub pending: Family<LaneLabels, Gauge>,
     /// Age in seconds of the oldest work row that waits; 0 when none does.
@@ -136,6 +172,11 @@ impl Metrics {
             registry: Arc::new(Registry::default()),
             events: Family::default(),
             event_items: Family::default(),
+            reads: Family::default(),
+            reads_pending: Family::default(),
+            reads_failing: Family::default(),
+            reads_oldest_seconds: Family::default(),
+            subscription_end_seconds: Family::default(),
             pending: Family::default(),
             oldest_pending_seconds: Family::default(),
             lane_age_seconds: Family::default(),
@@ -160,6 +201,27 @@ impl Metrics {
             "event_items",
             "Parts of accepted webhooks that change nothing by themselves",
             metrics.event_items.clone(),
+        );
+        registry.register("reads", "Records asked of providers, by outcome", metrics.reads.clone());
+        registry.register(
+            "reads_pending",
+            "Records that are to be asked of providers",
+            metrics.reads_pending.clone(),
+        );
+        registry.register(
+            "reads_failing",
+            "Errands at providers that have failed and are to be tried again",
+            metrics.reads_failing.clone(),
+        );
+        registry.register(
+            "reads_oldest_seconds",
+            "Age of the oldest record that is to be asked of a provider",
+            metrics.reads_oldest_seconds.clone(),
+        );
+        registry.register(
+            "subscription_end_seconds",
+            "When a subscription at a provider ends, as Unix time",
+            metrics.subscription_end_seconds.clone(),
         );
         registry.register("pending", "Work that waits for a call", metrics.pending.clone());
         registry.register(

@@ -33,5 +33,6 @@ mod probe;
 mod profiles;
 mod replicas;
 mod support;
+mod thin_events;
 mod tutorials;
 mod webhooks;

@@ -98,7 +98,7 @@ fn rule(mut section: Section<'_>) -> Option<Rule> {
 }
 
 /// `[….attributes]`: SCIM names and where their values stand. `active_when` has the sender's words.
-fn fields(section: &mut Section<'_>, kind: Kind) -> Vec<Field> {
+pub fn fields(section: &mut Section<'_>, kind: Kind) -> Vec<Field> {
     let words = if kind == Kind::User { section.texts("active_when") } else { None };
     let Some(attributes) = section.section("attributes") else { return Vec::new() };
     let path = attributes.path().to_owned();
@@ -143,7 +143,7 @@ fn members(section: &mut Section<'_>) -> Option<Effect> {
     }
 }
 
-fn pointer(section: &mut Section<'_>, key: &'static str) -> Option<Pointer> {
+pub fn pointer(section: &mut Section<'_>, key: &'static str) -> Option<Pointer> {
     let text = section.text(key)?;
     match Pointer::parse(&text) {
         Ok(pointer) => Some(pointer),

@@ -12,13 +12,15 @@ use crate::clock::Timestamp;
 use crate::http::alarms::Alarms;
 use crate::http::targets::TargetSnapshot;
 use crate::http::{Problem, Relay};
-use crate::store::{LaneCount, StoreError, TargetCounts, TargetState};
+use crate::store::{ErrandCounts, LaneCount, StoreError, TargetCounts, TargetState};
 
 /// The backlog. All zeros mean quiet: everything accepted so far is applied or accounted for.
 #[derive(Serialize, ToSchema)]
 pub struct StatusReport {
     /// What came in.
     pub inbox: InboxReport,
+    /// What providers are still to be asked, per source that has anything of the kind.
+    pub reads: BTreeMap<String, ReadsReport>,
     /// What is still to do, per target.
     #[schema(example = json!({"genesys": {
         "state": "running", "reason": null, "since": null, "by": null,
@@ -38,6 +40,20 @@ pub struct InboxReport {
     pub unprojected: u64,
     /// Events that cannot be read any more and were not merged.
     pub unreadable: u64,
+}
+
+/// What one provider is still to be asked.
+#[derive(Serialize, ToSchema)]
+pub struct ReadsReport {
+    /// Users and groups whose records are to be read.
+    pub pending: u64,
+    /// Readings that have failed and are to be tried again; what else is to be asked of the provider is
+    /// counted, too.
+    pub failing: u64,
+    /// Why one of them failed.
+    pub failure: Option<String>,
+    /// Age of the oldest event that waits for a record.
+    pub oldest_seconds: Option<f64>,
 }
 
 /// One target's state and backlog.
@@ -115,9 +131,23 @@ pub async fn report(relay: &Relay) -> Result<StatusReport, StoreError> {
         targets.insert(name, target_report(&counts, None, now, &relay.alarms));
     }
     Ok(StatusReport {
+        reads: status
+            .errands
+            .iter()
+            .map(|(name, counts)| (name.clone(), reads_report(counts, now)))
+            .collect(),
         inbox: InboxReport { unprojected: status.unprojected, unreadable: status.unreadable },
         targets,
     })
+}
+
+fn reads_report(counts: &ErrandCounts, now: Timestamp) -> ReadsReport {
+    ReadsReport {
+        pending: counts.records,
+        failing: counts.failing,
+        failure: counts.failure.clone(),
+        oldest_seconds: counts.oldest_since.map(|since| now.since(since).as_secs_f64()),
+    }
 }
 
 fn target_report(

@@ -13,9 +13,9 @@ use crate::directory::{DirectoryName, ExternalId, Kind, ResourceKey, User};
 use crate::store::guard::{Admission, Decided, Decision, Destruction, Guard, Hold, HoldFilter, HoldItem};
 use crate::store::sqlite::SqliteStore;
 use crate::store::{
-    Appended, Committed, Dossier, EventReader, EventRecord, EventSummary, Hint, Intent, Lane, LedgerFilter,
-    LedgerRecord, NewEvent, Outcome, Page, ParkedId, ParkedItem, Projection, Pruned, Retention, Roster,
-    Status, Store, StoreError, TargetRecord, TargetState, Tenure, WorkItem,
+    Appended, Committed, Dossier, Errand, EventReader, EventRecord, EventSummary, Hint, Intent, Lane,
+    LedgerFilter, LedgerRecord, NewEvent, Outcome, Page, ParkedId, ParkedItem, Projection, Pruned, Retention,
+    Roster, Settled, Status, Store, StoreError, TargetRecord, TargetState, Tenure, Topic, WorkItem,
 };
 
 /// What the store does with what the server asks of it.
@@ -146,6 +146,32 @@ impl Store for FaultyStore {
 
     async fn project(&self, reader: &dyn EventReader, limit: usize) -> Result<Projection, StoreError> {
         self.inner.project(reader, limit).await
+    }
+    async fn want(&self, source: &str, topic: &Topic, due: Timestamp) -> Result<(), StoreError> {
+        self.inner.want(source, topic, due).await
+    }
+    async fn take_errands(
+        &self,
+        source: &str,
+        now: Timestamp,
+        until: Timestamp,
+        limit: usize,
+    ) -> Result<Vec<Errand>, StoreError> {
+        self.inner.take_errands(source, now, until, limit).await
+    }
+    async fn settle_errand(&self, errand: &Errand, settled: &Settled) -> Result<(), StoreError> {
+        self.inner.settle_errand(errand, settled).await
+    }
+    async fn source_memory(&self, source: &str, part: &str) -> Result<Option<serde_json::Value>, StoreError> {
+        self.inner.source_memory(source, part).await
+    }
+    async fn set_source_memory(
+        &self,
+        source: &str,
+        part: &str,
+        value: &serde_json::Value,
+    ) -> Result<(), StoreError> {
+        self.inner.set_source_memory(source, part, value).await
     }
     async fn enrol(&self, t: &str, directory: &DirectoryName, now: Timestamp) -> Result<(), StoreError> {
         self.inner.enrol(t, directory, now).await

@@ -143,6 +143,7 @@ pub fn source(name: &str, intake_limit: Option<IntakeLimit>) -> Settings {
         secrets: vec![OLD_SECRET.into(), SECRET.into()],
         intake_limit,
         body_bytes_max: BODY_BYTES_MAX,
+        provider: None,
     }
 }
 

@@ -35,10 +35,7 @@ fn read(body: &[u8]) -> Result<Reading, Malformed> {
     let reading = match (root.text("type")?, object) {
         ("user.created" | "user.updated", Some(user)) => Reading::of(vec![upserted_user(&user, at)?]),
         ("user.deleted", Some(user)) => Reading::of(vec![user_deletion(user.need("user_id")?.id()?, at)]),
-        ("group.created" | "group.updated", Some(group)) => {
-            let draft = Draft::group().key("displayName", group.word("name"));
-            Reading::of(vec![draft.upsert(group.need("id")?.id()?, at)?])
-        }
+        ("group.created" | "group.updated", Some(group)) => Reading::of(vec![upserted_group(&group, at)?]),
         ("group.deleted", Some(group)) => Reading::of(vec![group_deletion(group.need("id")?.id()?, at)]),
         ("group.member.added", Some(pair)) => edge(&pair, true, at)?,
         ("group.member.deleted", Some(pair)) => edge(&pair, false, at)?,
@@ -47,7 +44,8 @@ fn read(body: &[u8]) -> Result<Reading, Malformed> {
     Ok(reading.under(root.word("id")))
 }
 
-fn upserted_user(user: &View<'_>, at: Option<Timestamp>) -> Result<Change, Malformed> {
+/// A user as an event or the management API tells it.
+pub fn upserted_user(user: &View<'_>, at: Option<Timestamp>) -> Result<Change, Malformed> {
     let email = user.word("email");
     Draft::user()
         .key("userName", user.word("username").or(email))
@@ -58,6 +56,11 @@ fn upserted_user(user: &View<'_>, at: Option<Timestamp>) -> Result<Change, Malfo
         // A user who was never blocked has no such member.
         .active(Some(user.flag("blocked") != Some(true)))
         .upsert(user.need("user_id")?.id()?, at)
+}
+
+/// A group as an event or the management API tells it.
+pub fn upserted_group(group: &View<'_>, at: Option<Timestamp>) -> Result<Change, Malformed> {
+    Draft::group().key("displayName", group.word("name")).upsert(group.need("id")?.id()?, at)
 }
 
 fn edge(pair: &View<'_>, joins: bool, at: Option<Timestamp>) -> Result<Reading, Malformed> {

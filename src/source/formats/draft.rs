@@ -60,6 +60,14 @@ impl Draft {
         self
     }
 
+    /// A list that is known as a whole; `None` leaves what is known.
+    pub fn list(mut self, attribute: &str, items: Option<Vec<Value>>) -> Self {
+        if let Some(items) = items {
+            self.attributes.insert(attribute.to_owned(), items.into());
+        }
+        self
+    }
+
     /// Whether the user may sign in; `None` leaves what is known.
     pub fn active(mut self, active: Option<bool>) -> Self {
         if let Some(active) = active {
@@ -146,33 +154,33 @@ pub fn memberships(
 
 impl Reading {
     /// A body that says this.
-    pub(super) fn of(changes: Vec<Change>) -> Self {
+    pub(in crate::source) fn of(changes: Vec<Change>) -> Self {
         Self { changes, ..Self::default() }
     }
 
     /// A body that names a record without saying what has become of it.
-    pub(super) fn needing(key: ResourceKey) -> Self {
+    pub(in crate::source) fn needing(key: ResourceKey) -> Self {
         Self { needs_read: vec![key], ..Self::default() }
     }
 
     /// A body that means nothing to a directory.
-    pub(super) fn nothing() -> Self {
+    pub(in crate::source) fn nothing() -> Self {
         Self { ignored: 1, ..Self::default() }
     }
 
     /// This, under the sender's id of the event.
-    pub(super) fn under(self, event_id: Option<&str>) -> Self {
+    pub(in crate::source) fn under(self, event_id: Option<&str>) -> Self {
         Self { event_id: event_id.map(str::to_owned), ..self }
     }
 
     /// This, and the record must be read besides.
-    pub(super) fn and_needing(mut self, key: ResourceKey) -> Self {
+    pub(in crate::source) fn and_needing(mut self, key: ResourceKey) -> Self {
         self.needs_read.push(key);
         self
     }
 
     /// This and that; the id is left to the caller.
-    pub(super) fn and(mut self, other: Self) -> Self {
+    pub(in crate::source) fn and(mut self, other: Self) -> Self {
         self.changes.extend(other.changes);
         self.needs_read.extend(other.needs_read);
         self.ignored += other.ignored;

@@ -86,7 +86,8 @@ fn read_access(kind: &str, root: &View<'_>, at: Option<Timestamp>) -> Result<Rea
     })
 }
 
-fn user_upserted(record: &View<'_>, id: ExternalId, at: Option<Timestamp>) -> Result<Reading, Malformed> {
+/// A user's representation.
+pub fn user_upserted(record: &View<'_>, id: ExternalId, at: Option<Timestamp>) -> Result<Reading, Malformed> {
     let change = Draft::user()
         .key("userName", record.word("username"))
         .email(record.word("email"))
@@ -97,7 +98,12 @@ fn user_upserted(record: &View<'_>, id: ExternalId, at: Option<Timestamp>) -> Re
     Ok(Reading::of(vec![change]))
 }
 
-fn group_upserted(record: &View<'_>, id: ExternalId, at: Option<Timestamp>) -> Result<Reading, Malformed> {
+/// A group's representation.
+pub fn group_upserted(
+    record: &View<'_>,
+    id: ExternalId,
+    at: Option<Timestamp>,
+) -> Result<Reading, Malformed> {
     Ok(Reading::of(vec![Draft::group().key("displayName", record.word("name")).upsert(id, at)?]))
 }
 

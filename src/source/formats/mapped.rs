@@ -174,12 +174,7 @@ impl Mapping {
     }
 
     fn time(&self, event: &Value) -> Result<Option<Timestamp>, Malformed> {
-        let Some((pointer, format)) = &self.occurred_at else { return Ok(None) };
-        let Some(value) = pointer.value(event).filter(|value| !value.is_null()) else { return Ok(None) };
-        match text_of(value).and_then(|text| format.read(&text)) {
-            Some(time) => Ok(Some(time)),
-            None => Err(Malformed::new(pointer.as_str(), "is not a time of the form that is configured")),
-        }
+        self.occurred_at.as_ref().map_or(Ok(None), |(pointer, format)| time(pointer, *format, event))
     }
 }
 
@@ -215,8 +210,17 @@ fn members(group: ExternalId, edit: MembersEdit, occurred_at: Option<Timestamp>)
     Reading::of(vec![Change { occurred_at, operation: Operation::GroupMembers { id: group, edit } }])
 }
 
-/// An attribute that is absent is left as it is; null removes it.
-fn upsert(
+/// The time that stands at a pointer; `None` where nothing does.
+pub fn time(pointer: &Pointer, format: Format, record: &Value) -> Result<Option<Timestamp>, Malformed> {
+    let Some(value) = pointer.value(record).filter(|value| !value.is_null()) else { return Ok(None) };
+    match text_of(value).and_then(|text| format.read(&text)) {
+        Some(time) => Ok(Some(time)),
+        None => Err(Malformed::new(pointer.as_str(), "is not a time of the form that is configured")),
+    }
+}
+
+/// What fields of a record say. An attribute that is absent is left as it is; null removes it.
+pub fn upsert(
     kind: Kind,
     id: ExternalId,
     fields: &[Field],
@@ -281,7 +285,7 @@ fn nested(attribute: &str, value: Value) -> Map<String, Value> {
 }
 
 /// The ids that stand at a pointer: in one list, each in an item of a list, or one alone.
-fn ids_of(pointer: &Pointer, event: &Value) -> Result<Vec<ExternalId>, Malformed> {
+pub fn ids_of(pointer: &Pointer, event: &Value) -> Result<Vec<ExternalId>, Malformed> {
     let mut ids = Vec::new();
     for value in pointer.values(event) {
         match value {

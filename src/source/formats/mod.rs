@@ -1,25 +1,25 @@
 //! What each sender's webhooks look like: one file a sender.
 
-mod auth0;
+pub(super) mod auth0;
 mod bamboohr;
 mod clerk;
-mod draft;
+pub(super) mod draft;
 mod entra;
 mod google;
 mod hibob;
-mod keycloak;
+pub(super) mod keycloak;
 mod logto;
 pub mod mapped;
-mod native;
-mod okta;
+pub(super) mod native;
+pub(super) mod okta;
 mod onelogin;
 mod polis;
 mod preset;
 pub mod scim_events;
 #[cfg(test)]
 mod tests;
-mod view;
-mod workos;
+pub(super) mod view;
+pub(super) mod workos;
 mod zitadel;
 
 pub use preset::{Options, Preset};

@@ -45,7 +45,8 @@ impl Source for Native {
     }
 }
 
-fn parse(body: &[u8]) -> Result<Vec<Change>, Malformed> {
+/// What a body says.
+pub fn parse(body: &[u8]) -> Result<Vec<Change>, Malformed> {
     let mut root = Fields::of(json::parse(body)?, "")?;
     let changes = json::list(root.required("changes")?, "/changes", CHANGES_MAX)?;
     root.finish("the body")?;

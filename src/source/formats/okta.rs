@@ -62,7 +62,8 @@ fn read(body: &[u8]) -> Result<Reading, Malformed> {
     Ok(reading.under(id))
 }
 
-fn read_event(event: &View<'_>) -> Result<Reading, Malformed> {
+/// One event, as a hook or the System Log tells it.
+pub fn read_event(event: &View<'_>) -> Result<Reading, Malformed> {
     let outcome = event.get("outcome").and_then(|outcome| outcome.word("result").map(str::to_owned));
     if outcome.is_some_and(|outcome| outcome != "SUCCESS") {
         return Ok(Reading::nothing());

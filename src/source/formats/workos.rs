@@ -28,9 +28,14 @@ fn scheme() -> Scheme {
 fn read(body: &[u8]) -> Result<Reading, Malformed> {
     let body = json::parse(body)?;
     let root = View::root(&body);
+    Ok(read_event(&root)?.under(root.word("id")))
+}
+
+/// One event, as a webhook or the list of events tells it.
+pub fn read_event(root: &View<'_>) -> Result<Reading, Malformed> {
     let created_at = root.time("created_at")?;
     let data = root.get("data");
-    let reading = match (root.text("event")?, data) {
+    Ok(match (root.text("event")?, data) {
         ("dsync.user.created" | "dsync.user.updated", Some(user)) => Reading::of(vec![upserted_user(&user)?]),
         ("dsync.user.deleted", Some(user)) => {
             Reading::of(vec![user_deletion(user.need("id")?.id()?, created_at)])
@@ -44,11 +49,11 @@ fn read(body: &[u8]) -> Result<Reading, Malformed> {
         ("dsync.group.user_added", Some(pair)) => Reading::of(vec![edge(&pair, true, created_at)?]),
         ("dsync.group.user_removed", Some(pair)) => Reading::of(vec![edge(&pair, false, created_at)?]),
         _ => Reading::nothing(),
-    };
-    Ok(reading.under(root.word("id")))
+    })
 }
 
-fn upserted_user(user: &View<'_>) -> Result<Change, Malformed> {
+/// A user as an event or the API tells it.
+pub fn upserted_user(user: &View<'_>) -> Result<Change, Malformed> {
     let custom = user.get("custom_attributes");
     let custom = custom.as_ref().unwrap_or(user);
     let email = user.word("email").or_else(|| primary_email(user));
@@ -74,7 +79,8 @@ fn primary_email<'a>(user: &View<'a>) -> Option<&'a str> {
     primary.word("value")
 }
 
-fn upserted_group(group: &View<'_>) -> Result<Change, Malformed> {
+/// A group as an event or the API tells it.
+pub fn upserted_group(group: &View<'_>) -> Result<Change, Malformed> {
     Draft::group()
         .key("displayName", group.word("name"))
         .upsert(group.need("id")?.id()?, group.time("updated_at")?)

@@ -2,12 +2,13 @@
 //!
 //! A store offers a [`Home`] (one empty database that can be opened again and again) and calls
 //! [`suite!`] in its tests; each rule becomes one test. The parts are [`intake`], [`projection`],
-//! [`work`], [`members`], [`derived`], [`targets`], [`leases`],
+//! [`work`], [`members`], [`derived`], [`targets`], [`leases`], [`errands`],
 //! [`retention`], [`holds`] and [`admin`]; [`scene`] is what they share, [`script`] stands
 //! in for the sources and draws random streams.
 
 pub mod admin;
 pub mod derived;
+pub mod errands;
 pub mod holds;
 pub mod intake;
 pub mod leases;
@@ -125,6 +126,16 @@ macro_rules! store_conformance {
                 attending_renews_and_tells_who_holds_what,
                 who_left_takes_no_part_and_keeps_its_leases,
                 what_a_deposed_replica_hands_back_is_not_its_successors,
+            }
+            errands {
+                a_burst_about_one_record_is_one_errand,
+                an_errand_is_taken_by_one_until_its_time_is_over,
+                what_is_wanted_again_meanwhile_is_run_again,
+                what_failed_keeps_its_time_and_says_why,
+                that_a_record_is_absent_is_remembered_until_it_is_wanted_again,
+                what_events_leave_to_be_read_is_noted_as_they_are_merged,
+                topics_are_apart_and_what_is_no_record_is_not_counted_as_one,
+                what_is_remembered_of_a_source_is_kept_by_name,
             }
             retention {
                 events_go_once_they_are_merged_and_old,

@@ -16,6 +16,7 @@ mod connection;
 mod database;
 mod derived;
 mod directory;
+mod errands;
 mod events;
 mod fault;
 mod guard;
@@ -61,9 +62,9 @@ use crate::clock::Timestamp;
 use crate::directory::{DirectoryName, ExternalId, Kind, ResourceKey, User};
 use crate::store::guard::{Admission, Decided, Decision, Destruction, Guard, Hold, HoldFilter, HoldItem};
 use crate::store::{
-    Appended, Committed, Dossier, EventReader, EventRecord, EventSummary, Hint, Intent, Lane, LedgerFilter,
-    LedgerRecord, NewEvent, Outcome, Page, ParkedId, ParkedItem, Projection, Pruned, Retention, Roster,
-    Status, Store, StoreError, TargetRecord, TargetState, Tenure, WorkItem,
+    Appended, Committed, Dossier, Errand, EventReader, EventRecord, EventSummary, Hint, Intent, Lane,
+    LedgerFilter, LedgerRecord, NewEvent, Outcome, Page, ParkedId, ParkedItem, Projection, Pruned, Retention,
+    Roster, Settled, Status, Store, StoreError, TargetRecord, TargetState, Tenure, Topic, WorkItem,
 };
 pub use address::{Address, AddressError};
 use append::{Appender, BATCHES_AT_ONCE};
@@ -323,6 +324,39 @@ impl Store for PostgresStore {
         now: Timestamp,
     ) -> Result<Committed, StoreError> {
         self.database.write(|tx, _| commit::commit(tx, tenure, &outcomes, now).boxed()).await
+    }
+
+    async fn want(&self, source: &str, topic: &Topic, due: Timestamp) -> Result<(), StoreError> {
+        let want = (source.to_owned(), topic.clone(), due);
+        self.database.write(|tx, _| errands::want(tx, vec![want.clone()]).boxed()).await
+    }
+
+    async fn take_errands(
+        &self,
+        source: &str,
+        now: Timestamp,
+        until: Timestamp,
+        limit: usize,
+    ) -> Result<Vec<Errand>, StoreError> {
+        let limit = limit.min(PAGE_MAX);
+        self.database.write(|tx, _| errands::take(tx, source, now, until, limit).boxed()).await
+    }
+
+    async fn settle_errand(&self, errand: &Errand, settled: &Settled) -> Result<(), StoreError> {
+        self.database.write(|tx, _| errands::settle(tx, errand, settled).boxed()).await
+    }
+
+    async fn source_memory(&self, source: &str, part: &str) -> Result<Option<serde_json::Value>, StoreError> {
+        self.database.read(|tx, _| errands::memory(tx, source, part).boxed()).await
+    }
+
+    async fn set_source_memory(
+        &self,
+        source: &str,
+        part: &str,
+        value: &serde_json::Value,
+    ) -> Result<(), StoreError> {
+        self.database.write(|tx, _| errands::remember(tx, source, part, value).boxed()).await
     }
 
     async fn status(&self) -> Result<Status, StoreError> {

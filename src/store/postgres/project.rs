@@ -15,8 +15,8 @@ use crate::store::postgres::mark::{Mark, lock_followers, mark, marks};
 use crate::store::postgres::rows::{
     Tx, big, execute, limit as row_limit, query, query_one, storable, unsigned,
 };
-use crate::store::postgres::{directory, fault};
-use crate::store::{EventReader, Projection, StoreError};
+use crate::store::postgres::{directory, errands, fault};
+use crate::store::{EventReader, Projection, StoreError, Topic};
 
 /// Bytes of bodies past which a batch takes no further event.
 const BODY_BYTES_MAX: u64 = 8 << 20;
@@ -114,6 +114,7 @@ async fn one_by_one(
         total.events += done.events;
         total.changes += done.changes;
         total.unreadable += done.unreadable;
+        total.wanted += done.wanted;
         total.woken.extend(done.woken);
         total.more = done.more;
     }
@@ -177,6 +178,9 @@ async fn merge_claimed(
     }
     projection.unreadable = unreadable.len();
     projection.woken = merge_directories(tx, per_directory).await?;
+    let wants: Vec<_> = events.iter().flat_map(wants).collect();
+    projection.wanted = wants.len();
+    errands::want(tx, wants).await?;
     keep_unreadable(tx, &unreadable).await?;
     leave_line(tx, line).await?;
     projection.more = anything_waits(tx).await?;
@@ -184,6 +188,12 @@ async fn merge_claimed(
         hints.tell(tx, Told::Work(projection.woken.clone())).await?;
     }
     Ok(projection)
+}
+
+/// What an event leaves to be read.
+fn wants(event: &ReadEvent) -> impl Iterator<Item = (String, Topic, Timestamp)> {
+    let want = |key: &ResourceKey| (event.source.clone(), Topic::Record(key.clone()), event.received_at);
+    event.wanted.iter().map(want)
 }
 
 struct WaitingEvent {
@@ -199,8 +209,10 @@ struct ReadEvent {
     seq: u64,
     directory: String,
     event_id: String,
+    source: String,
     received_at: Timestamp,
     changes: Result<Vec<Change>, String>,
+    wanted: Vec<ResourceKey>,
 }
 
 /// The events at these places, in the order of the line.
@@ -235,7 +247,8 @@ async fn read(reader: &dyn EventReader, waiting: Vec<WaitingEvent>) -> Vec<ReadE
         if let Err(reason) = &changes {
             tracing::warn!(sequence = seq, %source, %reason, "an accepted event cannot be read any more; it is kept");
         }
-        events.push(ReadEvent { seq, directory, event_id, received_at, changes });
+        let wanted = reader.wanted(&source, &body);
+        events.push(ReadEvent { seq, directory, event_id, source, received_at, changes, wanted });
         tokio::task::consume_budget().await;
     }
     events

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use futures_util::try_join;
 
 use crate::clock::Timestamp;
+use crate::store::postgres::errands;
 use crate::store::postgres::rows::{
     HELD, PARKED, PENDING, Tx, WAITING, corrupt, from_json, query, query_one, unsigned,
 };
@@ -12,7 +13,7 @@ use crate::store::{Lane, LaneCount, Status, StoreError, TargetCounts};
 
 /// Reads everything in one transaction.
 pub(super) async fn status(tx: &Tx<'_>) -> Result<Status, StoreError> {
-    let (unprojected, unreadable, mut targets, rows, waiting, parked, held) = try_join!(
+    let (unprojected, unreadable, mut targets, rows, waiting, parked, held, errands) = try_join!(
         count(tx, "SELECT count(*) FROM events_waiting"),
         count(tx, "SELECT count(*) FROM events_unreadable"),
         targets(tx),
@@ -20,6 +21,7 @@ pub(super) async fn status(tx: &Tx<'_>) -> Result<Status, StoreError> {
         counts(tx, WAITING_MEMBERS),
         counts(tx, PARKED_MEMBERS),
         counts(tx, HELD_MEMBERS),
+        errands::counts(tx),
     )?;
     for (name, counts) in &mut targets {
         for row in rows.iter().filter(|row| row.target == *name) {
@@ -29,7 +31,7 @@ pub(super) async fn status(tx: &Tx<'_>) -> Result<Status, StoreError> {
         counts.parked += parked.get(name).copied().unwrap_or(0);
         counts.held += held.get(name).copied().unwrap_or(0);
     }
-    Ok(Status { unprojected, unreadable, targets })
+    Ok(Status { unprojected, unreadable, targets, errands })
 }
 
 async fn count(tx: &Tx<'_>, sql: &str) -> Result<u64, StoreError> {

@@ -12,6 +12,7 @@ mod commit;
 mod connection;
 mod derived;
 mod directory;
+mod errands;
 mod events;
 mod guard;
 mod holds;
@@ -50,9 +51,9 @@ use crate::clock::Timestamp;
 use crate::directory::{DirectoryName, ExternalId, Kind, ResourceKey, User};
 use crate::store::guard::{Admission, Decided, Decision, Destruction, Guard, Hold, HoldFilter, HoldItem};
 use crate::store::{
-    Appended, Committed, Dossier, EventReader, EventRecord, EventSummary, Hint, Intent, Lane, LedgerFilter,
-    LedgerRecord, NewEvent, Outcome, Page, ParkedId, ParkedItem, Projection, Pruned, Retention, Roster,
-    Status, Store, StoreError, TargetRecord, TargetState, Tenure, WorkItem,
+    Appended, Committed, Dossier, Errand, EventReader, EventRecord, EventSummary, Hint, Intent, Lane,
+    LedgerFilter, LedgerRecord, NewEvent, Outcome, Page, ParkedId, ParkedItem, Projection, Pruned, Retention,
+    Roster, Settled, Status, Store, StoreError, TargetRecord, TargetState, Tenure, Topic, WorkItem,
 };
 use connection::WriteConnection;
 use readers::Readers;
@@ -134,6 +135,7 @@ impl SqliteStore {
         migrate::migrate(&connection.conn)?;
         project::retry_unreadable(&connection.conn)?;
         leases::clear(&connection.conn)?;
+        errands::clear(&connection.conn)?;
         let readers = Readers::new(path.to_owned(), options.readers_max);
         let writer = Writer::start(path.to_owned(), options, connection)?;
         Ok(Self { readers, writer, projecting: Mutex::new(()), _lock: lock, _temporary: temporary })
@@ -307,6 +309,47 @@ impl Store for SqliteStore {
     ) -> Result<Committed, StoreError> {
         let tenure = tenure.clone();
         self.writer.write(move |conn| commit::commit(conn, &tenure, &outcomes, now)).await
+    }
+
+    async fn want(&self, source: &str, topic: &Topic, due: Timestamp) -> Result<(), StoreError> {
+        let (source, topic) = (source.to_owned(), topic.clone());
+        self.writer.write(move |conn| errands::want(conn, &source, &topic, due)).await
+    }
+
+    async fn take_errands(
+        &self,
+        source: &str,
+        now: Timestamp,
+        until: Timestamp,
+        limit: usize,
+    ) -> Result<Vec<Errand>, StoreError> {
+        let (source, limit) = (source.to_owned(), limit.min(PAGE_MAX));
+        // Asked again and again, mostly in vain, which should cost no write.
+        let asked = source.clone();
+        if !self.readers.read(move |conn| errands::any_due(conn, &asked, now)).await? {
+            return Ok(Vec::new());
+        }
+        self.writer.write(move |conn| errands::take(conn, &source, now, until, limit)).await
+    }
+
+    async fn settle_errand(&self, errand: &Errand, settled: &Settled) -> Result<(), StoreError> {
+        let (errand, settled) = (errand.clone(), settled.clone());
+        self.writer.write(move |conn| errands::settle(conn, &errand, &settled)).await
+    }
+
+    async fn source_memory(&self, source: &str, part: &str) -> Result<Option<serde_json::Value>, StoreError> {
+        let (source, part) = (source.to_owned(), part.to_owned());
+        self.readers.read(move |conn| errands::memory(conn, &source, &part)).await
+    }
+
+    async fn set_source_memory(
+        &self,
+        source: &str,
+        part: &str,
+        value: &serde_json::Value,
+    ) -> Result<(), StoreError> {
+        let (source, part, value) = (source.to_owned(), part.to_owned(), value.clone());
+        self.writer.write(move |conn| errands::remember(conn, &source, &part, &value)).await
     }
 
     async fn status(&self) -> Result<Status, StoreError> {

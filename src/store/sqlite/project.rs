@@ -6,8 +6,8 @@ use rusqlite::{Connection, Row as SqlRow, Rows, params};
 
 use crate::clock::Timestamp;
 use crate::directory::{Change, Effect, MergeOutcome, Needs, ResourceKey, Version, VersionedChange, merge};
-use crate::store::sqlite::{directory, work};
-use crate::store::{EventReader, Projection, StoreError};
+use crate::store::sqlite::{directory, errands, work};
+use crate::store::{EventReader, Projection, StoreError, Topic};
 
 /// Bytes of bodies past which a batch takes no further event.
 const BODY_BYTES_MAX: usize = 8 << 20;
@@ -41,8 +41,10 @@ struct ReadEvent {
     seq: u64,
     directory: String,
     event_id: String,
+    source: String,
     received_at: Timestamp,
     changes: Result<Vec<Change>, String>,
+    wanted: Vec<ResourceKey>,
 }
 
 /// Picks up to `limit` events: first those ahead of their turn, then in the order they came.
@@ -120,7 +122,8 @@ impl Picked {
             if let Err(reason) = &changes {
                 tracing::warn!(sequence = seq, %source, %reason, "an accepted event cannot be read any more; it is kept");
             }
-            events.push(ReadEvent { seq, directory, event_id, received_at, changes });
+            let wanted = reader.wanted(&source, &body);
+            events.push(ReadEvent { seq, directory, event_id, source, received_at, changes, wanted });
             tokio::task::consume_budget().await;
         }
         ReadBatch { batch: self.batch, events, through: self.through }
@@ -137,6 +140,10 @@ pub(super) fn apply(conn: &Connection, batch: &ReadBatch) -> Result<Option<Proje
     let mut per_directory: BTreeMap<&str, Vec<&ReadEvent>> = BTreeMap::new();
     for event in &batch.events {
         settle(conn, event, batch.through)?;
+        for key in &event.wanted {
+            errands::want(conn, &event.source, &Topic::Record(key.clone()), event.received_at)?;
+        }
+        projection.wanted += event.wanted.len();
         match &event.changes {
             Ok(changes) => {
                 projection.events += 1;

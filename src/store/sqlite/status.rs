@@ -3,6 +3,7 @@
 use rusqlite::{Connection, params};
 
 use crate::clock::Timestamp;
+use crate::store::sqlite::errands;
 use crate::store::sqlite::project::unprojected;
 use crate::store::sqlite::rows::{HELD, PARKED, PENDING, WAITING, from_json};
 use crate::store::{Lane, LaneCount, Status, StoreError, TargetCounts};
@@ -20,6 +21,7 @@ pub(super) fn status(conn: &Connection) -> Result<Status, StoreError> {
         let counts = TargetCounts { state: Some(state), ..counts(conn, &name)? };
         status.targets.insert(name, counts);
     }
+    status.errands = errands::counts(conn)?;
     Ok(status)
 }
 

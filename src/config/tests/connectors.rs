@@ -1,0 +1,121 @@
+//! How sources are asked for what their webhooks leave out.
+
+use std::time::Duration;
+
+use super::super::*;
+use super::problems;
+use crate::source::connectors::Provider;
+
+fn config(text: &str) -> Config {
+    let environment = [("HOOK", "s3cret"), ("KEY", "SSWS key")].into_iter().collect();
+    Config::parse(text, "relay.toml", Path::new("/nowhere"), &environment).unwrap().0
+}
+
+fn source(kind: &str, connector: &str) -> String {
+    format!("[sources.x]\nkind = '{kind}'\nsecrets = ['env:HOOK']\n[sources.x.connector]\n{connector}")
+}
+
+#[test]
+fn a_source_is_asked_where_its_webhooks_come_from_unless_told_otherwise() {
+    let auth = "auth = { type = 'header', name = 'Authorization', value = 'env:KEY' }\n";
+    for (kind, connector, provider, address) in [
+        ("okta", "base_url = 'https://acme.okta.com'\n", Provider::Okta, "https://acme.okta.com/"),
+        ("entra", "", Provider::Graph, "https://graph.microsoft.com/v1.0"),
+        ("google", "", Provider::Google, "https://admin.googleapis.com/"),
+        ("workos", "", Provider::WorkOs, "https://api.workos.com/"),
+        (
+            "onelogin",
+            "kind = 'scim'\nbase_url = 'https://a.example/scim'\n",
+            Provider::Scim,
+            "https://a.example/scim",
+        ),
+    ] {
+        let config = config(&source(kind, &format!("{connector}{auth}")));
+        assert_eq!(config.sources["x"].provider, Some(provider), "{kind}");
+        let connection = &config.connectors["x"].connection;
+        assert_eq!((connection.base_url.as_str(), connection.name.as_str()), (address, "sources.x"));
+        assert_eq!(connection.limits.rate_per_second, Some(5.0));
+    }
+    let without = config("[sources.x]\nkind = 'okta'\nsecrets = ['env:HOOK']\n");
+    assert!(without.connectors.is_empty() && without.sources["x"].provider.is_none());
+}
+
+#[test]
+fn what_a_connector_does_besides_is_read() {
+    let text = "auth = { type = 'bearer', token = 'env:KEY2' }\ncatch_up = '1h'\ntimeout = '5s'\n\
+                subscription = 'https://relay.example/webhooks/x'\nlimits = { rate_per_second = 50 }\n";
+    let environment = [("HOOK", "s3cret"), ("KEY2", "token")].into_iter().collect();
+    let text = source("entra", text);
+    let (config, warnings) = Config::parse(&text, "relay.toml", Path::new("/nowhere"), &environment).unwrap();
+    assert!(warnings.iter().all(|warning| !warning.key.starts_with("sources.x.connector")), "{warnings:#?}");
+    let connector = &config.connectors["x"];
+    assert_eq!(connector.catch_up, Some(Duration::from_hours(1)));
+    assert_eq!(connector.subscription.as_deref(), Some("https://relay.example/webhooks/x"));
+    assert_eq!(connector.connection.timeout, Duration::from_secs(5));
+    assert_eq!(connector.connection.limits.rate_per_second, Some(50.0));
+}
+
+#[test]
+fn an_api_of_ones_own_is_described_whole() {
+    let text = r#"
+kind = "rest"
+base_url = "https://hr.example/api"
+auth = { type = "bearer", token = "env:HOOK" }
+user = { path = "/people/{id}", at = "/person", active_when = ["yes"], attributes = { userName = "/login", active = "/in" } }
+group = { path = "/teams/{id}", attributes = { displayName = "/name" } }
+members = { path = "/teams/{id}/people", ids = "/items/*/id", next = "/next" }
+changed_at = { at = "/updated", format = "unix" }
+absent = { at = "/code", is = "unknown" }
+"#;
+    let config = config(&source("onelogin", text));
+    let Some(Provider::Rest(rest)) = &config.sources["x"].provider else { panic!("it is a REST API") };
+    assert!(rest.user.is_some() && rest.group.is_some() && rest.members.is_some() && rest.absent.is_some());
+}
+
+#[test]
+fn every_fault_of_a_connector_is_told_at_once() {
+    let found = |kind: &str, connector: &str| -> Vec<(String, String)> {
+        let errors = problems(&source(kind, connector)).into_iter();
+        let errors = errors.filter(|problem| problem.severity == Severity::Error);
+        errors.map(|problem| (problem.key, problem.reason)).collect()
+    };
+    for (kind, connector, expected) in [
+        ("okta", "", &[("base_url", "is missing"), ("auth", "is missing")][..]),
+        ("onelogin", "", &[("kind", "is missing")]),
+        ("okta", "kind = 'ldap'", &[("kind", "is not a provider")]),
+        ("google", "catch_up = '1h'", &[("catch_up", "cannot be had"), ("auth", "is missing")]),
+        ("entra", "catch_up = '1s'", &[("catch_up", "out of range"), ("auth", "is missing")]),
+        (
+            "workos",
+            "subscription = 'https://a.example'",
+            &[("subscription", "cannot be had"), ("auth", "is missing")],
+        ),
+        (
+            "onelogin",
+            "kind = 'rest'\nbase_url = 'https://a.example'",
+            &[("", "says neither"), ("auth", "is missing")],
+        ),
+        (
+            "onelogin",
+            "kind = 'rest'\nuser = { path = '/people' }\nmembers = { path = '/t/{id}' }\nabsent = { at = 'x' }\ncolour = 1",
+            &[
+                ("user.path", "holds no {id}"),
+                ("members.ids", "is missing"),
+                ("absent.at", "starts with no /"),
+                ("absent.is", "is missing"),
+                ("base_url", "is missing"),
+                ("auth", "is missing"),
+                ("colour", "not a known key"),
+            ],
+        ),
+    ] {
+        let found = found(kind, connector);
+        for (key, reason) in expected {
+            let key = format!("sources.x.connector.{key}");
+            let key = key.trim_end_matches('.');
+            let told = found.iter().any(|(own, text)| own == key && text.contains(reason));
+            assert!(told, "{connector}\n{key}: {reason}\n{found:#?}");
+        }
+        assert_eq!(found.len(), expected.len(), "{connector}\n{found:#?}");
+    }
+}

@@ -1,0 +1,539 @@
+//! One source's errands against a provider that the tests play, on paused time.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::{Body, to_bytes};
+use axum::extract::{Path, Request, State};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use axum::routing::any;
+use http::HeaderMap;
+use http::Method;
+use serde_json::{Value, json};
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+use tower::{ServiceExt as _, service_fn};
+
+use crate::clock::{SharedClock, Timestamp, TokioClock};
+use crate::directory::{ExternalId, ResourceKey};
+use crate::errands::client::Client;
+use crate::errands::runner::{Runner, run};
+use crate::source::connectors::Provider;
+use crate::source::{Kind, Options, PRESETS, Settings, Sources};
+use crate::store::sqlite::SqliteStore;
+use crate::store::{ErrandCounts, Page, Store, Topic};
+use crate::target::layers::auth::Authorized;
+use crate::target::{self, Answer, Auth, CallError, Profile, Target};
+use crate::telemetry::metrics::{Metrics, ReadLabels, SubscriptionLabels};
+
+const SOURCE: &str = "idp";
+const BASE: &str = "https://idp.example/";
+const START: Timestamp = Timestamp::from_seconds(1_790_000_000);
+
+/// A provider whose answers a test gives, and what it was asked.
+#[derive(Clone, Default)]
+struct Idp(Arc<Mutex<Script>>);
+
+#[derive(Default)]
+struct Script {
+    /// The answers to a path with its query, the last of which stays.
+    answers: std::collections::BTreeMap<String, Vec<Reply>>,
+    asked: Vec<String>,
+}
+
+#[derive(Clone)]
+struct Reply {
+    status: u16,
+    headers: Vec<(&'static str, String)>,
+    body: Value,
+}
+
+impl Idp {
+    fn answer(&self, path: &str, status: u16, body: Value) {
+        self.answer_with(path, status, &[], body);
+    }
+
+    fn answer_with(&self, path: &str, status: u16, headers: &[(&'static str, &str)], body: Value) {
+        let headers = headers.iter().map(|(name, value)| (*name, (*value).to_owned())).collect();
+        let mut script = self.0.lock().unwrap();
+        script.answers.entry(path.to_owned()).or_default().push(Reply { status, headers, body });
+    }
+
+    fn asked(&self) -> Vec<String> {
+        self.0.lock().unwrap().asked.clone()
+    }
+
+    fn reply(&self, asked: &str) -> Response {
+        let mut script = self.0.lock().unwrap();
+        script.asked.push(asked.to_owned());
+        let Some(replies) = script.answers.get_mut(asked) else {
+            return (StatusCode::NOT_FOUND, "no such path").into_response();
+        };
+        let reply = if replies.len() > 1 { replies.remove(0) } else { replies[0].clone() };
+        let mut response = Response::builder().status(reply.status);
+        for (name, value) in reply.headers {
+            response = response.header(name, value);
+        }
+        response.body(Body::from(reply.body.to_string())).unwrap()
+    }
+
+    fn router(&self) -> Router {
+        async fn serve(State(idp): State<Idp>, Path(_): Path<String>, request: Request) -> Response {
+            let uri = request.uri();
+            let path = uri.path_and_query().unwrap().as_str().trim_start_matches('/');
+            match *request.method() {
+                Method::GET => idp.reply(path),
+                ref method => idp.reply(&format!("{method} {path}")),
+            }
+        }
+        Router::new().route("/{*path}", any(serve)).with_state(self.clone())
+    }
+
+    /// The provider behind the layers of a target.
+    fn client(&self, clock: SharedClock, metrics: &Metrics) -> Client {
+        let auth = Auth::Bearer { token: "token".into() };
+        let settings = target::Settings::new(
+            "sources.idp",
+            BASE.parse().unwrap(),
+            auth,
+            Profile::builtin("rfc7644").unwrap(),
+        );
+        let router = self.router();
+        let vendor = service_fn(move |request: Authorized| {
+            let router = router.clone();
+            async move {
+                let uri = format!("/{}", request.call.path);
+                let request =
+                    Request::builder().method(request.call.method).uri(uri).body(Body::empty()).unwrap();
+                let response = router.oneshot(request).await.unwrap();
+                let (parts, body) = response.into_parts();
+                let headers: HeaderMap = parts.headers;
+                let body = to_bytes(body, usize::MAX).await.unwrap();
+                Ok::<_, CallError>(Answer { headers, body, ..Answer::new(parts.status) })
+            }
+        });
+        let target = Target::connect(settings, clock, metrics).unwrap().played_by(vendor);
+        Client::of(target, BASE.parse().unwrap())
+    }
+}
+
+/// A source with a runner beside it.
+struct Desk {
+    idp: Idp,
+    store: Arc<dyn Store>,
+    sources: Arc<Sources>,
+    clock: SharedClock,
+    metrics: Metrics,
+    wanted: Arc<Notify>,
+    catch_up: Option<Duration>,
+    subscription: Option<String>,
+    stop: CancellationToken,
+}
+
+impl Desk {
+    fn open(kind: &str, provider: Provider) -> Self {
+        let desk = Self::closed(kind, provider, None);
+        desk.start();
+        desk
+    }
+
+    /// One whose runner has not begun.
+    fn closed(kind: &str, provider: Provider, catch_up: Option<Duration>) -> Self {
+        let preset = PRESETS.iter().find(|preset| preset.name == kind).unwrap();
+        let settings = Settings {
+            name: SOURCE.to_owned(),
+            kind: Kind::Preset(preset, Options::default()),
+            directory: "corp".to_owned(),
+            secrets: vec!["secret".into()],
+            intake_limit: None,
+            body_bytes_max: 1 << 20,
+            provider: Some(provider),
+        };
+        Self {
+            idp: Idp::default(),
+            store: Arc::new(SqliteStore::open_temporary().unwrap()),
+            sources: Arc::new(Sources::open([settings]).unwrap()),
+            clock: Arc::new(TokioClock::starting_at(START)),
+            metrics: Metrics::new(),
+            wanted: Arc::new(Notify::new()),
+            catch_up,
+            subscription: None,
+            stop: CancellationToken::new(),
+        }
+    }
+
+    fn start(&self) {
+        tokio::spawn(run(self.runner(), self.stop.clone()));
+    }
+
+    /// Ends the runner, and begins another.
+    fn restart(&mut self) {
+        self.stop.cancel();
+        self.stop = CancellationToken::new();
+        self.start();
+    }
+
+    fn runner(&self) -> Runner {
+        Runner {
+            source: SOURCE.to_owned(),
+            sources: Arc::clone(&self.sources),
+            store: Arc::clone(&self.store),
+            client: self.idp.client(Arc::clone(&self.clock), &self.metrics),
+            clock: Arc::clone(&self.clock),
+            accepted: Arc::new(Notify::new()),
+            wanted: Arc::clone(&self.wanted),
+            catch_up: self.catch_up,
+            subscription: self.subscription.clone(),
+            metrics: self.metrics.clone(),
+        }
+    }
+
+    async fn want(&self, topic: &Topic) {
+        self.store.want(SOURCE, topic, self.clock.now()).await.unwrap();
+        self.wanted.notify_waiters();
+    }
+
+    async fn want_user(&self, id: &str) {
+        self.want(&Topic::Record(ResourceKey::user(ExternalId::parse(id).unwrap()))).await;
+    }
+
+    async fn want_group(&self, id: &str) {
+        self.want(&Topic::Record(ResourceKey::group(ExternalId::parse(id).unwrap()))).await;
+    }
+
+    async fn wait(&self, seconds: u64) {
+        tokio::time::sleep(Duration::from_secs(seconds)).await;
+    }
+
+    async fn counts(&self) -> ErrandCounts {
+        self.store.status().await.unwrap().errands.remove(SOURCE).unwrap_or_default()
+    }
+
+    fn counted(&self, outcome: &'static str) -> u64 {
+        self.metrics.reads.get_or_create(&ReadLabels { source: SOURCE.to_owned(), outcome }).get()
+    }
+
+    /// Merges what was appended; what became of it, oldest first, as `operation id outcome`.
+    async fn merged(&self) -> Vec<String> {
+        while self.store.project(&*self.sources, 100).await.unwrap().more {}
+        let Page { items, .. } = self.store.events(None, 1000).await.unwrap();
+        let mut lines = Vec::new();
+        for event in items.iter().rev() {
+            let record = self.store.event(&event.event_id).await.unwrap().unwrap();
+            let line = |change: &crate::store::ChangeRecord| {
+                format!("{} {} {}", change.operation, change.key.id, change.outcome.as_str())
+            };
+            lines.extend(record.changes.iter().map(line));
+        }
+        lines
+    }
+}
+
+impl Drop for Desk {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}
+
+fn okta_user(status: &str, at: &str) -> Value {
+    json!({"id": "u", "status": status, "lastUpdated": at, "profile": {"login": "ann", "email": "ann@acme.example"}})
+}
+
+fn okta_gone() -> Value {
+    json!({"errorCode": "E0000007", "errorSummary": "Not found"})
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_read_becomes_an_event_of_the_source() {
+    let desk = Desk::open("okta", Provider::Okta);
+    desk.idp.answer("api/v1/users/u", 200, okta_user("ACTIVE", "2026-08-20T10:00:00.000Z"));
+    desk.want_user("u").await;
+    desk.wait(2).await;
+    assert_eq!(desk.merged().await, ["user.upsert u merged"]);
+    assert_eq!((desk.counts().await, desk.counted("read")), (ErrandCounts::default(), 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_record_that_was_read_late_does_not_undo_what_came_after_it() {
+    let desk = Desk::open("okta", Provider::Okta);
+    desk.idp.answer("api/v1/users/u", 200, okta_user("DEPROVISIONED", "2026-08-20T10:00:09.000Z"));
+    desk.idp.answer("api/v1/users/u", 200, okta_user("ACTIVE", "2026-08-20T10:00:00.000Z"));
+    desk.want_user("u").await;
+    desk.wait(2).await;
+    desk.want_user("u").await;
+    desk.wait(2).await;
+    assert_eq!(desk.merged().await, ["user.upsert u merged", "user.upsert u superseded"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_two_readings_with_one_time_the_later_wins() {
+    let desk = Desk::open("okta", Provider::Okta);
+    let at = "2026-08-20T10:00:00.000Z";
+    for _ in 0..8 {
+        desk.idp.answer("api/v1/users/u", 200, okta_user("ACTIVE", at));
+        desk.idp.answer("api/v1/users/u", 200, okta_user("SUSPENDED", at));
+    }
+    for count in 1..=8 {
+        desk.want_user("u").await;
+        desk.wait(2).await;
+        assert_eq!(desk.merged().await, vec!["user.upsert u merged"; count]);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_record_from_the_future_is_of_now() {
+    let desk = Desk::open("okta", Provider::Okta);
+    desk.idp.answer("api/v1/users/u", 200, okta_user("ACTIVE", "2126-08-20T10:00:00.000Z"));
+    desk.idp.answer("api/v1/users/u", 200, okta_user("SUSPENDED", "2126-08-20T10:00:00.000Z"));
+    for count in 1..=2 {
+        desk.want_user("u").await;
+        desk.wait(2).await;
+        assert_eq!(desk.merged().await, vec!["user.upsert u merged"; count]);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn absence_ends_a_user_only_when_it_is_said_twice() {
+    let desk = Desk::open("okta", Provider::Okta);
+    desk.idp.answer("api/v1/users/u", 404, okta_gone());
+    desk.want_user("u").await;
+    desk.wait(20).await;
+    assert_eq!(desk.merged().await, Vec::<String>::new());
+    assert_eq!((desk.counts().await.records, desk.counted("absent")), (1, 1));
+    desk.wait(20).await;
+    assert_eq!(desk.merged().await, ["user.delete u merged"]);
+    assert_eq!((desk.counts().await, desk.counted("deleted")), (ErrandCounts::default(), 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_user_who_appears_at_the_second_look_was_only_late() {
+    let desk = Desk::open("okta", Provider::Okta);
+    desk.idp.answer("api/v1/users/u", 404, okta_gone());
+    desk.idp.answer("api/v1/users/u", 200, okta_user("ACTIVE", "2026-08-20T10:00:00.000Z"));
+    desk.want_user("u").await;
+    desk.wait(60).await;
+    assert_eq!(desk.merged().await, ["user.upsert u merged"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_path_that_leads_nowhere_ends_nobody_and_stays_visible() {
+    let desk = Desk::open("okta", Provider::Okta);
+    desk.want_user("u").await;
+    desk.wait(3600).await;
+    assert_eq!(desk.merged().await, Vec::<String>::new());
+    let counts = desk.counts().await;
+    assert_eq!((counts.records, counts.failing), (1, 1));
+    assert!(counts.failure.unwrap().contains("404"));
+    let asked = desk.idp.asked().len();
+    assert!((4..40).contains(&asked), "asked {asked} times in an hour");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_group_comes_with_the_members_of_every_page_or_not_at_all() {
+    let desk = Desk::open("okta", Provider::Okta);
+    let record = json!({"id": "g", "lastUpdated": "2026-08-20T10:00:00Z", "profile": {"name": "Staff"}});
+    let next = [("link", "<https://idp.example/api/v1/groups/g/users?after=x>; rel=\"next\"")];
+    desk.idp.answer("api/v1/groups/g", 200, record);
+    desk.idp.answer_with("api/v1/groups/g/users?limit=1000", 200, &next, json!([{"id": "a"}, {"id": "b"}]));
+    desk.idp.answer("api/v1/groups/g/users?after=x", 500, json!({}));
+    desk.idp.answer("api/v1/groups/g/users?after=x", 200, json!([{"id": "b"}, {"id": "c"}]));
+    desk.want_group("g").await;
+    desk.wait(1).await;
+    assert_eq!(desk.merged().await, Vec::<String>::new(), "a part is nothing");
+    desk.wait(10).await;
+    assert_eq!(desk.merged().await, ["group.upsert g merged", "group.members g merged"]);
+    let event = desk.store.events(None, 1).await.unwrap().items.remove(0);
+    assert!(event.event_id.starts_with("read:"), "{}", event.event_id);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_list_that_goes_on_at_another_host_is_not_followed() {
+    let desk = Desk::open("okta", Provider::Okta);
+    let record = json!({"id": "g", "lastUpdated": "2026-08-20T10:00:00Z", "profile": {"name": "Staff"}});
+    let next = [("link", "<https://evil.example/api/v1/groups/g/users?after=x>; rel=\"next\"")];
+    desk.idp.answer("api/v1/groups/g", 200, record);
+    desk.idp.answer_with("api/v1/groups/g/users?limit=1000", 200, &next, json!([{"id": "a"}]));
+    desk.want_group("g").await;
+    desk.wait(1).await;
+    assert_eq!(desk.merged().await, Vec::<String>::new());
+    assert!(desk.counts().await.failure.unwrap().contains("elsewhere"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_provider_that_wants_quiet_gets_it_from_every_errand() {
+    let desk = Desk::open("okta", Provider::Okta);
+    desk.idp.answer_with("api/v1/users/u", 429, &[("retry-after", "120")], json!({}));
+    desk.idp.answer("api/v1/users/u", 200, okta_user("ACTIVE", "2026-08-20T10:00:00.000Z"));
+    desk.idp.answer("api/v1/users/v", 200, okta_user("ACTIVE", "2026-08-20T10:00:00.000Z"));
+    desk.want_user("u").await;
+    desk.wait(2).await;
+    desk.want_user("v").await;
+    desk.wait(110).await;
+    assert_eq!(desk.idp.asked(), ["api/v1/users/u"]);
+    desk.wait(60).await;
+    assert_eq!(desk.merged().await.len(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_outage_loses_nothing() {
+    let desk = Desk::open("okta", Provider::Okta);
+    for _ in 0..12 {
+        desk.idp.answer("api/v1/users/u", 503, json!({}));
+    }
+    desk.idp.answer("api/v1/users/u", 200, okta_user("ACTIVE", "2026-08-20T10:00:00.000Z"));
+    desk.want_user("u").await;
+    desk.wait(12 * 900).await;
+    assert_eq!(desk.merged().await, ["user.upsert u merged"]);
+    assert_eq!(desk.counts().await, ErrandCounts::default());
+}
+
+fn log_event(uuid: &str, kind: &str, at: &str, target: &Value) -> Value {
+    json!({"uuid": uuid, "published": at, "eventType": kind, "outcome": {"result": "SUCCESS"}, "target": [target]})
+}
+
+const LOG: &str = "api/v1/logs?since=2026-09-21T14:13:20Z&sortOrder=ASCENDING&limit=1000&filter=eventType%20sw%20%22\
+    user.lifecycle%22%20or%20eventType%20sw%20%22user.account.update%22%20or%20eventType%20sw%20%22group.%22\
+    %20or%20eventType%20sw%20%22system.import.group%22";
+
+#[tokio::test(start_paused = true)]
+async fn what_was_missed_is_read_from_the_position_over_a_restart() {
+    let mut desk = Desk::closed("okta", Provider::Okta, Some(Duration::from_hours(1)));
+    let link = |after: &str| format!("<https://idp.example/api/v1/logs?after={after}>; rel=\"next\"");
+    desk.idp.answer_with(LOG, 200, &[("link", &link("1"))], json!([]));
+    desk.start();
+    desk.wait(10).await;
+    assert_eq!(desk.idp.asked(), [LOG], "an empty page is the end for now");
+
+    let left = log_event(
+        "e1",
+        "user.lifecycle.deactivate",
+        "2026-09-21T15:00:00Z",
+        &json!({"id": "u", "type": "User"}),
+    );
+    let new =
+        log_event("e2", "user.lifecycle.create", "2026-09-21T15:00:01Z", &json!({"id": "v", "type": "User"}));
+    desk.idp.answer_with("api/v1/logs?after=1", 200, &[("link", &link("2"))], json!([left, new]));
+    desk.idp.answer_with("api/v1/logs?after=2", 200, &[("link", &link("2"))], json!([]));
+    desk.idp.answer("api/v1/users/v", 200, okta_user("ACTIVE", "2026-09-21T15:00:01.000Z"));
+    desk.wait(6 * 3600).await;
+    assert_eq!(desk.merged().await, ["user.deactivate u merged", "user.upsert v merged"]);
+    let asked = desk.idp.asked().len();
+    desk.restart();
+    desk.wait(10).await;
+    assert_eq!(desk.idp.asked()[asked..], ["api/v1/logs?after=2"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_position_that_is_forgotten_leads_to_everything() {
+    let desk = Desk::closed("entra", Provider::Graph, Some(Duration::from_hours(1)));
+    let delta = |stream: &str, token: &str| format!("https://idp.example/{stream}/delta?$deltatoken={token}");
+    let users = "users/delta?$select=id,userPrincipalName,accountEnabled,displayName,givenName,surname,mail,\
+        jobTitle,department,employeeId,preferredLanguage,businessPhones,mobilePhone";
+    let groups = "groups/delta?$select=displayName,members";
+    for (stream, first) in [("users", users), ("groups", groups)] {
+        let empty = json!({"value": [], "@odata.deltaLink": delta(stream, "1")});
+        desk.idp.answer(&format!("{first}&$deltatoken=latest"), 200, empty);
+    }
+    let gone = json!({"error": {"code": "resyncRequired"}});
+    desk.idp.answer("users/delta?$deltatoken=1", 410, gone);
+    let page = json!({
+        "value": [{"id": "u", "userPrincipalName": "ann@acme.example", "accountEnabled": true}],
+        "@odata.nextLink": "https://idp.example/users/delta?$skiptoken=2"
+    });
+    desk.idp.answer(users, 200, page);
+    let page = json!({
+        "value": [{"id": "w", "@removed": {"reason": "changed"}}], "@odata.deltaLink": delta("users", "2")
+    });
+    desk.idp.answer("users/delta?$skiptoken=2", 200, page);
+    desk.idp.answer(
+        "users/delta?$deltatoken=2",
+        200,
+        json!({"value": [], "@odata.deltaLink": delta("users", "2")}),
+    );
+    let page = json!({
+        "value": [{"id": "g", "displayName": "Staff", "members@delta": [
+            {"@odata.type": "#microsoft.graph.user", "id": "u"},
+            {"@odata.type": "#microsoft.graph.user", "id": "w", "@removed": {"reason": "deleted"}},
+            {"@odata.type": "#microsoft.graph.group", "id": "h"}
+        ]}],
+        "@odata.deltaLink": delta("groups", "2")
+    });
+    desk.idp.answer("groups/delta?$deltatoken=1", 200, page);
+    desk.idp.answer(
+        "groups/delta?$deltatoken=2",
+        200,
+        json!({"value": [], "@odata.deltaLink": delta("groups", "2")}),
+    );
+    desk.start();
+    desk.wait(10).await;
+    assert_eq!(desk.merged().await, Vec::<String>::new(), "the first position is now");
+    desk.wait(3 * 3600).await;
+    let mut merged = desk.merged().await;
+    merged.sort();
+    assert_eq!(
+        merged,
+        ["group.members g merged", "group.upsert g merged", "user.delete w merged", "user.upsert u merged"]
+    );
+    assert_eq!(desk.counted("begun_again"), 1);
+}
+
+const HOOK: &str = "https://relay.example/webhooks/idp";
+
+fn subscription(id: &str, ends: &str) -> Value {
+    json!({"id": id, "expirationDateTime": ends})
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_subscription_is_made_renewed_at_half_its_life_and_made_anew_once_it_is_gone() {
+    let mut desk = Desk::closed("entra", Provider::Graph, None);
+    desk.subscription = Some(HOOK.to_owned());
+    // Four hours from the start, and from the first half of that: less than is asked for.
+    desk.idp.answer("POST subscriptions", 503, json!({}));
+    desk.idp.answer("POST subscriptions", 201, subscription("s-users", "2026-09-21T18:13:20Z"));
+    desk.idp.answer("POST subscriptions", 201, subscription("s-groups", "2026-09-21T18:13:20Z"));
+    desk.idp.answer("POST subscriptions", 201, subscription("s-groups-2", "2026-09-21T20:13:20Z"));
+    desk.idp.answer("PATCH subscriptions/s-users", 200, subscription("s-users", "2026-09-21T20:13:20Z"));
+    desk.start();
+    desk.wait(60).await;
+    let asked = desk.idp.asked();
+    assert_eq!(asked, ["POST subscriptions"; 3], "one failure, then one for users and one for groups");
+    assert_eq!(desk.counts().await.failing, 0);
+    desk.wait(6600).await;
+    assert_eq!(desk.idp.asked().len(), 3, "half a life is not over");
+    desk.restart();
+    desk.wait(60).await;
+    assert_eq!(desk.idp.asked().len(), 3, "what is remembered holds over a restart");
+    desk.wait(1200).await;
+    assert_eq!(
+        desk.idp.asked()[3..],
+        [
+            "PATCH subscriptions/s-users",
+            "PATCH subscriptions/s-groups",
+            "POST subscriptions",
+            "DELETE subscriptions/s-groups"
+        ],
+        "one is renewed; the other was dropped by the provider"
+    );
+    let labels = SubscriptionLabels { source: SOURCE.to_owned(), subscription: "groups".to_owned() };
+    let ends = desk.metrics.subscription_end_seconds.get_or_create(&labels).get();
+    assert_eq!(ends, Timestamp::parse_rfc3339("2026-09-21T20:13:20Z").unwrap().as_seconds());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_channel_is_replaced_before_it_ends_and_the_old_one_stopped() {
+    let mut desk = Desk::closed("google", Provider::Google, None);
+    desk.subscription = Some(HOOK.to_owned());
+    let watch = "POST admin/directory/v1/users/watch?customer=my_customer";
+    for hours in [2, 6] {
+        let ends = (START.as_seconds() + hours * 3600) * 1000;
+        desk.idp.answer(watch, 200, json!({"resourceId": "r", "expiration": ends.to_string()}));
+    }
+    desk.idp.answer("POST admin/directory_v1/channels/stop", 204, json!({}));
+    desk.start();
+    desk.wait(60).await;
+    assert_eq!(desk.idp.asked(), [watch]);
+    desk.wait(3600).await;
+    assert_eq!(desk.idp.asked()[1..], [watch, "POST admin/directory_v1/channels/stop"]);
+}

@@ -1,0 +1,56 @@
+//! How a provider tells what happened while nobody listened.
+
+use http::{HeaderMap, StatusCode};
+use serde_json::Value;
+
+use super::{Ask, Next, Page};
+use crate::clock::Timestamp;
+use crate::source::Reading;
+use crate::source::json::Malformed;
+
+/// A provider's own record of changes, read page by page from a position on.
+///
+/// What it tells is dated by the provider, or as of the call; it may tell what webhooks told before.
+pub trait Feed: Send + Sync {
+    /// Its streams, each with a position of its own.
+    fn streams(&self) -> &'static [&'static str];
+
+    /// The call from which on nothing is missed, where no position is remembered.
+    fn begin(&self, stream: &str, now: Timestamp) -> String;
+
+    /// The call that tells everything, once the provider has forgotten the position. `None`: it forgets
+    /// none within the time for which it keeps anything.
+    fn again(&self, _stream: &str) -> Option<String> {
+        None
+    }
+
+    /// Whether an answer says that the position is forgotten.
+    fn is_forgotten(&self, status: StatusCode, _body: &Value) -> bool {
+        status == StatusCode::GONE
+    }
+
+    /// What a page tells, and where the stream goes on.
+    fn page(&self, stream: &str, page: &Page<'_>) -> Result<FeedPage, Malformed>;
+}
+
+/// A page of a stream.
+#[derive(Clone, Debug, PartialEq)]
+pub struct FeedPage {
+    /// What happened. What needs to be read is read by itself.
+    pub reading: Reading,
+    /// Where the stream goes on, now or next time.
+    pub next: Next,
+    /// Whether that is all for now.
+    pub is_last: bool,
+}
+
+/// A call to a stream.
+pub fn ask(path: String) -> Ask {
+    Ask { path, endpoint: "feed" }
+}
+
+/// The next link of a page that must have one.
+pub(super) fn need_next(headers: &HeaderMap) -> Result<Next, Malformed> {
+    Next::of_header(headers)
+        .ok_or_else(|| Malformed::new("", "the header Link says not where the list goes on"))
+}

@@ -1,0 +1,87 @@
+//! How a provider is told to send webhooks, where that ends by itself and must be renewed.
+
+use std::time::Duration;
+
+use http::Method;
+use secrecy::SecretString;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::clock::Timestamp;
+use crate::source::json::Malformed;
+
+/// A provider whose subscriptions end.
+pub trait Subscribe: Send + Sync {
+    /// What is subscribed to, each by itself.
+    fn topics(&self) -> &'static [&'static str];
+
+    /// How long a subscription is asked to last.
+    fn lifetime(&self) -> Duration;
+
+    /// The call that makes one.
+    fn make(&self, topic: &str, wish: &Wish<'_>) -> Write;
+
+    /// The call that makes one last longer; `None` where it is replaced by another.
+    fn renew(&self, held: &Held, wish: &Wish<'_>) -> Option<Write>;
+
+    /// The call that ends one that was replaced; `None` where it may end by itself.
+    fn end(&self, held: &Held) -> Option<Write>;
+
+    /// What was made, by the answer.
+    fn made(&self, answer: &Value, wish: &Wish<'_>) -> Result<Held, Malformed>;
+}
+
+/// What a subscription is to be.
+#[derive(Clone, Copy, Debug)]
+pub struct Wish<'a> {
+    /// Where webhooks are to be sent.
+    pub address: &'a str,
+    /// What each of them is to bear.
+    pub secret: &'a SecretString,
+    /// An id that was never used.
+    pub id: &'a str,
+    /// The time now.
+    pub now: Timestamp,
+    /// How long it is to last.
+    pub ends_at: Timestamp,
+}
+
+/// One call that writes.
+#[derive(Clone, Debug)]
+pub struct Write {
+    /// The method.
+    pub method: Method,
+    /// Below the base URL.
+    pub path: String,
+    /// The path's shape, for metrics.
+    pub endpoint: &'static str,
+    /// The body.
+    pub body: Value,
+}
+
+/// A subscription that there is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Held {
+    /// The provider's id, or ours where we choose it.
+    pub id: String,
+    /// What else its end wants to know.
+    pub handle: Option<String>,
+    /// Where webhooks are sent.
+    pub address: String,
+    /// When it was made or renewed, in microseconds since the Unix epoch.
+    pub made_us: i64,
+    /// When it ends, likewise. A provider may grant less than it was asked for.
+    pub ends_us: i64,
+}
+
+impl Held {
+    /// When it ends.
+    pub fn ends_at(&self) -> Timestamp {
+        Timestamp::from_micros(self.ends_us)
+    }
+
+    /// When it is to be renewed: at half of its life, which leaves time to mend what fails.
+    pub fn renew_at(&self) -> Timestamp {
+        Timestamp::from_micros(self.made_us.midpoint(self.ends_us))
+    }
+}
