@@ -10,6 +10,7 @@
 mod admin;
 #[doc(hidden)]
 pub mod conformance;
+mod feed;
 mod intake;
 mod lease;
 pub mod postgres;
@@ -26,6 +27,7 @@ pub use admin::{
     ChangeRecord, EventRecord, EventSummary, LaneCount, LedgerFilter, LedgerRecord, Page, ParkedId,
     ParkedItem, Status, TargetCounts,
 };
+pub use feed::{Aspect, Feed, Feeds, Known, RecordKey, Settled, Tally};
 pub use intake::{Appended, EventReader, NewEvent, Projection};
 pub use lease::{Hint, Roster, Tenure};
 pub use retention::{Pruned, Retention};
@@ -49,6 +51,9 @@ pub trait Store: Send + Sync + 'static {
     /// Merges up to `limit` events that are not yet merged into their directories, those that end
     /// somebody's access first, and marks what changed as work for every enrolled target.
     async fn project(&self, reader: &dyn EventReader, limit: usize) -> Result<Projection, StoreError>;
+
+    /// What is remembered of feeds: of what is fetched, or dropped, rather than posted.
+    fn feeds(&self) -> &dyn Feeds;
 
     // --- targets ---
 

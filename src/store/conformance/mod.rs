@@ -2,11 +2,12 @@
 //!
 //! A store offers a [`Home`] (one empty database that can be opened again and again) and calls
 //! [`suite!`] in its tests; each rule becomes one test. The parts are [`intake`], [`projection`],
-//! [`work`], [`members`], [`targets`], [`leases`],
+//! [`work`], [`members`], [`targets`], [`leases`], [`feeds`],
 //! [`retention`] and [`admin`]; [`scene`] is what they share, [`script`] stands
 //! in for the sources and draws random streams.
 
 pub mod admin;
+pub mod feeds;
 pub mod intake;
 pub mod leases;
 pub mod members;
@@ -105,6 +106,14 @@ macro_rules! store_conformance {
                 attending_renews_and_tells_who_holds_what,
                 who_left_takes_no_part_and_keeps_its_leases,
                 what_a_deposed_replica_hands_back_is_not_its_successors,
+            }
+            feeds {
+                one_replica_holds_a_feed_until_it_lets_go_or_its_term_ends,
+                what_is_remembered_of_a_feed_outlives_the_process,
+                consent_stays_until_it_is_spent,
+                what_was_said_of_a_record_is_known_ever_after,
+                a_snapshot_that_names_a_record_twice_is_told_so,
+                who_was_there_and_was_not_seen_since_is_absent,
             }
             retention {
                 events_go_once_they_are_merged_and_old,

@@ -17,6 +17,7 @@ mod database;
 mod directory;
 mod events;
 mod fault;
+mod feeds;
 mod hints;
 mod leases;
 mod ledger;
@@ -55,9 +56,9 @@ use tokio::sync::broadcast;
 use crate::clock::Timestamp;
 use crate::directory::{DirectoryName, ExternalId, Kind, ResourceKey};
 use crate::store::{
-    Appended, Committed, Dossier, EventReader, EventRecord, EventSummary, Hint, Intent, Lane, LedgerFilter,
-    LedgerRecord, NewEvent, Outcome, Page, ParkedId, ParkedItem, Projection, Pruned, Retention, Roster,
-    Status, Store, StoreError, TargetRecord, TargetState, Tenure, WorkItem,
+    Appended, Committed, Dossier, EventReader, EventRecord, EventSummary, Feeds, Hint, Intent, Lane,
+    LedgerFilter, LedgerRecord, NewEvent, Outcome, Page, ParkedId, ParkedItem, Projection, Pruned, Retention,
+    Roster, Status, Store, StoreError, TargetRecord, TargetState, Tenure, WorkItem,
 };
 pub use address::{Address, AddressError};
 use append::{Appender, BATCHES_AT_ONCE};
@@ -124,6 +125,10 @@ impl Store for PostgresStore {
 
     async fn project(&self, reader: &dyn EventReader, limit: usize) -> Result<Projection, StoreError> {
         project::project(&self.database, &self.hints, reader, limit.min(ROWS_MAX)).await
+    }
+
+    fn feeds(&self) -> &dyn Feeds {
+        self
     }
 
     async fn enrol(&self, target: &str, directory: &DirectoryName, now: Timestamp) -> Result<(), StoreError> {

@@ -12,6 +12,7 @@ mod commit;
 mod connection;
 mod directory;
 mod events;
+mod feeds;
 mod inbox;
 mod leases;
 mod ledger;
@@ -44,9 +45,9 @@ use tokio::sync::{Mutex, broadcast};
 use crate::clock::Timestamp;
 use crate::directory::{DirectoryName, ExternalId, Kind, ResourceKey};
 use crate::store::{
-    Appended, Committed, Dossier, EventReader, EventRecord, EventSummary, Hint, Intent, Lane, LedgerFilter,
-    LedgerRecord, NewEvent, Outcome, Page, ParkedId, ParkedItem, Projection, Pruned, Retention, Roster,
-    Status, Store, StoreError, TargetRecord, TargetState, Tenure, WorkItem,
+    Appended, Committed, Dossier, EventReader, EventRecord, EventSummary, Feeds, Hint, Intent, Lane,
+    LedgerFilter, LedgerRecord, NewEvent, Outcome, Page, ParkedId, ParkedItem, Projection, Pruned, Retention,
+    Roster, Status, Store, StoreError, TargetRecord, TargetState, Tenure, WorkItem,
 };
 use connection::WriteConnection;
 use readers::Readers;
@@ -161,6 +162,10 @@ impl Store for SqliteStore {
                 return Ok(done);
             }
         }
+    }
+
+    fn feeds(&self) -> &dyn Feeds {
+        self
     }
 
     async fn enrol(&self, target: &str, directory: &DirectoryName, now: Timestamp) -> Result<(), StoreError> {

@@ -125,6 +125,9 @@ impl Leases {
 
 #[async_trait]
 impl Store for View {
+    fn feeds(&self) -> &dyn crate::store::Feeds {
+        &self.world.inner
+    }
     async fn enrol(&self, target: &str, directory: &DirectoryName, now: Timestamp) -> Result<(), StoreError> {
         self.reach().await?.enrol(target, directory, now).await?;
         self.world.leases.lock().unwrap().targets.entry(target.to_owned()).or_default();
