@@ -9,6 +9,7 @@ pub mod clock;
 pub mod config;
 pub mod demo;
 pub mod directory;
+pub mod feed;
 pub mod http;
 pub mod mapping;
 pub mod sandbox;

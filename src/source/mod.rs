@@ -9,6 +9,7 @@
 //! several senders share live in [`signature`].
 
 mod event;
+pub mod fed;
 mod formats;
 mod json;
 mod jws;
@@ -16,6 +17,7 @@ mod registry;
 pub mod signature;
 
 use std::borrow::Cow;
+use std::path::PathBuf;
 
 use futures_util::future::BoxFuture;
 use http::{HeaderMap, Request, Response, StatusCode};
@@ -25,14 +27,14 @@ pub use event::{Proof, Reading};
 pub use formats::mapped;
 pub use formats::scim_events::Transmitter;
 pub use formats::{Options, PRESETS, Preset};
-pub use json::Malformed;
+pub use json::{Malformed, parse as parse_json};
 #[cfg(test)]
 pub use jws::testing as jws_testing;
 pub use jws::{Expected, Unready};
 use mapped::Mapping;
 pub use registry::{Registered, SettingsError, Sources};
 
-use self::signature::SecretError;
+use self::signature::{Scheme, SecretError};
 use crate::clock::Timestamp;
 use crate::directory::DirectoryName;
 
@@ -200,6 +202,21 @@ pub enum Kind {
     Mapped(Box<Mapping>),
     /// Security Event Tokens of this transmitter.
     ScimEvents(Box<Transmitter>),
+    /// It posts nothing: it is polled.
+    Fed,
+    /// It drops files, or posts them.
+    File(Box<Drop>),
+}
+
+/// Where and how a source's files are dropped.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Drop {
+    /// The folder.
+    pub folder: PathBuf,
+    /// How those are signed that are posted; `None`: none may be.
+    pub scheme: Option<Scheme>,
+    /// Longest file that may be posted, in bytes.
+    pub bytes_max: u64,
 }
 
 /// How many webhooks of one source are taken before it is told to wait.

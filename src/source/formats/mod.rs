@@ -5,12 +5,13 @@ mod bamboohr;
 mod clerk;
 mod draft;
 mod entra;
+mod fed;
 mod google;
 mod hibob;
 mod keycloak;
 mod logto;
 pub mod mapped;
-mod native;
+pub mod native;
 mod okta;
 mod onelogin;
 mod polis;
@@ -48,6 +49,7 @@ pub static PRESETS: &[&Preset] = &[
 /// Sets up what understands the sender.
 pub fn open(settings: &Settings) -> Result<Box<dyn Source>, SecretError> {
     Ok(match &settings.kind {
+        Kind::Fed | Kind::File(_) => Box::new(fed::Fed),
         Kind::Native => Box::new(native::Native::open(&settings.secrets)?),
         Kind::Mapped(mapping) => Box::new(mapped::Mapped::open(mapping, &settings.secrets)?),
         Kind::ScimEvents(transmitter) => {

@@ -5,6 +5,7 @@
 
 #[cfg(test)]
 mod tests;
+pub mod write;
 
 use std::collections::HashSet;
 
@@ -41,11 +42,12 @@ impl Source for Native {
     }
 
     fn read(&self, body: &[u8]) -> Result<Reading, Malformed> {
-        Ok(Reading { changes: parse(body)?, ..Reading::default() })
+        Ok(Reading { changes: read_body(body)?, ..Reading::default() })
     }
 }
 
-fn parse(body: &[u8]) -> Result<Vec<Change>, Malformed> {
+/// The changes of a body.
+pub fn read_body(body: &[u8]) -> Result<Vec<Change>, Malformed> {
     let mut root = Fields::of(json::parse(body)?, "")?;
     let changes = json::list(root.required("changes")?, "/changes", CHANGES_MAX)?;
     root.finish("the body")?;

@@ -1,0 +1,258 @@
+//! One source's polls, one after the other: the replica that holds the feed asks, when it is time.
+
+use std::time::Duration;
+
+use serde_json::Value;
+use tokio_util::sync::CancellationToken;
+
+use crate::clock::Timestamp;
+use crate::directory::Change;
+use crate::feed::guard::{Consent, Limits};
+use crate::feed::poll::Settings;
+use crate::feed::poll::fetch::{Fetched, Fetcher, PollError};
+use crate::feed::poll::memory::Memory;
+use crate::feed::poll::page::{Page, Place, with};
+use crate::feed::said::Said;
+use crate::feed::snapshot::{self, Snapshot};
+use crate::feed::spool::SpoolWriter;
+use crate::feed::take::Taker;
+use crate::source::Malformed;
+use crate::store::StoreError;
+use crate::target::ConnectError;
+use crate::telemetry::chain;
+use crate::telemetry::metrics::{FeedLabels, PollLabels};
+
+/// Longest wait before the memory of a feed is looked at again: another replica may have polled.
+const LOOK_EVERY: Duration = Duration::from_secs(30);
+/// Most pages of one list.
+const PAGES_MAX: u64 = 100_000;
+
+/// Polls one source.
+pub struct Poller {
+    settings: Settings,
+    limits: Limits,
+    fetcher: Fetcher,
+    taker: Taker,
+}
+
+/// What one poll read.
+#[derive(Clone, Copy, Debug, Default)]
+struct Read {
+    records: u64,
+    /// The source's own time when it began to answer.
+    position: Option<Timestamp>,
+}
+
+impl Poller {
+    /// Sets a poll up.
+    pub fn connect(settings: Settings, limits: Limits, taker: Taker) -> Result<Self, ConnectError> {
+        let fetcher = Fetcher::connect(&taker.source, &settings)?;
+        Ok(Self { settings, limits, fetcher, taker })
+    }
+
+    /// Polls until `stop`.
+    pub async fn run(self, stop: CancellationToken) {
+        loop {
+            let wait = match self.round(&stop).await {
+                Ok(wait) => wait,
+                Err(error) => {
+                    let source = self.taker.source.as_str();
+                    tracing::warn!(source, error = %chain(&error), "failed to remember a poll; will try again");
+                    LOOK_EVERY
+                }
+            };
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = tokio::time::sleep(wait.min(LOOK_EVERY)) => {}
+            }
+        }
+    }
+
+    /// Polls where it is time and nobody else does. Answers how long there is nothing to do.
+    pub async fn round(&self, stop: &CancellationToken) -> Result<Duration, StoreError> {
+        let now = self.taker.now();
+        let stored = self.taker.store().feeds().feed(&self.taker.source).await?.unwrap_or_default();
+        let memory = Memory::read(&stored.memory);
+        self.show(&memory);
+        if memory.next_at > now {
+            return Ok(memory.next_at.since(now));
+        }
+        let Some(held) = self.taker.hold().await? else { return Ok(LOOK_EVERY) };
+        let mut memory = Memory::read(&held.memory);
+        if memory.next_at > now {
+            self.taker.release().await?;
+            return Ok(memory.next_at.since(now));
+        }
+        let consent = serde_json::from_value(held.consent).ok();
+        let spent = self.poll(&mut memory, consent, stop).await?;
+        self.taker.remember(&memory.to_json(), spent).await?;
+        self.show(&memory);
+        self.taker.release().await?;
+        Ok(memory.next_at.since(self.taker.now()))
+    }
+
+    /// Asks once, and notes what became of that. Answers whether a consent was spent.
+    async fn poll(
+        &self,
+        memory: &mut Memory,
+        consent: Option<Consent>,
+        stop: &CancellationToken,
+    ) -> Result<bool, StoreError> {
+        let began = self.taker.now();
+        let whole = memory.is_snapshot_due(&self.settings, began);
+        memory.attempt += 1;
+        memory.snapshot += u64::from(whole);
+        // A number is never used for two snapshots, whatever happens from here on.
+        self.taker.remember(&memory.to_json(), false).await?;
+        let done = if whole {
+            self.take_whole(memory, consent, began, stop).await
+        } else {
+            self.take_changes(memory, stop).await.map(|read| (read, false))
+        };
+        let now = self.taker.now();
+        let jitter = rand::random();
+        match done {
+            Ok((read, spent)) => {
+                memory.succeed(read.position.unwrap_or(began), read.records, now);
+                memory.schedule(self.settings.every, jitter, now);
+                self.count("ok", read.records);
+                Ok(spent)
+            }
+            Err(PollError::Stopped) => Ok(false),
+            Err(PollError::Store(error)) => Err(error),
+            Err(error) => {
+                let source = self.taker.source.as_str();
+                tracing::warn!(source, error = %chain(&error), "failed to poll a source; will try again");
+                let asked = match &error {
+                    PollError::Throttled { wait, .. } => *wait,
+                    _ => None,
+                };
+                memory.fail(chain(&error), asked, jitter, now);
+                self.count(if asked.is_some() { "throttled" } else { "failed" }, 0);
+                Ok(false)
+            }
+        }
+    }
+
+    /// Takes in what has changed, page by page.
+    async fn take_changes(&self, memory: &Memory, stop: &CancellationToken) -> Result<Read, PollError> {
+        let asked = self.settings.updated_after.as_ref().and_then(|parameter| {
+            let from = memory.asked_from(parameter.format, parameter.overlap)?;
+            Some((parameter.parameter.as_str(), from))
+        });
+        let mut pages = self.pages(asked);
+        while let Some(changes) = pages.next(stop).await? {
+            let said = changes.into_iter().map(Said::new).collect();
+            self.taker.take(said, memory.attempt, memory.snapshot).await?;
+        }
+        Ok(pages.read)
+    }
+
+    /// Reads everything, and takes it as a snapshot once it is whole.
+    async fn take_whole(
+        &self,
+        memory: &mut Memory,
+        consent: Option<Consent>,
+        began: Timestamp,
+        stop: &CancellationToken,
+    ) -> Result<(Read, bool), PollError> {
+        let mut spool = SpoolWriter::new()?;
+        let mut pages = self.pages(None);
+        while let Some(changes) = pages.next(stop).await? {
+            for change in &changes {
+                spool.push(change)?;
+            }
+        }
+        let snapshot = Snapshot {
+            spool: spool.finish()?,
+            number: memory.snapshot,
+            at: began,
+            // Somebody may move between pages while they are read; nobody is missed twice for that.
+            absent_since: memory.snapshot.saturating_sub(1),
+            limits: &self.limits,
+            consent,
+        };
+        let done = snapshot::take(&self.taker, snapshot).await.map_err(|error| match error {
+            snapshot::SnapshotError::Store(error) => PollError::Store(error),
+            error => PollError::Snapshot(error),
+        })?;
+        memory.snapshot_at = Some(began);
+        memory.snapshot_done = Some(done);
+        tracing::info!(source = self.taker.source, ?done, "took everything that a source lists");
+        Ok((pages.read, done.consented))
+    }
+
+    fn pages(&self, asked: Option<(&str, String)>) -> Pages<'_> {
+        let mut url = self.settings.url.clone();
+        for (name, value) in &self.settings.query {
+            url = with(&url, name, value);
+        }
+        if let Some((name, value)) = asked {
+            url = with(&url, name, &value);
+        }
+        let place = Some(Place::first(url, &self.settings.paging));
+        Pages { poller: self, place, read: Read::default() }
+    }
+
+    fn count(&self, outcome: &'static str, records: u64) {
+        let (metrics, source) = (&self.taker.context.metrics, self.taker.source.clone());
+        metrics.poll_records.get_or_create(&FeedLabels { source: source.clone() }).inc_by(records);
+        metrics.polls.get_or_create(&PollLabels { source, outcome }).inc();
+    }
+
+    /// What every replica shows, whoever polls.
+    fn show(&self, memory: &Memory) {
+        let labels = FeedLabels { source: self.taker.source.clone() };
+        let seconds = memory.succeeded_at.map_or(0, Timestamp::as_seconds);
+        self.taker.context.metrics.poll_last_success.get_or_create(&labels).set(seconds);
+    }
+}
+
+/// The pages of one list.
+struct Pages<'a> {
+    poller: &'a Poller,
+    place: Option<Place>,
+    read: Read,
+}
+
+impl Pages<'_> {
+    /// What the next page says; `None` behind the last.
+    async fn next(&mut self, stop: &CancellationToken) -> Result<Option<Vec<Change>>, PollError> {
+        let Some(place) = self.place.take() else { return Ok(None) };
+        if place.pages >= PAGES_MAX {
+            return Err(PollError::Endless { most: PAGES_MAX });
+        }
+        self.poller.taker.renew().await?;
+        let number = place.pages + 1;
+        let fetched = tokio::select! {
+            biased;
+            () = stop.cancelled() => return Err(PollError::Stopped),
+            fetched = self.poller.fetcher.fetch(&place.url, number) => fetched?,
+        };
+        self.read.position = self.read.position.or(fetched.date);
+        let unreadable = |source| PollError::Unreadable { page: number, source };
+        let (changes, records) = self.poller.understand(&fetched).map_err(unreadable)?;
+        self.read.records += records;
+        let page = Page { body: &fetched.body, link: fetched.link.as_deref(), records };
+        self.place = place.next(&self.poller.settings.paging, page)?;
+        Ok(Some(changes))
+    }
+}
+
+impl Poller {
+    /// A page is understood as a whole or not at all.
+    fn understand(&self, page: &Fetched) -> Result<(Vec<Change>, u64), Malformed> {
+        let list = &self.settings.list;
+        let place = list.as_str();
+        let found = list.value(&page.body).ok_or_else(|| Malformed::new(place, "is missing"))?;
+        let Value::Array(records) = found else { return Err(Malformed::new(place, "a list is expected")) };
+        let mut changes = Vec::with_capacity(records.len());
+        for (index, record) in records.iter().enumerate() {
+            let read = self.settings.records.read(record);
+            let read = read
+                .map_err(|error| Malformed::new(format!("{place}/{index}{}", error.pointer), error.reason))?;
+            changes.extend(read);
+        }
+        Ok((changes, records.len() as u64))
+    }
+}
