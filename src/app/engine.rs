@@ -10,6 +10,7 @@ use tokio_util::task::TaskTracker;
 use crate::app::settings;
 use crate::clock::{Clock, CommonClock, SharedClock};
 use crate::config::{Config, StoreConfig};
+use crate::feed::{self, Feed};
 use crate::source::{SettingsError, Sources};
 use crate::store::postgres::PostgresStore;
 use crate::store::sqlite::{Options, SqliteStore};
@@ -97,11 +98,13 @@ impl Engine {
             stop: CancellationToken::new(),
             tasks: TaskTracker::new(),
         };
-        engine.spawn(common_clock, config.retention);
+        let replica = replica_name();
+        let feeds = engine.connect_feeds(config, &replica)?;
+        engine.spawn(common_clock, config.retention, replica, feeds);
         Ok(engine)
     }
 
-    fn spawn(&self, clock: Arc<CommonClock>, retention: Retention) {
+    fn spawn(&self, clock: Arc<CommonClock>, retention: Retention, replica: String, feeds: Vec<Feed>) {
         let offset = self.metrics.clock_offset_seconds.clone();
         self.tasks.spawn(sync::clock::keep(clock, Arc::clone(&self.store), offset, self.stop.clone()));
         let reader: Arc<Sources> = Arc::clone(&self.sources);
@@ -116,9 +119,12 @@ impl Engine {
         let leases_changed = Arc::new(Notify::new());
         let (store, targets) = (Arc::clone(&self.store), self.targets.clone());
         self.tasks.spawn(hints::listen(store, targets, Arc::clone(&leases_changed), self.stop.clone()));
+        for feed in feeds {
+            self.tasks.spawn(feed.run(self.stop.clone()));
+        }
         let keeper = Keeper {
             store: Arc::clone(&self.store),
-            replica: replica_name(),
+            replica,
             targets: self.targets.clone(),
             leases_changed,
             settings: leases::Settings::default(),
@@ -133,6 +139,18 @@ impl Engine {
         };
         self.tasks.spawn(pruning::run(pruner, self.stop.clone()));
         self.tasks.close();
+    }
+
+    fn connect_feeds(&self, config: &Config, replica: &str) -> Result<Vec<Feed>, ConnectError> {
+        let context = feed::Context {
+            store: Arc::clone(&self.store),
+            accepted: Arc::clone(&self.accepted),
+            clock: Arc::clone(&self.clock),
+            replica: replica.to_owned(),
+            metrics: self.metrics.clone(),
+        };
+        let feeds = config.feeds.values();
+        feeds.map(|settings| Feed::connect(settings.clone(), context.clone())).collect()
     }
 
     /// Ends what is in flight, records it, and closes the store.

@@ -50,6 +50,8 @@ pub struct Config {
     pub admin: AdminConfig,
     /// Who sends changes, by name.
     pub sources: BTreeMap<String, crate::source::Settings>,
+    /// How those sources are taken in that post no webhooks, by name.
+    pub feeds: BTreeMap<String, crate::feed::Settings>,
     /// Which vendors' directories follow, by name.
     pub targets: BTreeMap<String, TargetConfig>,
 }
@@ -102,11 +104,14 @@ fn read(mut root: Section<'_>, name: &str) -> Config {
     let server = root.section("server").map(server::read).unwrap_or_default();
     let read_source = |name: &str, section: Section<'_>| source::read(name, section, server.body_limit);
     let (store, retention) = root.section("store").map(store::read).unwrap_or_default();
+    let read_sources = read_named(sources, read_source);
+    let fed = read_sources.iter().filter_map(|(name, source)| Some((name.clone(), source.feed.clone()?)));
     let config = Config {
+        feeds: fed.collect(),
+        sources: read_sources.into_iter().map(|(name, source)| (name, source.settings)).collect(),
         store,
         retention,
         admin: root.section("admin").map(admin::read).unwrap_or_default(),
-        sources: read_named(sources, read_source),
         targets: read_named(targets, target::read),
         server,
     };

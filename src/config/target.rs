@@ -1,6 +1,6 @@
 //! `[targets.NAME]`: one vendor's directory, how to reach it, and how far the relay may go there.
 
-mod auth;
+pub(super) mod auth;
 mod consent;
 mod later;
 mod limits;
@@ -153,7 +153,7 @@ fn base_url(section: &mut Section<'_>) -> Option<Url> {
 }
 
 /// Tokens and personal data in the clear; on the machine itself that harms nobody.
-fn warn_of_plain_http(section: &Section<'_>, key: &str, url: &Url) {
+pub(super) fn warn_of_plain_http(section: &Section<'_>, key: &str, url: &Url) {
     let loopback = match url.host() {
         Some(url::Host::Domain(name)) => name == "localhost",
         Some(url::Host::Ipv4(address)) => address.is_loopback(),

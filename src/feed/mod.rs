@@ -11,6 +11,8 @@ pub mod poll;
 pub mod said;
 pub mod snapshot;
 pub mod spool;
+#[cfg(test)]
+mod stage;
 pub mod take;
 
 use std::sync::Arc;

@@ -147,7 +147,7 @@ async fn remove(taker: &Taker, snapshot: &Snapshot<'_>) -> Result<u64, SnapshotE
 
 /// Nothing is noted before it is durable.
 async fn append(taker: &Taker, snapshot: &Snapshot<'_>, said: &[Said]) -> Result<(), StoreError> {
-    let occasion = format!("snapshot:{}", snapshot.number);
+    let occasion = format!("snapshot:{:012}", snapshot.number);
     let events = said.chunks(CHANGES_PER_EVENT).map(|said| {
         let changes: Vec<_> = said.iter().map(|said| said.change.clone()).collect();
         taker.event(&occasion, &changes)

@@ -51,8 +51,9 @@ impl Taker {
     /// Takes in what is said of some records: one event for each that was not said before. Of a record
     /// that is named twice the last word counts. Answers how many events that took.
     ///
-    /// `attempt` tells what is said now from the same words at another time; `snapshot` is the last
-    /// snapshot that was taken.
+    /// `attempt` tells what is said now from the same words at another time. It grows, and event ids with
+    /// it, so that the later word wins where a record's own time has not moved. `snapshot` is the last
+    /// snapshot that was begun.
     pub async fn take(&self, said: Vec<Said>, attempt: u64, snapshot: u64) -> Result<usize, StoreError> {
         let said = last_words(said);
         let keys: Vec<RecordKey> = said.iter().map(|said| said.key.clone()).collect();
@@ -63,10 +64,8 @@ impl Taker {
             .filter(|(said, known)| said.fingerprint != known.fingerprint)
             .map(|(said, _)| said)
             .collect();
-        let events = news.iter().map(|said| {
-            let time = said.change.occurred_at.map_or(attempt, |time| time.as_micros().unsigned_abs());
-            self.event(&format!("poll:{time}"), std::slice::from_ref(&said.change))
-        });
+        let occasion = format!("poll:{attempt:012}");
+        let events = news.iter().map(|said| self.event(&occasion, std::slice::from_ref(&said.change)));
         self.append(events.collect()).await?;
         // What was seen again is not absent, whether or not it is news.
         self.store().feeds().settle(&self.source, snapshot, &settled(&said)).await?;

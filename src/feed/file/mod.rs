@@ -1,6 +1,7 @@
 //! Files: a source drops snapshots into a folder, as CSV or as JSON lines.
 
 pub mod folder;
+mod line_ends;
 pub mod rows;
 pub mod run;
 #[cfg(test)]

@@ -8,6 +8,7 @@ use serde_json::{Map, Value};
 
 use crate::directory::Change;
 use crate::feed::file::Format;
+use crate::feed::file::line_ends::Lines;
 use crate::feed::spool::{Spool, SpoolWriter};
 use crate::source::fed::Records;
 use crate::source::{Malformed, parse_json};
@@ -74,7 +75,7 @@ fn read_csv(
     each: &mut impl FnMut(u64, Value) -> Result<(), RowError>,
 ) -> Result<(), RowError> {
     let since_row = Rc::new(Cell::new(0));
-    let file = Bounded { file, since_row: Rc::clone(&since_row) };
+    let file = Lines::new(Bounded { file, since_row: Rc::clone(&since_row) });
     let mut reader = csv::ReaderBuilder::new().delimiter(delimiter).from_reader(file);
     let columns = columns(reader.headers().map_err(broken)?)?;
     let mut row = csv::StringRecord::new();

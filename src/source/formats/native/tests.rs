@@ -4,7 +4,7 @@ use serde_json::json;
 use super::*;
 
 fn parse_json(body: &Value) -> Result<Vec<Change>, String> {
-    parse(body.to_string().as_bytes()).map_err(|error| error.to_string())
+    read_body(body.to_string().as_bytes()).map_err(|error| error.to_string())
 }
 
 fn id(text: &str) -> ExternalId {
@@ -231,7 +231,7 @@ proptest! {
 
     #[test]
     fn no_bytes_panic(body: Vec<u8>) {
-        let _ = parse(&body);
+        let _ = read_body(&body);
     }
 
     #[test]
@@ -244,6 +244,6 @@ proptest! {
         if cut {
             body.truncate(at);
         }
-        let _ = parse(&body);
+        let _ = read_body(&body);
     }
 }
