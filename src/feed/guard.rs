@@ -1,9 +1,8 @@
 //! The guard of snapshots: what is absent from one is deprovisioned only while that is little, or an
 //! operator has consented to more.
 
-use serde::{Deserialize, Serialize};
-
 use crate::clock::Timestamp;
+use crate::store::Consent;
 
 /// How much one snapshot may take away without consent.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -29,17 +28,6 @@ pub struct Effect {
     pub there: u64,
     /// Those of them that would lose access: absent, or said to have left.
     pub removed: u64,
-}
-
-/// What an operator has consented to, for the next snapshot alone.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Consent {
-    /// How many may be removed.
-    pub removals: u64,
-    /// Until when.
-    pub until: Timestamp,
-    /// Who.
-    pub by: String,
 }
 
 /// Why a snapshot was not taken: nothing has changed.

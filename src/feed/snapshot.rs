@@ -7,11 +7,11 @@
 use serde::{Deserialize, Serialize};
 
 use crate::clock::Timestamp;
-use crate::feed::guard::{self, Consent, Effect, Held, Limits};
+use crate::feed::guard::{self, Effect, Held, Limits};
 use crate::feed::said::{Said, settled};
 use crate::feed::spool::{Chunks, Spool};
 use crate::feed::take::Taker;
-use crate::store::{Aspect, RecordKey, StoreError};
+use crate::store::{Aspect, Consent, RecordKey, StoreError};
 
 /// Records that are looked at together.
 const CHUNK: usize = 1_000;

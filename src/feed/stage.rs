@@ -3,19 +3,17 @@
 use std::sync::Arc;
 use std::sync::Mutex;
 
-use serde_json::json;
 use tokio::sync::Notify;
 
 use crate::clock::{Clock, Timestamp};
 use crate::directory::Change;
 use crate::feed::Context;
-use crate::feed::guard::Consent;
 use crate::feed::take::Taker;
 use crate::source::fed::{self, Records};
 use crate::source::mapped::{Effect, Field, Kind, Pointer, Rule};
 use crate::source::signature::time::Format;
 use crate::store::sqlite::SqliteStore;
-use crate::store::{EventReader, Store as _};
+use crate::store::{Consent, EventReader, Store as _};
 use crate::telemetry::metrics::Metrics;
 
 pub const SOURCE: &str = "hr";
@@ -86,7 +84,7 @@ impl Stage {
 
     pub async fn consent_to(&self, removals: u64) {
         let until = self.clock.now().after(std::time::Duration::from_hours(1));
-        let consent = json!(Consent { removals, until, by: "ann".to_owned() });
+        let consent = Consent { removals, until, by: "ann".to_owned() };
         assert!(self.store.feeds().consent(SOURCE, &consent).await.unwrap());
     }
 }

@@ -34,7 +34,7 @@ pub use jws::{Expected, Unready};
 use mapped::Mapping;
 pub use registry::{Registered, SettingsError, Sources};
 
-use self::signature::{Scheme, SecretError};
+use self::signature::SecretError;
 use crate::clock::Timestamp;
 use crate::directory::DirectoryName;
 
@@ -121,6 +121,10 @@ pub enum Media {
     Any,
     /// As a Security Event Token (RFC 8935 section 2.1).
     SecurityEvent,
+    /// As CSV (RFC 7111).
+    Csv,
+    /// As one JSON object a line.
+    JsonLines,
 }
 
 /// How a sender wants to hear what it did wrong.
@@ -205,18 +209,28 @@ pub enum Kind {
     /// It posts nothing: it is polled.
     Fed,
     /// It drops files, or posts them.
-    File(Box<Drop>),
+    File(Box<Inlet>),
 }
 
 /// Where and how a source's files are dropped.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Drop {
+pub struct Inlet {
     /// The folder.
     pub folder: PathBuf,
-    /// How those are signed that are posted; `None`: none may be.
-    pub scheme: Option<Scheme>,
+    /// How those are declared that are posted.
+    pub media: Media,
     /// Longest file that may be posted, in bytes.
     pub bytes_max: u64,
+}
+
+impl Inlet {
+    /// How the names of its files end, after the dot.
+    pub const fn extension(&self) -> &'static str {
+        match self.media {
+            Media::Csv => "csv",
+            Media::JsonLines | Media::Json | Media::Any | Media::SecurityEvent => "ndjson",
+        }
+    }
 }
 
 /// How many webhooks of one source are taken before it is told to wait.

@@ -3,8 +3,10 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::clock::Timestamp;
 use crate::directory::ExternalId;
 use crate::store::StoreError;
 
@@ -32,7 +34,7 @@ pub trait Feeds: Send + Sync {
     async fn feed(&self, source: &str) -> Result<Option<Feed>, StoreError>;
 
     /// Replaces what an operator has consented to. False where the feed was never held.
-    async fn consent(&self, source: &str, consent: &Value) -> Result<bool, StoreError>;
+    async fn consent(&self, source: &str, consent: &Consent) -> Result<bool, StoreError>;
 
     /// What was said of these records so far, in their order; no record twice. Notes that snapshot
     /// `snapshot` names them, unless that is 0.
@@ -60,13 +62,24 @@ pub trait Feeds: Send + Sync {
     ) -> Result<Vec<RecordKey>, StoreError>;
 }
 
-/// What is remembered of one feed: opaque JSON.
+/// What is remembered of one feed.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Feed {
-    /// Of whoever takes it in; null at first.
+    /// Of whoever takes it in: opaque JSON, null at first.
     pub memory: Value,
-    /// Of an operator; null where there is none.
-    pub consent: Value,
+    /// Of an operator.
+    pub consent: Option<Consent>,
+}
+
+/// What an operator has consented to, for the next snapshot alone.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Consent {
+    /// How many users and groups may be removed.
+    pub removals: u64,
+    /// Until when.
+    pub until: Timestamp,
+    /// Who.
+    pub by: String,
 }
 
 /// What of a resource a record speaks of. Of each, the source's last word counts.

@@ -27,7 +27,7 @@ pub use admin::{
     ChangeRecord, EventRecord, EventSummary, LaneCount, LedgerFilter, LedgerRecord, Page, ParkedId,
     ParkedItem, Status, TargetCounts,
 };
-pub use feed::{Aspect, Feed, Feeds, Known, RecordKey, Settled, Tally};
+pub use feed::{Aspect, Consent, Feed, Feeds, Known, RecordKey, Settled, Tally};
 pub use intake::{Appended, EventReader, NewEvent, Projection};
 pub use lease::{Hint, Roster, Tenure};
 pub use retention::{Pruned, Retention};

@@ -20,6 +20,7 @@ mod convergence;
 mod crash;
 mod database_outages;
 mod faults;
+mod feeds;
 mod full_disk;
 mod lifecycle;
 mod line;

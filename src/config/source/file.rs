@@ -3,13 +3,13 @@
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use super::{feed, signature};
+use super::feed;
 use crate::config::problem::Problem;
 use crate::config::reader::Section;
 use crate::feed::Way;
 use crate::feed::file::{Format, Settings};
 use crate::feed::guard::Limits;
-use crate::source::Drop;
+use crate::source::Inlet;
 
 const EVERY: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_hours(1);
 const EVERY_USUAL: Duration = Duration::from_secs(10);
@@ -17,7 +17,7 @@ const BYTES: RangeInclusive<u64> = 1024..=64 * 1024 * 1024 * 1024;
 const BYTES_USUAL: usize = 1024 * 1024 * 1024;
 
 /// Reads what a source of files has besides the keys of every source.
-pub fn read(section: &mut Section<'_>) -> Option<(Drop, (Way, Limits))> {
+pub fn read(section: &mut Section<'_>) -> Option<(Inlet, (Way, Limits))> {
     let path = section.text("path");
     let path = section.require("path", path, "write the folder that files are dropped in");
     let folder = path.map(|path| section.context().locate(&path));
@@ -29,19 +29,8 @@ pub fn read(section: &mut Section<'_>) -> Option<(Drop, (Way, Limits))> {
     let every = section.duration("every", EVERY).unwrap_or(EVERY_USUAL);
     let bytes_max = section.size("max_size", BYTES).unwrap_or(BYTES_USUAL) as u64;
     let limits = feed::limits(section);
-    let scheme = match (section.section("signature"), section.has("secrets")) {
-        (Some(signature), has_secrets) => {
-            if !has_secrets {
-                let remedy = "write secrets = [\"env:NAME\"], or leave the signature out";
-                section.add(Problem::error(section.path_of("secrets"), "is missing", remedy));
-            }
-            Some(signature::read(signature)?)
-        }
-        (None, true) => Some(signature::STANDARD),
-        (None, false) => None,
-    };
     let settings = Settings { folder: folder?, format: format?, records: records?, every, bytes_max };
-    let drop = Drop { folder: settings.folder.clone(), scheme, bytes_max };
+    let drop = Inlet { folder: settings.folder.clone(), media: settings.format.media(), bytes_max };
     Some((drop, (Way::File(Box::new(settings)), limits)))
 }
 

@@ -16,9 +16,6 @@ use crate::source::signature::time::{Format, Tolerance};
 const SCHEMES: [&str; 5] = ["hmac", "standard-webhooks", "svix", "header", "query"];
 const TOLERANCE: std::ops::RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_hours(24);
 
-/// How senders sign that have the choice.
-pub const STANDARD: Scheme = Scheme::StandardWebhooks(HeaderNames::STANDARD);
-
 /// Reads a signature.
 pub fn read(mut section: Section<'_>) -> Option<Scheme> {
     let text = section.text("scheme");

@@ -10,6 +10,7 @@ mod tests;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::source::Media;
 use crate::source::fed::Records;
 
 /// How a source drops files.
@@ -40,6 +41,14 @@ pub enum Format {
 }
 
 impl Format {
+    /// How such a file is declared when it is posted.
+    pub const fn media(self) -> Media {
+        match self {
+            Self::Csv { .. } => Media::Csv,
+            Self::JsonLines => Media::JsonLines,
+        }
+    }
+
     /// Whether a file of that name is one of these; others in the folder are let be.
     pub fn knows(self, name: &str) -> bool {
         let extension = name.rsplit_once('.').map_or("", |(_, extension)| extension).to_ascii_lowercase();

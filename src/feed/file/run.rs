@@ -15,7 +15,7 @@ use crate::feed::guard::Limits;
 use crate::feed::snapshot::{self, Done, Snapshot, SnapshotError};
 use crate::feed::spool::Spool;
 use crate::feed::take::Taker;
-use crate::store::StoreError;
+use crate::store::{Consent, StoreError};
 use crate::telemetry::chain;
 use crate::telemetry::metrics::PollLabels;
 
@@ -98,8 +98,7 @@ impl Watcher {
             let mut memory: Memory = serde_json::from_value(held.memory).unwrap_or_default();
             memory.snapshot += 1;
             self.taker.remember(&serde_json::to_value(&memory)?, false).await?;
-            let consent = serde_json::from_value(held.consent).ok();
-            let taken = self.take(&file, &memory, consent).await;
+            let taken = self.take(&file, &memory, held.consent).await;
             let settled = self.settle(&file, &mut memory, taken).await;
             self.taker.release().await?;
             settled?;
@@ -107,12 +106,7 @@ impl Watcher {
         Ok(())
     }
 
-    async fn take(
-        &self,
-        file: &Ready,
-        memory: &Memory,
-        consent: Option<crate::feed::guard::Consent>,
-    ) -> Result<Done, FileError> {
+    async fn take(&self, file: &Ready, memory: &Memory, consent: Option<Consent>) -> Result<Done, FileError> {
         let at = file.stamp.moment(self.taker.now());
         if memory.taken_at.is_some_and(|last| at < last) {
             let reason = "it was written before the one that was taken last; touch it to have it taken";

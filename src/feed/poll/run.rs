@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::clock::Timestamp;
 use crate::directory::Change;
-use crate::feed::guard::{Consent, Limits};
+use crate::feed::guard::Limits;
 use crate::feed::poll::Settings;
 use crate::feed::poll::fetch::{Fetched, Fetcher, PollError};
 use crate::feed::poll::memory::Memory;
@@ -17,7 +17,7 @@ use crate::feed::snapshot::{self, Snapshot};
 use crate::feed::spool::SpoolWriter;
 use crate::feed::take::Taker;
 use crate::source::Malformed;
-use crate::store::StoreError;
+use crate::store::{Consent, StoreError};
 use crate::target::ConnectError;
 use crate::telemetry::chain;
 use crate::telemetry::metrics::{FeedLabels, PollLabels};
@@ -83,8 +83,7 @@ impl Poller {
             self.taker.release().await?;
             return Ok(memory.next_at.since(now));
         }
-        let consent = serde_json::from_value(held.consent).ok();
-        let spent = self.poll(&mut memory, consent, stop).await?;
+        let spent = self.poll(&mut memory, held.consent, stop).await?;
         self.taker.remember(&memory.to_json(), spent).await?;
         self.show(&memory);
         self.taker.release().await?;

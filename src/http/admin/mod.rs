@@ -4,6 +4,7 @@
 
 mod auth;
 pub mod events;
+pub mod feeds;
 pub mod ledger;
 pub mod parked;
 mod query;

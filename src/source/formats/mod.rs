@@ -26,6 +26,7 @@ mod zitadel;
 pub use preset::{Options, Preset};
 
 use super::signature::SecretError;
+use super::signature::standard_webhooks::{HeaderNames, StandardWebhooks};
 use super::{Kind, Settings, Source};
 use preset::Hook;
 
@@ -49,6 +50,10 @@ pub static PRESETS: &[&Preset] = &[
 /// Sets up what understands the sender.
 pub fn open(settings: &Settings) -> Result<Box<dyn Source>, SecretError> {
     Ok(match &settings.kind {
+        Kind::File(_) if !settings.secrets.is_empty() => {
+            StandardWebhooks::new(HeaderNames::STANDARD, &settings.secrets)?;
+            Box::new(fed::Fed)
+        }
         Kind::Fed | Kind::File(_) => Box::new(fed::Fed),
         Kind::Native => Box::new(native::Native::open(&settings.secrets)?),
         Kind::Mapped(mapping) => Box::new(mapped::Mapped::open(mapping, &settings.secrets)?),

@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::directory::ExternalId;
-use crate::store::conformance::scene::Scene;
+use crate::store::conformance::scene::{NOW, Scene};
 use crate::store::conformance::{Home, must};
-use crate::store::{Aspect, Feed, Known, RecordKey, Settled, StoreError, Tally};
+use crate::store::{Aspect, Consent, Feed, Known, RecordKey, Settled, StoreError, Tally};
 
 const SOURCE: &str = "hr";
 const LONG: Duration = Duration::from_hours(1);
@@ -23,6 +23,10 @@ fn user(id: &str) -> RecordKey {
 
 fn settled(key: RecordKey, fingerprint: &str, is_there: bool) -> Settled {
     Settled { key, fingerprint: fingerprint.into(), is_there }
+}
+
+fn nine() -> Consent {
+    Consent { removals: 9, until: NOW, by: "ann".to_owned() }
 }
 
 async fn hold(scene: &Scene, replica: &str, term: Duration) -> Option<Feed> {
@@ -51,22 +55,22 @@ pub async fn what_is_remembered_of_a_feed_outlives_the_process(home: &dyn Home) 
     must(scene.store.feeds().remember(SOURCE, "one", &memory, false).await);
     let scene = scene.restarted(home).await;
     let feed = hold(&scene, "two", LONG).await;
-    assert_eq!(feed, Some(Feed { memory, consent: Value::Null }));
+    assert_eq!(feed, Some(Feed { memory, consent: None }));
     assert_eq!(must(scene.store.feeds().feed(SOURCE).await), feed);
 }
 
 pub async fn consent_stays_until_it_is_spent(home: &dyn Home) {
     let scene = Scene::without_target(home).await;
     let feeds = scene.store.feeds();
-    assert!(!must(feeds.consent(SOURCE, &json!({"removals": 9})).await), "there is no such feed");
+    assert!(!must(feeds.consent(SOURCE, &nine()).await), "there is no such feed");
     hold(&scene, "one", LONG).await;
-    assert!(must(feeds.consent(SOURCE, &json!({"removals": 9})).await));
+    assert!(must(feeds.consent(SOURCE, &nine()).await));
     must(feeds.remember(SOURCE, "one", &json!(1), false).await);
     let feed = hold(&scene, "one", LONG).await.expect("one holds it");
-    assert_eq!(feed, Feed { memory: json!(1), consent: json!({"removals": 9}) });
+    assert_eq!(feed, Feed { memory: json!(1), consent: Some(nine()) });
     must(feeds.remember(SOURCE, "one", &json!(2), true).await);
     let feed = hold(&scene, "one", LONG).await.expect("one holds it");
-    assert_eq!(feed, Feed { memory: json!(2), consent: Value::Null });
+    assert_eq!(feed, Feed { memory: json!(2), consent: None });
 }
 
 pub async fn what_was_said_of_a_record_is_known_ever_after(home: &dyn Home) {

@@ -11,7 +11,7 @@ use crate::directory::ExternalId;
 use crate::store::postgres::PostgresStore;
 use crate::store::postgres::rows::{Tx, big, execute, from_json, limit as most, query, query_one, query_opt};
 use crate::store::postgres::rows::{to_json, unsigned};
-use crate::store::{Aspect, Feed, Feeds, Known, RecordKey, Settled, StoreError, Tally};
+use crate::store::{Aspect, Consent, Feed, Feeds, Known, RecordKey, Settled, StoreError, Tally};
 
 #[async_trait]
 impl Feeds for PostgresStore {
@@ -54,7 +54,7 @@ impl Feeds for PostgresStore {
         self.database.read(|tx, _| feed(tx, source).boxed()).await
     }
 
-    async fn consent(&self, source: &str, consent: &Value) -> Result<bool, StoreError> {
+    async fn consent(&self, source: &str, consent: &Consent) -> Result<bool, StoreError> {
         let consent = to_json(consent);
         let consent = &consent;
         let sql = "UPDATE feeds SET consent = $2 WHERE source = $1";
@@ -106,10 +106,9 @@ async fn hold(tx: &Tx<'_>, source: &str, replica: &str, term: Duration) -> Resul
 async fn feed(tx: &Tx<'_>, source: &str) -> Result<Option<Feed>, StoreError> {
     let sql = "SELECT memory, consent FROM feeds WHERE source = $1";
     let Some(row) = query_opt(tx, sql, &[&source]).await? else { return Ok(None) };
-    let read = |text: &str| from_json(text, "feeds", source);
     let (memory, consent): (String, Option<String>) = (row.try_get(0)?, row.try_get(1)?);
-    let consent = consent.as_deref().map(read).transpose()?.unwrap_or_default();
-    Ok(Some(Feed { memory: read(&memory)?, consent }))
+    let consent = consent.as_deref().map(|text| from_json(text, "feeds", source)).transpose()?;
+    Ok(Some(Feed { memory: from_json(&memory, "feeds", source)?, consent }))
 }
 
 async fn look_up(

@@ -9,7 +9,7 @@ use serde_json::Value;
 use crate::clock::{Clock, SystemClock};
 use crate::store::sqlite::SqliteStore;
 use crate::store::sqlite::rows::{from_json, to_json};
-use crate::store::{Aspect, Feed, Feeds, Known, RecordKey, Settled, StoreError, Tally};
+use crate::store::{Aspect, Consent, Feed, Feeds, Known, RecordKey, Settled, StoreError, Tally};
 
 #[async_trait]
 impl Feeds for SqliteStore {
@@ -54,7 +54,7 @@ impl Feeds for SqliteStore {
         self.readers.read(move |conn| feed(conn, &source)).await
     }
 
-    async fn consent(&self, source: &str, consent: &Value) -> Result<bool, StoreError> {
+    async fn consent(&self, source: &str, consent: &Consent) -> Result<bool, StoreError> {
         let (source, consent) = (source.to_owned(), to_json(consent));
         self.writer
             .write(move |conn| {
@@ -129,9 +129,8 @@ fn feed(conn: &Connection, source: &str) -> Result<Option<Feed>, StoreError> {
         .query_row([source], |row| Ok((row.get(0)?, row.get(1)?)))
         .optional()?;
     let Some((memory, consent)) = row else { return Ok(None) };
-    let read = |text: &str| from_json(text, "feeds", source);
-    let consent = consent.as_deref().map(read).transpose()?.unwrap_or_default();
-    Ok(Some(Feed { memory: read(&memory)?, consent }))
+    let consent = consent.as_deref().map(|text| from_json(text, "feeds", source)).transpose()?;
+    Ok(Some(Feed { memory: from_json(&memory, "feeds", source)?, consent }))
 }
 
 fn look_up(
