@@ -440,6 +440,35 @@ mod tests {
 
     proptest! {
         #[test]
+        fn a_body_in_parts_is_verified_like_the_whole(
+            body in proptest::collection::vec(any::<u8>(), 0..60),
+            cut in 0_usize..60,
+            tampered: bool,
+        ) {
+            let now = Timestamp::from_seconds(1_000);
+            let secrets = [SecretString::from("another"), SecretString::from(SECRET)];
+            let verifier = StandardWebhooks::new(HeaderNames::STANDARD, &secrets).unwrap();
+            let signature = sign(&secrets[1], ID, now, &body);
+            let headers: HeaderMap = [(ID_HEADER, ID), (TIMESTAMP_HEADER, "1000"), (SIGNATURE_HEADER, &signature)]
+                .into_iter()
+                .map(|(name, value)| (name.parse().unwrap(), HeaderValue::from_str(value).unwrap()))
+                .collect();
+            let mut sent = body.clone();
+            if tampered {
+                sent.push(0);
+            }
+            let (first, second) = sent.split_at(cut.min(sent.len()));
+            let mut parts = verifier.begin(&headers, now).unwrap();
+            parts.update(first);
+            parts.update(second);
+            let proof = parts.finish();
+            prop_assert_eq!(&proof, &verifier.verify(&headers, &sent, now));
+            prop_assert_eq!(proof.is_ok(), !tampered);
+        }
+    }
+
+    proptest! {
+        #[test]
         fn what_is_signed_verifies(secret in "[ -~]{1,40}", id in "[!-~]{1,256}", body: Vec<u8>) {
             prop_assume!(secret != SECRET_PREFIX);
             let at = Timestamp::from_seconds(AT);
