@@ -9,6 +9,7 @@ use crate::feed::said::{Said, settled};
 use crate::feed::{Context, TERM};
 use crate::source::fed;
 use crate::store::{Feed, NewEvent, RecordKey, Store, StoreError};
+use crate::telemetry::chain;
 
 /// Events that are appended at once; they share commits.
 const APPENDS_MAX: usize = 32;
@@ -41,6 +42,14 @@ impl Taker {
     /// Lets go of the feed.
     pub async fn release(&self) -> Result<(), StoreError> {
         self.store().feeds().release(&self.source, &self.context.replica).await
+    }
+
+    /// Lets go of the feed where it is held, at the end; else its term lets go of it.
+    pub async fn let_go(&self) {
+        if let Err(error) = self.release().await {
+            let source = self.source.as_str();
+            tracing::warn!(source, error = %chain(&error), "failed to let go of a feed; another replica waits for its term");
+        }
     }
 
     /// Replaces the feed's memory.

@@ -74,19 +74,26 @@ impl Watcher {
     /// Takes files until `stop`.
     pub async fn run(self, stop: CancellationToken) {
         loop {
-            let wait = match self.round().await {
+            let round = tokio::select! {
+                biased;
+                // Wherever it is cut off, the file is there, and is taken again.
+                () = stop.cancelled() => break,
+                round = self.round() => round,
+            };
+            let wait = match round {
                 Ok(()) => self.settings.every,
                 Err(error) => {
                     let source = self.taker.source.as_str();
-                    tracing::warn!(source, error = %chain(&*error), "failed to look for files; will try again");
+                    tracing::warn!(source, error = %chain(&*error), "failed to take files; will try again");
                     self.settings.every.max(PAUSE)
                 }
             };
             tokio::select! {
-                () = stop.cancelled() => return,
+                () = stop.cancelled() => break,
                 () = tokio::time::sleep(wait) => {}
             }
         }
+        self.taker.let_go().await;
     }
 
     /// Takes every file that is complete now.

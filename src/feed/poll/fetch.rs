@@ -92,9 +92,6 @@ pub enum PollError {
     /// The disk.
     #[error("the spool cannot be written")]
     Spool(#[from] std::io::Error),
-    /// The relay ends.
-    #[error("the relay is being stopped")]
-    Stopped,
 }
 
 impl Fetcher {

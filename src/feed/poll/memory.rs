@@ -63,13 +63,17 @@ impl Memory {
         Some(format.write(from))
     }
 
-    /// After everything that was asked for was taken in.
-    pub fn succeed(&mut self, position: Timestamp, records: u64, now: Timestamp) {
+    /// After every page of a list was taken in, which the source began to answer at `position`.
+    pub fn advance(&mut self, position: Timestamp, records: u64) {
         self.position = self.position.max(Some(position));
+        self.records = records;
+    }
+
+    /// After everything that was asked for was taken in.
+    pub fn succeed(&mut self, now: Timestamp) {
         self.succeeded_at = Some(now);
         self.failures = 0;
         self.error = None;
-        self.records = records;
     }
 
     /// After a failure: the position stays. `asked` is how long the source wants to be left alone.
@@ -126,9 +130,9 @@ mod tests {
         let mut memory = Memory::default();
         let asked = |memory: &Memory| memory.asked_from(TimeFormat::Rfc3339, Duration::from_mins(5));
         assert_eq!(asked(&memory), None, "the first question is for everything");
-        memory.succeed(at("2026-11-20T10:00:00Z"), 1, Timestamp::default());
+        memory.advance(at("2026-11-20T10:00:00Z"), 1);
         assert_eq!(asked(&memory).as_deref(), Some("2026-11-20T09:55:00Z"));
-        memory.succeed(at("2026-11-20T09:00:00Z"), 1, Timestamp::default());
+        memory.advance(at("2026-11-20T09:00:00Z"), 1);
         assert_eq!(
             asked(&memory).as_deref(),
             Some("2026-11-20T09:55:00Z"),
@@ -149,7 +153,7 @@ mod tests {
         assert_eq!(memory.position, Some(Timestamp::from_seconds(7)));
         memory.fail("it answered 429".to_owned(), Some(Duration::from_hours(2)), 1.0, Timestamp::default());
         assert_eq!(memory.next_at.as_seconds(), 7_200, "what the source asks for is kept");
-        memory.succeed(Timestamp::from_seconds(9), 1, Timestamp::default());
+        memory.succeed(Timestamp::from_seconds(9));
         assert_eq!((memory.failures, memory.error), (0, None));
     }
 

@@ -53,7 +53,13 @@ impl Poller {
     /// Polls until `stop`.
     pub async fn run(self, stop: CancellationToken) {
         loop {
-            let wait = match self.round(&stop).await {
+            let round = tokio::select! {
+                biased;
+                // Wherever it is cut off, the next poll goes on as after a crash.
+                () = stop.cancelled() => break,
+                round = self.round() => round,
+            };
+            let wait = match round {
                 Ok(wait) => wait,
                 Err(error) => {
                     let source = self.taker.source.as_str();
@@ -62,14 +68,15 @@ impl Poller {
                 }
             };
             tokio::select! {
-                () = stop.cancelled() => return,
+                () = stop.cancelled() => break,
                 () = tokio::time::sleep(wait.min(LOOK_EVERY)) => {}
             }
         }
+        self.taker.let_go().await;
     }
 
     /// Polls where it is time and nobody else does. Answers how long there is nothing to do.
-    pub async fn round(&self, stop: &CancellationToken) -> Result<Duration, StoreError> {
+    pub async fn round(&self) -> Result<Duration, StoreError> {
         let now = self.taker.now();
         let stored = self.taker.store().feeds().feed(&self.taker.source).await?.unwrap_or_default();
         let memory = Memory::read(&stored.memory);
@@ -83,7 +90,7 @@ impl Poller {
             self.taker.release().await?;
             return Ok(memory.next_at.since(now));
         }
-        let spent = self.poll(&mut memory, held.consent, stop).await?;
+        let spent = self.poll(&mut memory, held.consent).await?;
         self.taker.remember(&memory.to_json(), spent).await?;
         self.show(&memory);
         self.taker.release().await?;
@@ -91,56 +98,69 @@ impl Poller {
     }
 
     /// Asks once, and notes what became of that. Answers whether a consent was spent.
-    async fn poll(
-        &self,
-        memory: &mut Memory,
-        consent: Option<Consent>,
-        stop: &CancellationToken,
-    ) -> Result<bool, StoreError> {
+    async fn poll(&self, memory: &mut Memory, consent: Option<Consent>) -> Result<bool, StoreError> {
         let began = self.taker.now();
         let whole = memory.is_snapshot_due(&self.settings, began);
         memory.attempt += 1;
         memory.snapshot += u64::from(whole);
         // A number is never used for two snapshots, whatever happens from here on.
         self.taker.remember(&memory.to_json(), false).await?;
-        let done = if whole {
-            self.take_whole(memory, consent, began, stop).await
-        } else {
-            self.take_changes(memory, stop).await.map(|read| (read, false))
-        };
+        let done = self.ask(memory, whole, consent, began).await;
         let now = self.taker.now();
         let jitter = rand::random();
         match done {
-            Ok((read, spent)) => {
-                memory.succeed(read.position.unwrap_or(began), read.records, now);
+            Ok(spent) => {
+                memory.succeed(now);
                 memory.schedule(self.settings.every, jitter, now);
-                self.count("ok", read.records);
+                self.count("ok");
                 Ok(spent)
             }
-            Err(PollError::Stopped) => Ok(false),
             Err(PollError::Store(error)) => Err(error),
             Err(error) => {
                 let source = self.taker.source.as_str();
                 tracing::warn!(source, error = %chain(&error), "failed to poll a source; will try again");
-                let asked = match &error {
-                    PollError::Throttled { wait, .. } => *wait,
-                    _ => None,
-                };
+                let asked = if let PollError::Throttled { wait, .. } = &error { *wait } else { None };
                 memory.fail(chain(&error), asked, jitter, now);
-                self.count(if asked.is_some() { "throttled" } else { "failed" }, 0);
+                self.count(if asked.is_some() { "throttled" } else { "failed" });
                 Ok(false)
             }
         }
     }
 
+    /// Takes in what is to be read this time. Answers whether a consent was spent.
+    ///
+    /// A snapshot that is held, or cannot be read, must not keep back what has changed; so that comes
+    /// first, but for the first time and for sources that always answer everything.
+    async fn ask(
+        &self,
+        memory: &mut Memory,
+        whole: bool,
+        consent: Option<Consent>,
+        began: Timestamp,
+    ) -> Result<bool, PollError> {
+        let is_cheap = self.settings.updated_after.is_some() && memory.position.is_some();
+        if !whole || is_cheap || memory.failures > 0 {
+            let read = self.take_changes(memory).await?;
+            memory.advance(read.position.unwrap_or(began), read.records);
+            self.count_records(read.records);
+        }
+        if !whole {
+            return Ok(false);
+        }
+        let (read, consented) = self.take_whole(memory, consent, began).await?;
+        memory.advance(read.position.unwrap_or(began), read.records);
+        self.count_records(read.records);
+        Ok(consented)
+    }
+
     /// Takes in what has changed, page by page.
-    async fn take_changes(&self, memory: &Memory, stop: &CancellationToken) -> Result<Read, PollError> {
+    async fn take_changes(&self, memory: &Memory) -> Result<Read, PollError> {
         let asked = self.settings.updated_after.as_ref().and_then(|parameter| {
             let from = memory.asked_from(parameter.format, parameter.overlap)?;
             Some((parameter.parameter.as_str(), from))
         });
         let mut pages = self.pages(asked);
-        while let Some(changes) = pages.next(stop).await? {
+        while let Some(changes) = pages.next().await? {
             let said = changes.into_iter().map(Said::new).collect();
             self.taker.take(said, memory.attempt, memory.snapshot).await?;
         }
@@ -153,11 +173,10 @@ impl Poller {
         memory: &mut Memory,
         consent: Option<Consent>,
         began: Timestamp,
-        stop: &CancellationToken,
     ) -> Result<(Read, bool), PollError> {
         let mut spool = SpoolWriter::new()?;
         let mut pages = self.pages(None);
-        while let Some(changes) = pages.next(stop).await? {
+        while let Some(changes) = pages.next().await? {
             for change in &changes {
                 spool.push(change)?;
             }
@@ -193,10 +212,14 @@ impl Poller {
         Pages { poller: self, place, read: Read::default() }
     }
 
-    fn count(&self, outcome: &'static str, records: u64) {
-        let (metrics, source) = (&self.taker.context.metrics, self.taker.source.clone());
-        metrics.poll_records.get_or_create(&FeedLabels { source: source.clone() }).inc_by(records);
-        metrics.polls.get_or_create(&PollLabels { source, outcome }).inc();
+    fn count(&self, outcome: &'static str) {
+        let labels = PollLabels { source: self.taker.source.clone(), outcome };
+        self.taker.context.metrics.polls.get_or_create(&labels).inc();
+    }
+
+    fn count_records(&self, records: u64) {
+        let labels = FeedLabels { source: self.taker.source.clone() };
+        self.taker.context.metrics.poll_records.get_or_create(&labels).inc_by(records);
     }
 
     /// What every replica shows, whoever polls.
@@ -216,18 +239,14 @@ struct Pages<'a> {
 
 impl Pages<'_> {
     /// What the next page says; `None` behind the last.
-    async fn next(&mut self, stop: &CancellationToken) -> Result<Option<Vec<Change>>, PollError> {
+    async fn next(&mut self) -> Result<Option<Vec<Change>>, PollError> {
         let Some(place) = self.place.take() else { return Ok(None) };
         if place.pages >= PAGES_MAX {
             return Err(PollError::Endless { most: PAGES_MAX });
         }
         self.poller.taker.renew().await?;
         let number = place.pages + 1;
-        let fetched = tokio::select! {
-            biased;
-            () = stop.cancelled() => return Err(PollError::Stopped),
-            fetched = self.poller.fetcher.fetch(&place.url, number) => fetched?,
-        };
+        let fetched = self.poller.fetcher.fetch(&place.url, number).await?;
         self.read.position = self.read.position.or(fetched.date);
         let unreadable = |source| PollError::Unreadable { page: number, source };
         let (changes, records) = self.poller.understand(&fetched).map_err(unreadable)?;

@@ -10,7 +10,6 @@ use axum::{Json, Router, routing::get};
 use http::{HeaderMap, StatusCode, header};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
-use tokio_util::sync::CancellationToken;
 
 use super::page::Paging;
 use super::run::Poller;
@@ -133,7 +132,7 @@ impl Scene {
     /// Lets the wait pass, and polls.
     async fn poll(&self) -> Vec<String> {
         self.stage.clock.advance(7_200);
-        self.poller("one").round(&CancellationToken::new()).await.unwrap();
+        self.poller("one").round().await.unwrap();
         self.stage.news().await
     }
 }
@@ -189,14 +188,13 @@ async fn a_source_that_asks_to_be_left_alone_is() {
     let scene = Scene::new(1).await;
     scene.hr.with(|hr| hr.fault = Some((0, 429, Some("900"))));
     let poller = scene.poller("one");
-    let stop = CancellationToken::new();
-    let wait = poller.round(&stop).await.unwrap();
+    let wait = poller.round().await.unwrap();
     assert_eq!(wait, Duration::from_mins(15));
     scene.stage.clock.advance(899);
-    poller.round(&stop).await.unwrap();
+    poller.round().await.unwrap();
     assert_eq!(scene.hr.asked().len(), 1, "it was left alone");
     scene.stage.clock.advance(1);
-    poller.round(&stop).await.unwrap();
+    poller.round().await.unwrap();
     assert_eq!(scene.hr.asked().len(), 1);
 }
 
@@ -237,7 +235,7 @@ async fn one_replica_polls_at_a_time() {
     assert_eq!(scene.hr.asked().len(), 0);
     other.release().await.unwrap();
     assert_eq!(scene.poll().await, ["user.upsert u0"]);
-    scene.poller("two").round(&CancellationToken::new()).await.unwrap();
+    scene.poller("two").round().await.unwrap();
     assert_eq!(scene.hr.asked().len(), 1, "what one has just read the other need not");
 }
 
@@ -266,6 +264,18 @@ async fn a_listing_that_breaks_off_removes_nobody() {
 }
 
 #[tokio::test]
+async fn a_listing_that_is_held_keeps_no_change_back() {
+    let scene = Scene::new(4).await.snapshots();
+    scene.poll().await;
+    scene.hr.with(|hr| hr.people = vec![person("new", "2026-11-20T11:00:00Z")]);
+    assert_eq!(scene.poll().await, ["user.upsert new"]);
+    scene.hr.with(|hr| hr.people.push(person("newer", "2026-11-20T11:00:00Z")));
+    assert_eq!(scene.poll().await, ["user.upsert newer"]);
+    let memory = scene.stage.memory().await;
+    assert!(memory["error"].as_str().unwrap().contains("would remove 4 of 6"), "{memory}");
+}
+
+#[tokio::test]
 async fn a_listing_that_lacks_too_many_waits_for_consent() {
     let scene = Scene::new(4).await.snapshots();
     scene.poll().await;
@@ -277,6 +287,6 @@ async fn a_listing_that_lacks_too_many_waits_for_consent() {
     assert!(error.contains("names nobody"), "{error}");
     scene.stage.clock.advance(7_200);
     scene.stage.consent_to(4).await;
-    scene.poller("one").round(&CancellationToken::new()).await.unwrap();
+    scene.poller("one").round().await.unwrap();
     assert_eq!(scene.stage.news().await.len(), 4);
 }
