@@ -71,8 +71,7 @@ pub fn settled(said: &[Said]) -> Vec<Settled> {
 }
 
 /// Maps keep no order of their own, so they are written in the order of their names.
-fn canonical(value: Value) -> String {
-    let mut value = value;
+fn canonical(mut value: Value) -> String {
     value.sort_all_objects();
     value.to_string()
 }

@@ -122,7 +122,9 @@ fn broken(error: csv::Error) -> RowError {
             format!("there are {len} fields, and {expected_len} columns")
         }
         csv::ErrorKind::Utf8 { err, .. } => format!("column {} is not UTF-8", err.field() + 1),
-        other => format!("is not CSV: {other:?}"),
+        csv::ErrorKind::Seek | csv::ErrorKind::Serialize(_) | csv::ErrorKind::Deserialize { .. } | _ => {
+            "is not CSV".to_owned()
+        }
     };
     RowError::Broken { line, reason }
 }

@@ -94,9 +94,10 @@ async fn keep(folder: &Inlet, parts: Parts, body: Body) -> Result<AcceptedFile, 
     let written = timeout(TIME_MAX, write(File::from_std(file), parts, body, folder.bytes_max));
     let proof = written.await.unwrap_or(Err(Rejection::Body(BodyError::TooSlow)))?;
     let event_id = proof.id().unwrap_or_default().to_owned();
+    // One name for one event, whatever the sender put into its id.
     let digest = Sha256::digest(event_id.as_bytes());
-    let digest: String = digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
-    let name = format!("posted-{digest}.{}", folder.extension());
+    let digest = digest.first_chunk().map_or(0, |bytes: &[u8; 8]| u64::from_be_bytes(*bytes));
+    let name = format!("posted-{digest:016x}.{}", folder.extension());
     let place = folder.folder.join(&name);
     blocking(move || rename(temporary, &place)).await?;
     Ok(AcceptedFile { event_id, file: name })

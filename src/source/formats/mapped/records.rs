@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::{Effect, Pointer, Rule, text_of};
 use crate::clock::Timestamp;
-use crate::directory::{Change, MembersEdit, Operation};
+use crate::directory::{Change, Operation};
 use crate::source::json::Malformed;
 use crate::source::signature::time::Format;
 
@@ -51,10 +51,10 @@ impl Records {
 /// Whether a change says that its user, group or membership list is there.
 pub fn is_there(operation: &Operation) -> bool {
     match operation {
-        Operation::UserUpsert { .. } | Operation::UserDeactivate { .. } | Operation::GroupUpsert { .. } => {
-            true
-        }
-        Operation::GroupMembers { edit: MembersEdit::Set(_) | MembersEdit::Delta { .. }, .. } => true,
+        Operation::UserUpsert { .. }
+        | Operation::UserDeactivate { .. }
+        | Operation::GroupUpsert { .. }
+        | Operation::GroupMembers { .. } => true,
         Operation::UserDelete { .. } | Operation::GroupDelete { .. } => false,
     }
 }
