@@ -28,7 +28,7 @@ use crate::target::ConnectError;
 use crate::telemetry::metrics::Metrics;
 
 /// How long a feed is held without a renewal.
-pub const TERM: Duration = Duration::from_secs(60);
+pub const TERM: Duration = Duration::from_mins(1);
 
 /// One feed, as configured.
 #[derive(Clone, Debug)]

@@ -49,16 +49,10 @@ fn format(section: &mut Section<'_>) -> Option<Format> {
 
 fn delimiter(section: &mut Section<'_>) -> Option<u8> {
     let Some(text) = section.text("delimiter") else { return Some(b',') };
-    match text.as_bytes() {
-        [byte @ (b',' | b';' | b'\t' | b'|')] => Some(*byte),
-        _ => {
-            let problem = Problem::error(
-                section.path_of("delimiter"),
-                "is not a delimiter that is known",
-                "write \",\", \";\", \"|\" or \"\\t\"",
-            );
-            section.add(problem.with_value(text));
-            None
-        }
+    if let [byte @ (b',' | b';' | b'\t' | b'|')] = text.as_bytes() {
+        return Some(*byte);
     }
+    let remedy = "write \",\", \";\", \"|\" or \"\\t\"";
+    section.reject("delimiter", text, "is not a delimiter that is known", remedy);
+    None
 }

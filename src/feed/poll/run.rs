@@ -13,7 +13,7 @@ use crate::feed::poll::fetch::{Fetched, Fetcher, PollError};
 use crate::feed::poll::memory::Memory;
 use crate::feed::poll::page::{Page, Place, with};
 use crate::feed::said::Said;
-use crate::feed::snapshot::{self, Snapshot};
+use crate::feed::snapshot::{self, Snapshot, SnapshotError};
 use crate::feed::spool::SpoolWriter;
 use crate::feed::take::Taker;
 use crate::source::Malformed;
@@ -191,8 +191,10 @@ impl Poller {
             consent,
         };
         let done = snapshot::take(&self.taker, snapshot).await.map_err(|error| match error {
-            snapshot::SnapshotError::Store(error) => PollError::Store(error),
-            error => PollError::Snapshot(error),
+            SnapshotError::Store(error) => PollError::Store(error),
+            error @ (SnapshotError::Held(_) | SnapshotError::Twice { .. } | SnapshotError::Spool(_)) => {
+                PollError::Snapshot(error)
+            }
         })?;
         memory.snapshot_at = Some(began);
         memory.snapshot_done = Some(done);
