@@ -4,7 +4,6 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use super::feed;
-use crate::config::problem::Problem;
 use crate::config::reader::Section;
 use crate::feed::Way;
 use crate::feed::file::{Format, Settings};

@@ -23,6 +23,8 @@ pub struct Memory {
     pub attempt: u64,
     /// How many snapshots were begun.
     pub snapshot: u64,
+    /// The last of them that was taken.
+    pub snapshot_taken: u64,
     /// When the source is asked next.
     pub next_at: Timestamp,
     /// When it last answered in full.

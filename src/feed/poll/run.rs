@@ -140,7 +140,8 @@ impl Poller {
     ) -> Result<bool, PollError> {
         let is_cheap = self.settings.updated_after.is_some() && memory.position.is_some();
         if !whole || is_cheap || memory.failures > 0 {
-            let read = self.take_changes(memory).await?;
+            // The snapshot that is about to be read has named nobody yet.
+            let read = self.take_changes(memory, memory.snapshot - u64::from(whole)).await?;
             memory.advance(read.position.unwrap_or(began), read.records);
             self.count_records(read.records);
         }
@@ -154,7 +155,7 @@ impl Poller {
     }
 
     /// Takes in what has changed, page by page.
-    async fn take_changes(&self, memory: &Memory) -> Result<Read, PollError> {
+    async fn take_changes(&self, memory: &Memory, snapshot: u64) -> Result<Read, PollError> {
         let asked = self.settings.updated_after.as_ref().and_then(|parameter| {
             let from = memory.asked_from(parameter.format, parameter.overlap)?;
             Some((parameter.parameter.as_str(), from))
@@ -162,7 +163,7 @@ impl Poller {
         let mut pages = self.pages(asked);
         while let Some(changes) = pages.next().await? {
             let said = changes.into_iter().map(Said::new).collect();
-            self.taker.take(said, memory.attempt, memory.snapshot).await?;
+            self.taker.take(said, memory.attempt, snapshot).await?;
         }
         Ok(pages.read)
     }
@@ -181,12 +182,14 @@ impl Poller {
                 spool.push(change)?;
             }
         }
+        let is_vouched_for = consent.as_ref().is_some_and(|consent| began < consent.until);
         let snapshot = Snapshot {
             spool: spool.finish()?,
             number: memory.snapshot,
             at: began,
-            // Somebody may move between pages while they are read; nobody is missed twice for that.
-            absent_since: memory.snapshot.saturating_sub(1),
+            // Somebody may move between pages while they are read; nobody is missed twice for that. Who
+            // consents has looked.
+            absent_since: if is_vouched_for { memory.snapshot } else { memory.snapshot_taken },
             limits: &self.limits,
             consent,
         };
@@ -196,6 +199,7 @@ impl Poller {
                 PollError::Snapshot(error)
             }
         })?;
+        memory.snapshot_taken = memory.snapshot;
         memory.snapshot_at = Some(began);
         memory.snapshot_done = Some(done);
         tracing::info!(source = self.taker.source, ?done, "took everything that a source lists");
