@@ -10,6 +10,7 @@ pub mod config;
 pub mod demo;
 pub mod directory;
 pub mod errands;
+pub mod feed;
 pub mod http;
 pub mod mapping;
 pub mod sandbox;

@@ -12,6 +12,7 @@ use crate::app::settings;
 use crate::clock::{Clock, CommonClock, SharedClock};
 use crate::config::{Config, ConnectorConfig, StoreConfig};
 use crate::errands::{self, Client, Runner};
+use crate::feed::{self, Feed};
 use crate::source::{SettingsError, Sources};
 use crate::store::postgres::PostgresStore;
 use crate::store::sqlite::{Options, SqliteStore};
@@ -104,7 +105,9 @@ impl Engine {
             stop: CancellationToken::new(),
             tasks: TaskTracker::new(),
         };
-        engine.spawn(common_clock, config.retention, clients);
+        let replica = replica_name();
+        let feeds = engine.connect_feeds(config, &replica)?;
+        engine.spawn(common_clock, config.retention, replica, feeds, clients);
         Ok(engine)
     }
 
@@ -112,6 +115,8 @@ impl Engine {
         &self,
         clock: Arc<CommonClock>,
         retention: Retention,
+        replica: String,
+        feeds: Vec<Feed>,
         clients: BTreeMap<String, (Client, ConnectorConfig)>,
     ) {
         let offset = self.metrics.clock_offset_seconds.clone();
@@ -130,9 +135,12 @@ impl Engine {
         let leases_changed = Arc::new(Notify::new());
         let (store, targets) = (Arc::clone(&self.store), self.targets.clone());
         self.tasks.spawn(hints::listen(store, targets, Arc::clone(&leases_changed), self.stop.clone()));
+        for feed in feeds {
+            self.tasks.spawn(feed.run(self.stop.clone()));
+        }
         let keeper = Keeper {
             store: Arc::clone(&self.store),
-            replica: replica_name(),
+            replica,
             targets: self.targets.clone(),
             leases_changed,
             settings: leases::Settings::default(),
@@ -162,6 +170,18 @@ impl Engine {
             self.tasks.spawn(errands::run(runner, self.stop.clone()));
         }
         self.tasks.close();
+    }
+
+    fn connect_feeds(&self, config: &Config, replica: &str) -> Result<Vec<Feed>, ConnectError> {
+        let context = feed::Context {
+            store: Arc::clone(&self.store),
+            accepted: Arc::clone(&self.accepted),
+            clock: Arc::clone(&self.clock),
+            replica: replica.to_owned(),
+            metrics: self.metrics.clone(),
+        };
+        let feeds = config.feeds.values();
+        feeds.map(|settings| Feed::connect(settings.clone(), context.clone())).collect()
     }
 
     /// Ends what is in flight, records it, and closes the store.

@@ -57,6 +57,8 @@ pub struct Config {
     pub sources: BTreeMap<String, crate::source::Settings>,
     /// How those who send thin events are asked, by the name of the source.
     pub connectors: BTreeMap<String, ConnectorConfig>,
+    /// How those sources are taken in that post no webhooks, by name.
+    pub feeds: BTreeMap<String, crate::feed::Settings>,
     /// Which vendors' directories follow, by name.
     pub targets: BTreeMap<String, TargetConfig>,
 }
@@ -110,15 +112,17 @@ fn read(mut root: Section<'_>, name: &str) -> Config {
     let read_source = |name: &str, section: Section<'_>| source::read(name, section, server.body_limit);
     let (store, retention) = root.section("store").map(store::read).unwrap_or_default();
     let sources: BTreeMap<_, _> = read_named(sources, read_source);
+    let feeds = sources.iter().filter_map(|(name, source)| Some((name.clone(), source.feed.clone()?)));
     let connectors =
-        sources.iter().filter_map(|(name, (_, connector))| Some((name.clone(), connector.clone()?)));
+        sources.iter().filter_map(|(name, source)| Some((name.clone(), source.connector.clone()?)));
     let config = Config {
+        feeds: feeds.collect(),
         connectors: connectors.collect(),
+        sources: sources.into_iter().map(|(name, source)| (name, source.settings)).collect(),
         store,
         retention,
         admin: root.section("admin").map(admin::read).unwrap_or_default(),
         alarms: root.section("alarms").map(alarms::read).unwrap_or_default(),
-        sources: sources.into_iter().map(|(name, (source, _))| (name, source)).collect(),
         targets: read_named(targets, target::read),
         server,
     };

@@ -1,7 +1,10 @@
 //! `[sources.NAME]`: who sends changes, and how they prove who they are.
 
 mod connector;
+mod feed;
+mod file;
 mod mapping;
+mod poll;
 mod signature;
 mod transmitter;
 
@@ -14,6 +17,8 @@ pub use connector::ConnectorConfig;
 
 use super::problem::Problem;
 use super::reader::{Section, one_of};
+use crate::feed::Way;
+use crate::feed::guard::Limits;
 use crate::source::signature::keyed::Algorithm;
 use crate::source::{IntakeLimit, Kind, Options, PRESETS, Preset, Settings};
 
@@ -29,21 +34,29 @@ const SECRETS_REMEDY: &str = "write secrets = [\"env:NAME\"]";
 const ALGORITHMS: [(&str, Algorithm); 3] =
     [("sha256", Algorithm::Sha256), ("sha512", Algorithm::Sha512), ("sha1", Algorithm::Sha1)];
 
-/// Senders that are known by name but cannot be taken yet.
-const LATER_KINDS: [&str; 1] = ["poll"];
+/// One source: what its webhooks are, and how it is taken in where it posts none.
+#[derive(Debug)]
+pub struct Source {
+    /// As the server knows it.
+    pub settings: Settings,
+    /// As a feed.
+    pub feed: Option<crate::feed::Settings>,
+    /// How it is asked for what its webhooks leave out.
+    pub connector: Option<ConnectorConfig>,
+}
 
-/// Reads one source, and how it is asked for what its webhooks leave out. `body_bytes_max` is the
-/// server's limit.
-pub fn read(
-    name: &str,
-    mut section: Section<'_>,
-    body_bytes_max: usize,
-) -> Option<(Settings, Option<ConnectorConfig>)> {
-    let kind = kind(&mut section);
+/// Reads one source. `body_bytes_max` is the server's limit.
+pub fn read(name: &str, mut section: Section<'_>, body_bytes_max: usize) -> Option<Source> {
+    let (kind, feed) = match kind(&mut section) {
+        Some(Read::Posted(kind)) => (Some(kind), None),
+        Some(Read::Fed(kind, fed)) => (Some(kind), Some(fed)),
+        None => (None, None),
+    };
     let directory = section.name("directory").unwrap_or_else(|| DEFAULT_DIRECTORY.to_owned());
     let secrets = match &kind {
-        // A token proves by itself who made it.
-        Some(Kind::ScimEvents(_)) if !section.has("secrets") => Some(Vec::new()),
+        // Nobody posts; or a token proves by itself who made it.
+        Some(Kind::Fed) => Some(Vec::new()),
+        Some(Kind::ScimEvents(_) | Kind::File(_)) if !section.has("secrets") => Some(Vec::new()),
         Some(_) | None => secrets(&mut section),
     };
     let intake_limit = section.section("intake_limit").and_then(intake_limit);
@@ -58,33 +71,50 @@ pub fn read(
         section.add(Problem::error(section.path_of("secrets"), reason, SECRETS_REMEDY));
     }
     section.finish();
-    settings.map(|settings| (settings, connector))
+    let settings = settings?;
+    let feed = feed.map(|(way, limits)| crate::feed::Settings {
+        source: settings.name.clone(),
+        directory: settings.directory.clone(),
+        limits,
+        way,
+    });
+    Some(Source { settings, feed, connector })
 }
 
-fn kind(section: &mut Section<'_>) -> Option<Kind> {
+/// What a kind's own keys say.
+enum Read {
+    /// It posts webhooks.
+    Posted(Kind),
+    /// It is taken in.
+    Fed(Kind, (Way, Limits)),
+}
+
+fn kind(section: &mut Section<'_>) -> Option<Read> {
     let remedy = "write kind = \"native\"";
     let text = section.text("kind");
     let text = section.require("kind", text, remedy)?;
     if text == "native" {
-        return Some(Kind::Native);
+        return Some(Read::Posted(Kind::Native));
     }
     if text == "mapped" {
-        return mapping::read(section).map(|mapping| Kind::Mapped(Box::new(mapping)));
+        return mapping::read(section).map(|mapping| Read::Posted(Kind::Mapped(Box::new(mapping))));
     }
     if text == "scim-events" {
-        return transmitter::read(section).map(|transmitter| Kind::ScimEvents(Box::new(transmitter)));
+        let transmitter = transmitter::read(section)?;
+        return Some(Read::Posted(Kind::ScimEvents(Box::new(transmitter))));
     }
     if let Some(preset) = PRESETS.iter().find(|preset| preset.name == text) {
-        return Some(Kind::Preset(preset, options(section, preset)));
+        return Some(Read::Posted(Kind::Preset(preset, options(section, preset))));
     }
-    let reason = if LATER_KINDS.contains(&text.as_str()) {
-        "is a kind that this version does not support"
-    } else {
-        "is not a kind of source"
-    };
+    if text == "poll" {
+        return poll::read(section).map(|fed| Read::Fed(Kind::Fed, fed));
+    }
+    if text == "file" {
+        return file::read(section).map(|(drop, fed)| Read::Fed(Kind::File(Box::new(drop)), fed));
+    }
     let mut kinds: Vec<&str> = PRESETS.iter().map(|preset| preset.name).collect();
-    kinds.extend(["scim-events", "mapped"]);
-    section.reject("kind", &text, reason, format!("{remedy}, or {}", one_of(&kinds)));
+    kinds.extend(["scim-events", "mapped", "poll", "file"]);
+    section.reject("kind", &text, "is not a kind of source", format!("{remedy}, or {}", one_of(&kinds)));
     None
 }
 

@@ -1,6 +1,7 @@
 //! What a configuration says back: one row a message, and the whole reference example.
 
 mod connectors;
+mod feeds;
 mod guard;
 mod mapped;
 
@@ -280,7 +281,6 @@ fn every_fault_of_a_source_has_its_message() {
     let secrets = "secrets = [\"env:HOOK\"]";
     let cases = [
         (kind, "", "sources.hr.kind", None, "missing", "native"),
-        (kind, "kind = 'poll'", "sources.hr.kind", Some("poll"), "this version does not support", "native"),
         (kind, "kind = 'hal'", "sources.hr.kind", Some("hal"), "not a kind of source", "native"),
         (secrets, "", "sources.hr.secrets", None, "missing", "env:NAME"),
         (secrets, "secrets = []", "sources.hr.secrets", None, "holds no secret", "env:NAME"),
@@ -448,7 +448,7 @@ fn every_fault_of_a_targets_credentials_has_its_message() {
             "targets.acme.auth.type",
             Some("magic"),
             "choices",
-            "bearer, header or oauth2",
+            "bearer, basic, header or oauth2",
         ),
         (
             auth,
@@ -703,7 +703,7 @@ fn all_faults_are_told_at_once() {
 listen = "nowhere"
 bodylimit = 1
 [sources.hr]
-kind = "poll"
+kind = "pull"
 [targets.acme]
 profile = "none"
 base_url = "ftp://x"

@@ -8,7 +8,7 @@ use tower::{Service as _, ServiceExt as _};
 use crate::clock::SharedClock;
 use crate::source::connectors::{Ask, Base, Elsewhere, Next, Write};
 use crate::source::{Malformed, parse_json};
-use crate::target::{Call, CallClass, CallError, ConnectError, Settings, Target};
+use crate::target::{Call, CallClass, CallError, ConnectError, Settings, Target, Turn};
 use crate::telemetry::metrics::Metrics;
 
 /// Asks one provider. Clones share limits and pauses.
@@ -85,8 +85,16 @@ impl Client {
     pub async fn get(&self, ask: Ask) -> Result<Answered, AskError> {
         let Ask { path, endpoint } = ask;
         let class = CallClass::Single;
-        let call =
-            Call { method: Method::GET, path, endpoint, class, body: None, if_match: None, operations: 1 };
+        let call = Call {
+            method: Method::GET,
+            path,
+            endpoint,
+            class,
+            body: None,
+            if_match: None,
+            operations: 1,
+            turn: Turn::Usual,
+        };
         self.send(call).await
     }
 
@@ -95,7 +103,17 @@ impl Client {
         let Write { method, path, endpoint, body } = write;
         let body = (!body.is_null()).then(|| body.to_string().into());
         let class = CallClass::Single;
-        self.send(Call { method, path, endpoint, class, body, if_match: None, operations: 1 }).await
+        self.send(Call {
+            method,
+            path,
+            endpoint,
+            class,
+            body,
+            if_match: None,
+            operations: 1,
+            turn: Turn::Usual,
+        })
+        .await
     }
 
     /// The path below the base URL where a list goes on.

@@ -1,5 +1,7 @@
 //! `/webhooks/{source}`: takes what a source sends, and answers once it is durable.
 
+mod files;
+
 use std::time::Duration;
 
 use axum::extract::{Path, Request, State};
@@ -15,7 +17,7 @@ use super::body::{self, BodyError};
 use super::problem::OwnWords;
 use super::{Problem, Relay};
 use crate::clock::Timestamp;
-use crate::source::{Delivery, Errors, Malformed, Manners, Media, Refusal, Registered, Unready};
+use crate::source::{Delivery, Errors, Kind, Malformed, Manners, Media, Refusal, Registered, Unready};
 use crate::store::{Appended, NewEvent, StoreError};
 use crate::telemetry::metrics::EventLabels;
 
@@ -111,6 +113,11 @@ pub async fn receive(State(relay): State<Relay>, Path(source): Path<String>, req
         body::drain_body(request.headers(), body).await;
         return no_such_source();
     };
+    if let Kind::File(folder) = &registered.settings.kind
+        && !registered.settings.secrets.is_empty()
+    {
+        return files::receive(&relay, registered, folder, request, body).await;
+    }
     if let Some(answer) = registered.source.handshake(&request) {
         body::drain_body(request.headers(), body).await;
         return answer.into_response();
@@ -157,15 +164,20 @@ pub async fn greet(State(relay): State<Relay>, Path(source): Path<String>, reque
 
 /// What the headers alone decide.
 fn admit(relay: &Relay, registered: &Registered, headers: &HeaderMap) -> Result<(), Rejection> {
-    let understood = match registered.source.manners().media {
+    admit_media(registered.source.manners().media, headers)?;
+    relay.limits.take(&registered.settings.name).map_err(|wait| Rejection::Limited { wait })
+}
+
+fn admit_media(media: Media, headers: &HeaderMap) -> Result<(), Rejection> {
+    let is_one_of = |types: &[&str]| is_plain(headers) && types.contains(&essence(headers).as_str());
+    let understood = match media {
         Media::Json => is_json(headers),
         Media::Any => is_plain(headers),
-        Media::SecurityEvent => is_plain(headers) && essence(headers) == "application/secevent+jwt",
+        Media::SecurityEvent => is_one_of(&["application/secevent+jwt"]),
+        Media::Csv => is_one_of(&["text/csv"]),
+        Media::JsonLines => is_one_of(&["application/x-ndjson", "application/jsonl"]),
     };
-    if !understood {
-        return Err(Rejection::MediaType(registered.source.manners().media));
-    }
-    relay.limits.take(&registered.settings.name).map_err(|wait| Rejection::Limited { wait })
+    if understood { Ok(()) } else { Err(Rejection::MediaType(media)) }
 }
 
 async fn take(
@@ -325,6 +337,8 @@ enum Rejection {
     Malformed(#[from] Malformed),
     #[error(transparent)]
     Store(#[from] StoreError),
+    #[error("the file cannot be kept")]
+    Disk(#[from] std::io::Error),
 }
 
 impl Rejection {
@@ -333,7 +347,7 @@ impl Rejection {
             Self::MediaType(_) | Self::Body(_) | Self::Malformed(_) => "malformed",
             Self::Limited { .. } => "limited",
             Self::Unauthorized(_) => "unauthorized",
-            Self::Store(_) | Self::Unready(_) => "unavailable",
+            Self::Store(_) | Self::Unready(_) | Self::Disk(_) => "unavailable",
         }
     }
 
@@ -361,9 +375,12 @@ impl Rejection {
             Self::Unauthorized(Refusal::Key) => Some("invalid_key"),
             Self::Unauthorized(Refusal::Issuer) => Some("invalid_issuer"),
             Self::Unauthorized(Refusal::Audience) => Some("invalid_audience"),
-            Self::MediaType(_) | Self::Unready(_) | Self::Limited { .. } | Self::Body(_) | Self::Store(_) => {
-                None
-            }
+            Self::MediaType(_)
+            | Self::Unready(_)
+            | Self::Limited { .. }
+            | Self::Body(_)
+            | Self::Store(_)
+            | Self::Disk(_) => None,
         }
     }
 
@@ -382,6 +399,9 @@ impl Rejection {
             }
             Self::Malformed(error) => Problem::bad_request(error.to_string()),
             Self::Store(error) => error.into(),
+            Self::Disk(_) => Problem::new(StatusCode::SERVICE_UNAVAILABLE)
+                .with_detail(self.to_string())
+                .with_retry_after(KEYS_WAIT),
             Self::Unready(unready) => Problem::new(StatusCode::SERVICE_UNAVAILABLE)
                 .with_detail(unready.to_string())
                 .with_retry_after(KEYS_WAIT),
@@ -413,6 +433,8 @@ fn media_wanted(media: Media) -> &'static str {
     match media {
         Media::Json => "Content-Type must be application/json or end in +json, without a Content-Encoding",
         Media::SecurityEvent => "Content-Type must be application/secevent+jwt, without a Content-Encoding",
+        Media::Csv => "Content-Type must be text/csv, without a Content-Encoding",
+        Media::JsonLines => "Content-Type must be application/x-ndjson, without a Content-Encoding",
         Media::Any => "the body must not have a Content-Encoding",
     }
 }

@@ -10,6 +10,7 @@
 
 pub mod connectors;
 mod event;
+pub mod fed;
 mod formats;
 mod json;
 mod jws;
@@ -18,6 +19,7 @@ pub mod signature;
 pub mod told;
 
 use std::borrow::Cow;
+use std::path::PathBuf;
 
 use futures_util::future::BoxFuture;
 use http::{HeaderMap, Request, Response, StatusCode};
@@ -122,6 +124,10 @@ pub enum Media {
     Any,
     /// As a Security Event Token (RFC 8935 section 2.1).
     SecurityEvent,
+    /// As CSV (RFC 7111).
+    Csv,
+    /// As one JSON object a line.
+    JsonLines,
 }
 
 /// How a sender wants to hear what it did wrong.
@@ -205,6 +211,31 @@ pub enum Kind {
     Mapped(Box<Mapping>),
     /// Security Event Tokens of this transmitter.
     ScimEvents(Box<Transmitter>),
+    /// It posts nothing: it is polled.
+    Fed,
+    /// It drops files, or posts them.
+    File(Box<Inlet>),
+}
+
+/// Where and how a source's files are dropped.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Inlet {
+    /// The folder.
+    pub folder: PathBuf,
+    /// How those are declared that are posted.
+    pub media: Media,
+    /// Longest file that may be posted, in bytes.
+    pub bytes_max: u64,
+}
+
+impl Inlet {
+    /// How the names of its files end, after the dot.
+    pub const fn extension(&self) -> &'static str {
+        match self.media {
+            Media::Csv => "csv",
+            Media::JsonLines | Media::Json | Media::Any | Media::SecurityEvent => "ndjson",
+        }
+    }
 }
 
 /// How many webhooks of one source are taken before it is told to wait.

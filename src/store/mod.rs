@@ -12,6 +12,7 @@ mod admin;
 pub mod conformance;
 mod derived;
 mod errand;
+mod feed;
 pub mod guard;
 mod intake;
 mod lease;
@@ -31,6 +32,7 @@ pub use admin::{
     ParkedItem, Status, TargetCounts,
 };
 pub use errand::{Errand, ErrandCounts, Settled, Topic};
+pub use feed::{Aspect, Consent, Feed, Feeds, Known, RecordKey, SettledRecord, Tally};
 pub use intake::{Appended, EventReader, NewEvent, Projection};
 pub use lease::{Hint, Roster, Tenure};
 pub use retention::{Pruned, Retention};
@@ -55,6 +57,9 @@ pub trait Store: Send + Sync + 'static {
     /// Merges up to `limit` events that are not yet merged into their directories, those that end
     /// somebody's access first, and marks what changed as work for every enrolled target.
     async fn project(&self, reader: &dyn EventReader, limit: usize) -> Result<Projection, StoreError>;
+
+    /// What is remembered of feeds: of what is fetched, or dropped, rather than posted.
+    fn feeds(&self) -> &dyn Feeds;
 
     // --- targets ---
 

@@ -34,6 +34,7 @@ pub mod verdict;
 mod tests;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::HeaderValue;
 use tower::util::BoxCloneSyncService;
@@ -145,19 +146,7 @@ impl Target {
         let user_agent = profile.http.user_agent.clone().unwrap_or_else(default_user_agent);
         let http = transport::client(&base, &user_agent, timeout)
             .map_err(|source| ConnectError::Http { target: name.clone(), source })?;
-        let tokens = match auth {
-            Auth::Bearer { token } => Tokens::configured(token, Shape::Bearer)
-                .ok_or_else(|| wrong("auth.token", "visible ASCII without spaces"))?,
-            Auth::Header { name, value } => Tokens::configured(value, Shape::Header(name))
-                .ok_or_else(|| wrong("auth.value", "visible ASCII"))?,
-            Auth::OAuth2(oauth) => {
-                let login = Base::new(&oauth.token_url).map_err(|remedy| wrong("auth.token_url", remedy))?;
-                let http = transport::client(&login, &user_agent, timeout)
-                    .map_err(|source| ConnectError::Http { target: name.clone(), source })?;
-                let margin = oauth.expiry_margin;
-                Tokens::issued(ClientCredentials::new(oauth, http), margin)
-            }
-        };
+        let tokens = tokens(&name, auth, &user_agent, timeout)?;
         let labels = TargetLabels { target: name.clone() };
         let health = Health {
             gate: Gate::new(
@@ -231,7 +220,26 @@ impl Target {
     }
 }
 
-fn default_user_agent() -> String {
+/// The tokens of whoever is called, by its name.
+pub fn tokens(name: &str, auth: Auth, user_agent: &str, timeout: Duration) -> Result<Tokens, ConnectError> {
+    let wrong = |key, remedy| ConnectError::Setting { target: name.to_owned(), key, remedy };
+    Ok(match auth {
+        Auth::Bearer { token } => Tokens::configured(token, Shape::Bearer)
+            .ok_or_else(|| wrong("auth.token", "visible ASCII without spaces"))?,
+        Auth::Header { name, value } => Tokens::configured(value, Shape::Header(name))
+            .ok_or_else(|| wrong("auth.value", "visible ASCII"))?,
+        Auth::OAuth2(oauth) => {
+            let login = Base::new(&oauth.token_url).map_err(|remedy| wrong("auth.token_url", remedy))?;
+            let http = transport::client(&login, user_agent, timeout)
+                .map_err(|source| ConnectError::Http { target: name.to_owned(), source })?;
+            let margin = oauth.expiry_margin;
+            Tokens::issued(ClientCredentials::new(oauth, http), margin)
+        }
+    })
+}
+
+/// How the relay calls itself where nothing else is configured.
+pub fn default_user_agent() -> String {
     concat!("scim-relay/", env!("CARGO_PKG_VERSION")).to_owned()
 }
 

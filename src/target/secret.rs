@@ -21,6 +21,14 @@ impl Secret {
         Self { at_start, reread: Some(reread) }
     }
 
+    /// What is made of it, whenever it is read.
+    #[must_use]
+    pub fn map(self, make: impl Fn(&SecretString) -> SecretString + Send + Sync + 'static) -> Self {
+        let at_start = make(&self.at_start);
+        let again = |reread: Reread| -> Reread { Arc::new(move || reread().map(|secret| make(&secret))) };
+        Self { at_start, reread: self.reread.map(again) }
+    }
+
     /// As it was when the configuration was read.
     pub fn at_start(&self) -> &SecretString {
         &self.at_start

@@ -163,7 +163,7 @@ impl Service<Authorized> for Transport {
 }
 
 /// What was read of a body.
-pub(super) enum Received {
+pub(crate) enum Received {
     /// All of it.
     Whole(Vec<u8>),
     /// As much as the limit allows.
@@ -171,7 +171,7 @@ pub(super) enum Received {
 }
 
 /// Reads a body up to a limit.
-pub(super) async fn read_capped(
+pub(crate) async fn read_capped(
     response: &mut reqwest::Response,
     limit: usize,
 ) -> Result<Received, reqwest::Error> {
@@ -188,7 +188,7 @@ pub(super) async fn read_capped(
 }
 
 /// A client for one target: no redirects, no repetitions, `rustls`.
-pub(super) fn client(
+pub(crate) fn client(
     base: &Base,
     user_agent: &str,
     timeout: Duration,
@@ -215,7 +215,7 @@ pub fn install_crypto() {
 }
 
 /// The error's causes without its URL, whose query may hold attribute values.
-pub(super) fn why(error: reqwest::Error) -> String {
+pub(crate) fn why(error: reqwest::Error) -> String {
     chain(&error.without_url())
 }
 

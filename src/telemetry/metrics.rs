@@ -94,6 +94,22 @@ pub struct PrunedLabels {
     pub sort: &'static str,
 }
 
+/// Labels of one source that is polled or drops files.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct FeedLabels {
+    /// Name of the source in the configuration.
+    pub source: String,
+}
+
+/// Labels of what became of a poll, or of a file.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct PollLabels {
+    /// Name of the source in the configuration.
+    pub source: String,
+    /// Of a poll: `ok`, `throttled` or `failed`. Of a file: `taken`, `refused` or `held`.
+    pub outcome: &'static str,
+}
+
 /// Labels of one call to a vendor.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct RequestLabels {
@@ -162,6 +178,14 @@ pub struct Metrics {
     pub clock_offset_seconds: FloatGauge,
     /// Rows deleted because they were past their retention.
     pub pruned: Family<PrunedLabels, Counter>,
+    /// Polls of sources, by what became of them.
+    pub polls: Family<PollLabels, Counter>,
+    /// Records that polls have read, said before or not.
+    pub poll_records: Family<FeedLabels, Counter>,
+    /// When a source last answered a poll in full, in Unix seconds; 0 when it never did.
+    pub poll_last_success: Family<FeedLabels, Gauge>,
+    /// Files of sources, by what became of them.
+    pub files: Family<PollLabels, Counter>,
 }
 
 impl Metrics {
@@ -195,6 +219,10 @@ impl Metrics {
             takeovers: Family::default(),
             clock_offset_seconds: FloatGauge::default(),
             pruned: Family::default(),
+            polls: Family::default(),
+            poll_records: Family::default(),
+            poll_last_success: Family::default(),
+            files: Family::default(),
         };
         registry.register("events", "Webhooks received, by outcome", metrics.events.clone());
         registry.register(
@@ -273,7 +301,19 @@ impl Metrics {
             metrics.clock_offset_seconds.clone(),
         );
         registry.register("pruned", "Rows deleted past their retention", metrics.pruned.clone());
+        metrics.register_feeds(&mut registry);
         Self { registry: Arc::new(registry), ..metrics }
+    }
+
+    fn register_feeds(&self, registry: &mut Registry) {
+        registry.register("polls", "Polls of sources, by outcome", self.polls.clone());
+        registry.register("poll_records", "Records that polls have read", self.poll_records.clone());
+        registry.register(
+            "poll_last_success_timestamp_seconds",
+            "When a source last answered a poll in full",
+            self.poll_last_success.clone(),
+        );
+        registry.register("files", "Files of sources, by outcome", self.files.clone());
     }
 
     /// The text exposition for `GET /metrics`.

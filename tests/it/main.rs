@@ -21,6 +21,7 @@ mod crash;
 mod database_outages;
 mod derived_groups;
 mod faults;
+mod feeds;
 mod full_disk;
 mod holds;
 mod lifecycle;

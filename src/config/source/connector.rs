@@ -109,7 +109,7 @@ fn usual(kind: &source::Kind) -> Option<&'static str> {
             name => KNOWN.iter().map(|(kind, ..)| *kind).find(|kind| *kind == name),
         },
         source::Kind::ScimEvents(_) => Some("scim"),
-        source::Kind::Native | source::Kind::Mapped(_) => None,
+        source::Kind::Native | source::Kind::Mapped(_) | source::Kind::Fed | source::Kind::File(_) => None,
     }
 }
 

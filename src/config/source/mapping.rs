@@ -6,6 +6,7 @@ use super::signature;
 use crate::config::problem::Problem;
 use crate::config::reader::{Section, one_of};
 use crate::source::mapped::{Effect, Field, Kind, Mapping, Pointer, Rule};
+use crate::source::signature::time::Format;
 
 const CHANGES: [&str; 8] = [
     "user.upsert",
@@ -32,13 +33,7 @@ pub fn read(section: &mut Section<'_>) -> Option<Mapping> {
     let event_type = pointer(section, "event_type");
     let event_type = section.require("event_type", event_type, "write event_type = \"/type\"");
     let event_id = pointer(section, "event_id");
-    let occurred_at = section.section("occurred_at").map(|mut section| {
-        let at = pointer(&mut section, "at");
-        let at = section.require("at", at, "write at = \"/created_at\"");
-        let format = signature::format(&mut section);
-        section.finish();
-        at.map(|at| (at, format))
-    });
+    let occurred_at = occurred_at(section);
     let accepted = status(section, "accepted", &ACCEPTED);
     let limited = status(section, "limited", &LIMITED);
     let rules = rules(section);
@@ -47,14 +42,25 @@ pub fn read(section: &mut Section<'_>) -> Option<Mapping> {
         events,
         event_type: event_type?,
         event_id,
-        occurred_at: occurred_at.flatten(),
+        occurred_at,
         rules: rules?,
         accepted,
         limited,
     })
 }
 
-fn rules(section: &mut Section<'_>) -> Option<Vec<Rule>> {
+/// `[….occurred_at]`: where the time of a change stands, and how it is written.
+pub fn occurred_at(section: &mut Section<'_>) -> Option<(Pointer, Format)> {
+    let mut section = section.section("occurred_at")?;
+    let at = pointer(&mut section, "at");
+    let at = section.require("at", at, "write at = \"/created_at\"");
+    let format = signature::format(&mut section);
+    section.finish();
+    Some((at?, format))
+}
+
+/// `[[….rules]]`.
+pub fn rules(section: &mut Section<'_>) -> Option<Vec<Rule>> {
     let sections = section.sections("rules");
     if sections.is_empty() {
         let remedy = "add [[….rules]] with types, change and id";

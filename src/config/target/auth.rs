@@ -2,6 +2,11 @@
 
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use http::header::AUTHORIZATION;
+use secrecy::ExposeSecret as _;
+
 use super::warn_of_plain_http;
 use crate::config::reader::Section;
 use crate::target::profile::{AuthHints, CredentialStyle};
@@ -13,6 +18,7 @@ const MARGIN_MAX: Duration = Duration::from_hours(1);
 #[derive(Clone, Copy)]
 enum Kind {
     Bearer,
+    Basic,
     Header,
     OAuth2,
 }
@@ -20,17 +26,38 @@ enum Kind {
 /// Reads `auth` of a target. `hints` are the profile's, where there is a profile: they hold for what is
 /// not configured.
 pub fn read(target: &mut Section<'_>, hints: Option<&AuthHints>) -> Option<Auth> {
-    let remedy =
-        "write auth = { type = \"bearer\", token = \"env:NAME\" }, or type = \"header\" or \"oauth2\"";
+    let remedy = "write auth = { type = \"bearer\", token = \"env:NAME\" }, or type = \"basic\", \"header\" or \"oauth2\"";
     let section = target.section("auth");
     let mut section = target.require("auth", section, remedy)?;
-    let kind = section
-        .choice("type", &[("bearer", Kind::Bearer), ("header", Kind::Header), ("oauth2", Kind::OAuth2)]);
-    match section.require("type", kind, "write type = \"bearer\", \"header\" or \"oauth2\"")? {
+    let kinds = [
+        ("bearer", Kind::Bearer),
+        ("basic", Kind::Basic),
+        ("header", Kind::Header),
+        ("oauth2", Kind::OAuth2),
+    ];
+    let kind = section.choice("type", &kinds);
+    let remedy = "write type = \"bearer\", \"basic\", \"header\" or \"oauth2\"";
+    match section.require("type", kind, remedy)? {
         Kind::Bearer => bearer(section),
+        Kind::Basic => basic(section),
         Kind::Header => header(section),
         Kind::OAuth2 => oauth2(section, hints),
     }
+}
+
+/// A name and a password (RFC 7617). Where the vendor wants a key in place of either, that is its matter.
+fn basic(mut section: Section<'_>) -> Option<Auth> {
+    let username = section.reference("username");
+    let username = section.require("username", username, "write username = \"env:NAME\", or the name itself");
+    let password = section.lasting_secret("password");
+    let password = section.require("password", password, "write password = \"env:NAME\"");
+    section.finish();
+    let username = username?;
+    let value = password?.map(move |password| {
+        let pair = format!("{username}:{}", password.expose_secret());
+        format!("Basic {}", STANDARD.encode(pair)).into()
+    });
+    Some(Auth::Header { name: AUTHORIZATION, value })
 }
 
 fn bearer(mut section: Section<'_>) -> Option<Auth> {

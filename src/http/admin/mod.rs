@@ -4,6 +4,7 @@
 
 mod auth;
 pub mod events;
+pub mod feeds;
 pub mod holds;
 pub mod ledger;
 pub mod parked;

@@ -46,6 +46,9 @@ impl FaultyStore {
 
 #[async_trait]
 impl Store for FaultyStore {
+    fn feeds(&self) -> &dyn crate::store::Feeds {
+        self.inner.feeds()
+    }
     async fn append(&self, event: NewEvent) -> Result<Appended, StoreError> {
         self.check().await?;
         self.inner.append(event).await

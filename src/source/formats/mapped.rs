@@ -2,6 +2,7 @@
 //! changes.
 
 mod pointer;
+pub mod records;
 #[cfg(test)]
 mod tests;
 

@@ -5,12 +5,13 @@ mod bamboohr;
 mod clerk;
 pub(super) mod draft;
 mod entra;
+mod fed;
 mod google;
 mod hibob;
 pub(super) mod keycloak;
 mod logto;
 pub mod mapped;
-pub(super) mod native;
+pub mod native;
 pub(super) mod okta;
 mod onelogin;
 mod polis;
@@ -25,6 +26,7 @@ mod zitadel;
 pub use preset::{Options, Preset};
 
 use super::signature::SecretError;
+use super::signature::standard_webhooks::{HeaderNames, StandardWebhooks};
 use super::{Kind, Settings, Source};
 use preset::Hook;
 
@@ -48,6 +50,11 @@ pub static PRESETS: &[&Preset] = &[
 /// Sets up what understands the sender.
 pub fn open(settings: &Settings) -> Result<Box<dyn Source>, SecretError> {
     Ok(match &settings.kind {
+        Kind::File(_) if !settings.secrets.is_empty() => {
+            StandardWebhooks::new(HeaderNames::STANDARD, &settings.secrets)?;
+            Box::new(fed::Fed)
+        }
+        Kind::Fed | Kind::File(_) => Box::new(fed::Fed),
         Kind::Native => Box::new(native::Native::open(&settings.secrets)?),
         Kind::Mapped(mapping) => Box::new(mapped::Mapped::open(mapping, &settings.secrets)?),
         Kind::ScimEvents(transmitter) => {

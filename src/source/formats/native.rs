@@ -5,6 +5,7 @@
 
 #[cfg(test)]
 mod tests;
+pub mod write;
 
 use std::collections::HashSet;
 
@@ -45,7 +46,7 @@ impl Source for Native {
     }
 }
 
-/// What a body says.
+/// The changes of a body.
 pub fn parse(body: &[u8]) -> Result<Vec<Change>, Malformed> {
     let mut root = Fields::of(json::parse(body)?, "")?;
     let changes = json::list(root.required("changes")?, "/changes", CHANGES_MAX)?;

@@ -91,6 +91,20 @@ impl StandardWebhooks {
 
     /// Whether one of the keys signed this body, not long before or after `now`.
     pub fn verify(&self, headers: &HeaderMap, body: &[u8], now: Timestamp) -> Result<Proof, Refusal> {
+        let (id, timestamp, signatures) = self.read_headers(headers, now)?;
+        if self.any_matches(id, timestamp, body, signatures) {
+            Ok(Proof::of_event(id))
+        } else {
+            Err(Refusal::Mismatch)
+        }
+    }
+
+    /// The id, the time and the signatures, once the time was found to be recent.
+    fn read_headers<'a>(
+        &self,
+        headers: &'a HeaderMap,
+        now: Timestamp,
+    ) -> Result<(&'a str, &'a str, &'a str), Refusal> {
         let [id, timestamp, signature] = self.names.all();
         let id_text = header::only(headers, id, Proof::EVENT_ID_BYTES_MAX)?;
         let timestamp_text = header::only(headers, timestamp, 12)?;
@@ -103,11 +117,18 @@ impl StandardWebhooks {
         if seconds.saturating_abs() > TOLERANCE_SECONDS {
             return Err(Refusal::Untimely { seconds });
         }
-        if self.any_matches(id_text, timestamp_text, body, signatures) {
-            Ok(Proof::of_event(id_text))
-        } else {
-            Err(Refusal::Mismatch)
-        }
+        Ok((id_text, timestamp_text, signatures))
+    }
+
+    /// Begins to verify a body that comes in parts, with the shared keys: a public key wants the whole
+    /// at once.
+    pub fn begin(&self, headers: &HeaderMap, now: Timestamp) -> Result<Parts, Refusal> {
+        let (id, timestamp, signatures) = self.read_headers(headers, now)?;
+        let shared = self.keys.iter().filter_map(|key| match key {
+            Key::Shared(key) => Some(begun(key, id, timestamp)),
+            Key::Public(_) => None,
+        });
+        Ok(Parts { macs: shared.collect(), signatures: entries(signatures, "v1,"), id: id.to_owned() })
     }
 
     /// Compares every shared key with every signature, so that the time taken tells neither which key
@@ -136,6 +157,43 @@ impl StandardWebhooks {
     }
 }
 
+/// A body that is verified part by part.
+pub struct Parts {
+    macs: Vec<Hmac<Sha256>>,
+    signatures: Vec<[u8; 32]>,
+    id: String,
+}
+
+impl Parts {
+    /// Takes the next part.
+    pub fn update(&mut self, part: &[u8]) {
+        for mac in &mut self.macs {
+            mac.update(part);
+        }
+    }
+
+    /// Whether one of the keys signed all the parts.
+    pub fn finish(self) -> Result<Proof, Refusal> {
+        let mut found = Choice::from(0);
+        for mac in self.macs {
+            let expected: [u8; 32] = mac.finalize().into_bytes().into();
+            for signature in &self.signatures {
+                found |= expected.ct_eq(signature);
+            }
+        }
+        if found.into() { Ok(Proof::of_event(self.id)) } else { Err(Refusal::Mismatch) }
+    }
+}
+
+fn begun(key: &SecretSlice<u8>, id: &str, timestamp: &str) -> Hmac<Sha256> {
+    let mut mac =
+        Hmac::<Sha256>::new_from_slice(key.expose_secret()).expect("HMAC takes keys of every length");
+    for part in signed_text(id, timestamp, b"") {
+        mac.update(part);
+    }
+    mac
+}
+
 impl Key {
     fn of(secret: &SecretString) -> Result<Self, SecretError> {
         if let Some(encoded) = secret.expose_secret().strip_prefix(PUBLIC_KEY_PREFIX) {
@@ -162,11 +220,8 @@ fn key_of(secret: &SecretString) -> SecretSlice<u8> {
 }
 
 fn mac(key: &SecretSlice<u8>, id: &str, timestamp: &str, body: &[u8]) -> [u8; 32] {
-    let mut mac =
-        Hmac::<Sha256>::new_from_slice(key.expose_secret()).expect("HMAC takes keys of every length");
-    for part in signed_text(id, timestamp, body) {
-        mac.update(part);
-    }
+    let mut mac = begun(key, id, timestamp);
+    mac.update(body);
     mac.finalize().into_bytes().into()
 }
 
@@ -380,6 +435,35 @@ mod tests {
             let mut headers = signed(ID, "1", SIGNATURE);
             headers.insert(TIMESTAMP_HEADER, HeaderValue::from_str(odd).unwrap());
             assert_eq!(verify(&headers, BODY, AT), Err(Refusal::unreadable(TIMESTAMP_HEADER)), "{odd}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_body_in_parts_is_verified_like_the_whole(
+            body in proptest::collection::vec(any::<u8>(), 0..60),
+            cut in 0_usize..60,
+            tampered: bool,
+        ) {
+            let now = Timestamp::from_seconds(1_000);
+            let secrets = [SecretString::from("another"), SecretString::from(SECRET)];
+            let verifier = StandardWebhooks::new(HeaderNames::STANDARD, &secrets).unwrap();
+            let signature = sign(&secrets[1], ID, now, &body);
+            let headers: HeaderMap = [(ID_HEADER, ID), (TIMESTAMP_HEADER, "1000"), (SIGNATURE_HEADER, &signature)]
+                .into_iter()
+                .map(|(name, value)| (name.parse().unwrap(), HeaderValue::from_str(value).unwrap()))
+                .collect();
+            let mut sent = body.clone();
+            if tampered {
+                sent.push(0);
+            }
+            let (first, second) = sent.split_at(cut.min(sent.len()));
+            let mut parts = verifier.begin(&headers, now).unwrap();
+            parts.update(first);
+            parts.update(second);
+            let proof = parts.finish();
+            prop_assert_eq!(&proof, &verifier.verify(&headers, &sent, now));
+            prop_assert_eq!(proof.is_ok(), !tampered);
         }
     }
 

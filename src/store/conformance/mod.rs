@@ -2,13 +2,14 @@
 //!
 //! A store offers a [`Home`] (one empty database that can be opened again and again) and calls
 //! [`suite!`] in its tests; each rule becomes one test. The parts are [`intake`], [`projection`],
-//! [`work`], [`members`], [`derived`], [`targets`], [`leases`], [`errands`],
+//! [`work`], [`members`], [`derived`], [`targets`], [`leases`], [`errands`], [`feeds`],
 //! [`retention`], [`holds`] and [`admin`]; [`scene`] is what they share, [`script`] stands
 //! in for the sources and draws random streams.
 
 pub mod admin;
 pub mod derived;
 pub mod errands;
+pub mod feeds;
 pub mod holds;
 pub mod intake;
 pub mod leases;
@@ -136,6 +137,14 @@ macro_rules! store_conformance {
                 what_events_leave_to_be_read_is_noted_as_they_are_merged,
                 topics_are_apart_and_what_is_no_record_is_not_counted_as_one,
                 what_is_remembered_of_a_source_is_kept_by_name,
+            }
+            feeds {
+                one_replica_holds_a_feed_until_it_lets_go_or_its_term_ends,
+                what_is_remembered_of_a_feed_outlives_the_process,
+                consent_stays_until_it_is_spent,
+                what_was_said_of_a_record_is_known_ever_after,
+                a_snapshot_that_names_a_record_twice_is_told_so,
+                who_was_there_and_was_not_seen_since_is_absent,
             }
             retention {
                 events_go_once_they_are_merged_and_old,

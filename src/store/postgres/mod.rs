@@ -19,6 +19,7 @@ mod directory;
 mod errands;
 mod events;
 mod fault;
+mod feeds;
 mod guard;
 mod hints;
 mod holds;
@@ -62,7 +63,7 @@ use crate::clock::Timestamp;
 use crate::directory::{DirectoryName, ExternalId, Kind, ResourceKey, User};
 use crate::store::guard::{Admission, Decided, Decision, Destruction, Guard, Hold, HoldFilter, HoldItem};
 use crate::store::{
-    Appended, Committed, Dossier, Errand, EventReader, EventRecord, EventSummary, Hint, Intent, Lane,
+    Appended, Committed, Dossier, Errand, EventReader, EventRecord, EventSummary, Feeds, Hint, Intent, Lane,
     LedgerFilter, LedgerRecord, NewEvent, Outcome, Page, ParkedId, ParkedItem, Projection, Pruned, Retention,
     Roster, Settled, Status, Store, StoreError, TargetRecord, TargetState, Tenure, Topic, WorkItem,
 };
@@ -131,6 +132,10 @@ impl Store for PostgresStore {
 
     async fn project(&self, reader: &dyn EventReader, limit: usize) -> Result<Projection, StoreError> {
         project::project(&self.database, &self.hints, reader, limit.min(ROWS_MAX)).await
+    }
+
+    fn feeds(&self) -> &dyn Feeds {
+        self
     }
 
     async fn enrol(&self, target: &str, directory: &DirectoryName, now: Timestamp) -> Result<(), StoreError> {

@@ -12,6 +12,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../../../migrations/sqlite/0003_retention.sql"),
     include_str!("../../../migrations/sqlite/0010_lost_members.sql"),
     include_str!("../../../migrations/sqlite/0011_errands.sql"),
+    include_str!("../../../migrations/sqlite/0012_feeds.sql"),
     include_str!("../../../migrations/sqlite/0014_guard.sql"),
 ];
 

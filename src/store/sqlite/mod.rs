@@ -14,6 +14,7 @@ mod derived;
 mod directory;
 mod errands;
 mod events;
+mod feeds;
 mod guard;
 mod holds;
 mod inbox;
@@ -51,7 +52,7 @@ use crate::clock::Timestamp;
 use crate::directory::{DirectoryName, ExternalId, Kind, ResourceKey, User};
 use crate::store::guard::{Admission, Decided, Decision, Destruction, Guard, Hold, HoldFilter, HoldItem};
 use crate::store::{
-    Appended, Committed, Dossier, Errand, EventReader, EventRecord, EventSummary, Hint, Intent, Lane,
+    Appended, Committed, Dossier, Errand, EventReader, EventRecord, EventSummary, Feeds, Hint, Intent, Lane,
     LedgerFilter, LedgerRecord, NewEvent, Outcome, Page, ParkedId, ParkedItem, Projection, Pruned, Retention,
     Roster, Settled, Status, Store, StoreError, TargetRecord, TargetState, Tenure, Topic, WorkItem,
 };
@@ -169,6 +170,10 @@ impl Store for SqliteStore {
                 return Ok(done);
             }
         }
+    }
+
+    fn feeds(&self) -> &dyn Feeds {
+        self
     }
 
     async fn enrol(&self, target: &str, directory: &DirectoryName, now: Timestamp) -> Result<(), StoreError> {

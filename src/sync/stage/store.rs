@@ -126,6 +126,10 @@ impl Leases {
 
 #[async_trait]
 impl Store for View {
+    fn feeds(&self) -> &dyn crate::store::Feeds {
+        &self.world.inner
+    }
+
     async fn want(&self, source: &str, topic: &Topic, due: Timestamp) -> Result<(), StoreError> {
         self.reach().await?.want(source, topic, due).await
     }
