@@ -13,6 +13,7 @@ pub mod conformance;
 mod intake;
 mod lease;
 pub mod postgres;
+mod resync;
 mod retention;
 pub mod sqlite;
 mod work;
@@ -28,6 +29,9 @@ pub use admin::{
 };
 pub use intake::{Appended, EventReader, NewEvent, Projection};
 pub use lease::{Hint, Roster, Tenure};
+pub use resync::{
+    DriftMark, Expected, ExpectedMember, Kept, NewResync, Part, Probe, ResyncRecord, ResyncRow, Resyncs,
+};
 pub use retention::{Pruned, Retention};
 pub use work::{
     Committed, Desired, Dossier, Intent, Lane, LedgerEntry, Link, LinkChange, MemberDelta, MemberStanding,
