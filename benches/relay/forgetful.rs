@@ -53,6 +53,9 @@ impl Store for Forgetful {
     async fn time(&self) -> Result<Option<Timestamp>, StoreError> {
         unreachable!("{UNASKED}")
     }
+    fn resyncs(&self) -> &dyn scim_relay::store::Resyncs {
+        unreachable!("{UNASKED}")
+    }
     async fn prune(&self, _: &Retention, _: Timestamp, _: usize) -> Result<Pruned, StoreError> {
         unreachable!("{UNASKED}")
     }

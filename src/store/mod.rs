@@ -190,6 +190,11 @@ pub trait Store: Send + Sync + 'static {
         limit: usize,
     ) -> Result<Page<LedgerRecord>, StoreError>;
 
+    // --- resyncs ---
+
+    /// What resyncs keep, and what they ask.
+    fn resyncs(&self) -> &dyn Resyncs;
+
     // --- upkeep ---
 
     /// Deletes what is past its retention: at most `limit` rows of each sort, so that nobody waits long.

@@ -30,6 +30,7 @@ mod page;
 mod parked;
 mod project;
 mod prune;
+mod resync;
 mod rounds;
 mod rows;
 mod status;
@@ -56,8 +57,8 @@ use crate::clock::Timestamp;
 use crate::directory::{DirectoryName, ExternalId, Kind, ResourceKey};
 use crate::store::{
     Appended, Committed, Dossier, EventReader, EventRecord, EventSummary, Hint, Intent, Lane, LedgerFilter,
-    LedgerRecord, NewEvent, Outcome, Page, ParkedId, ParkedItem, Projection, Pruned, Retention, Roster,
-    Status, Store, StoreError, TargetRecord, TargetState, Tenure, WorkItem,
+    LedgerRecord, NewEvent, Outcome, Page, ParkedId, ParkedItem, Projection, Pruned, Resyncs, Retention,
+    Roster, Status, Store, StoreError, TargetRecord, TargetState, Tenure, WorkItem,
 };
 pub use address::{Address, AddressError};
 use append::{Appender, BATCHES_AT_ONCE};
@@ -361,6 +362,10 @@ impl Store for PostgresStore {
         let Some(before) = before(after) else { return Ok(Page { items: Vec::new(), next: None }) };
         let limit = limit.min(PAGE_MAX);
         self.database.read(|tx, _| ledger::page(tx, filter, before, limit).boxed()).await
+    }
+
+    fn resyncs(&self) -> &dyn Resyncs {
+        self
     }
 
     async fn prune(&self, retention: &Retention, now: Timestamp, limit: usize) -> Result<Pruned, StoreError> {

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::directory::{AttributePath, ExternalId, Kind, ResourceKey, User};
 use crate::store::sqlite::{directory, links, targets, work};
-use crate::store::{Desired, Dossier, Link, MemberDelta, MemberStanding, StoreError};
+use crate::store::{Desired, Dossier, Link, MemberDelta, MemberStanding, StoreError, WorkItem};
 
 /// The dossier of a resource, or `None` when it is not work any more.
 pub(super) fn load(
@@ -24,6 +24,26 @@ pub(super) fn load(
         Kind::Group => desired_group(conn, target, &directory, &key.id, link.as_ref(), members_max)?,
     };
     Ok(Some(Dossier { item, desired, link }))
+}
+
+/// The dossier of a resource as if it were work, memberships left out.
+pub(super) fn unasked(
+    conn: &Connection,
+    target: &str,
+    directory: &str,
+    key: &ResourceKey,
+    generation: u64,
+) -> Result<Dossier, StoreError> {
+    let link = links::link(conn, target, key)?;
+    let desired = match key.kind {
+        Kind::User => desired_user(conn, target, directory, &key.id)?,
+        Kind::Group => Desired::Group {
+            group: directory::group(conn, directory, &key.id)?.unwrap_or_default(),
+            deltas: Vec::new(),
+            more: false,
+        },
+    };
+    Ok(Dossier { item: WorkItem::unasked(key.clone(), generation), desired, link })
 }
 
 fn desired_user(

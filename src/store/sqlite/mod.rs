@@ -23,6 +23,7 @@ mod parked;
 mod project;
 mod prune;
 mod readers;
+mod resync;
 mod rows;
 mod seen;
 mod status;
@@ -45,8 +46,8 @@ use crate::clock::Timestamp;
 use crate::directory::{DirectoryName, ExternalId, Kind, ResourceKey};
 use crate::store::{
     Appended, Committed, Dossier, EventReader, EventRecord, EventSummary, Hint, Intent, Lane, LedgerFilter,
-    LedgerRecord, NewEvent, Outcome, Page, ParkedId, ParkedItem, Projection, Pruned, Retention, Roster,
-    Status, Store, StoreError, TargetRecord, TargetState, Tenure, WorkItem,
+    LedgerRecord, NewEvent, Outcome, Page, ParkedId, ParkedItem, Projection, Pruned, Resyncs, Retention,
+    Roster, Status, Store, StoreError, TargetRecord, TargetState, Tenure, WorkItem,
 };
 use connection::WriteConnection;
 use readers::Readers;
@@ -323,6 +324,10 @@ impl Store for SqliteStore {
         let Some(before) = before(after) else { return Ok(Page { items: Vec::new(), next: None }) };
         let (filter, limit) = (filter.clone(), limit.min(PAGE_MAX));
         self.readers.read(move |conn| ledger::page(conn, &filter, before, limit)).await
+    }
+
+    fn resyncs(&self) -> &dyn Resyncs {
+        self
     }
 
     async fn prune(&self, retention: &Retention, now: Timestamp, limit: usize) -> Result<Pruned, StoreError> {
