@@ -66,4 +66,15 @@ pub struct Settings {
     pub bulk: BulkMode,
     /// Whether the vendor is asked what it says of itself unless somebody wants it.
     pub discover: bool,
+    /// How often a resync is run without being asked for; `None`: never.
+    pub resync: Option<ResyncSchedule>,
+}
+
+/// A resync every so often.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ResyncSchedule {
+    /// From the beginning of one to the next.
+    pub every: Duration,
+    /// What becomes of what differs.
+    pub mode: resync::Mode,
 }

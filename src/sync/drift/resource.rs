@@ -64,7 +64,10 @@ pub fn resource(ours: Ours<'_>, policy: &Policy, candidates: &[Candidate], liste
     };
     let bears_id = |candidate: &&Candidate| candidate.external_id.as_deref() == Some(ours.id.as_str());
     let by_id: Vec<_> = candidates.iter().filter(free).filter(bears_id).collect();
-    let by_value: Vec<_> = candidates.iter().filter(free).filter(|candidate| !bears_id(candidate)).collect();
+    // A name alone is not enough to take somebody's account away.
+    let by_value_counts = *ours.should_be != ShouldBe::Gone;
+    let by_value: Vec<_> =
+        candidates.iter().filter(free).filter(|other| by_value_counts && !bears_id(other)).collect();
     let (matched, matched_by, rivals) = match (linked, by_id.as_slice(), by_value.as_slice()) {
         (Some(linked), rivals, _) => (Some(linked), None, rivals.to_vec()),
         (None, [one], _) => (Some(*one), Some("externalId"), Vec::new()),

@@ -14,6 +14,7 @@ fn settings(members_per_request: usize) -> Settings {
         recheck_after: EVERY,
         bulk: crate::sync::BulkMode::Off,
         discover: false,
+        resync: None,
     }
 }
 

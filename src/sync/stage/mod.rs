@@ -124,6 +124,7 @@ impl Stage {
             recheck_after: Duration::from_mins(10),
             bulk: crate::sync::BulkMode::Off,
             discover: self.discovers,
+            resync: None,
         };
         Handle::new(settings, store, target, Arc::clone(&self.clock), metrics.clone())
     }
