@@ -30,5 +30,6 @@ mod priority;
 mod probe;
 mod profiles;
 mod replicas;
+mod resync;
 mod support;
 mod webhooks;

@@ -7,6 +7,8 @@ pub mod events;
 pub mod ledger;
 pub mod parked;
 mod query;
+pub mod resync_report;
+pub mod resyncs;
 pub mod status;
 pub mod targets;
 
