@@ -196,7 +196,7 @@ async fn exactly_what_somebody_edited_is_found_and_mended() {
     let paging = Paging { count_max: 73, ..Paging::default() };
     let sandbox = Sandbox::start(Behaviour { paging, ..Behaviour::default() }, &[]).await;
     let home = Home::new(&[TargetSetup::new("acme", sandbox.base_url(), TOKEN)]);
-    let console = Console { base_url: sandbox.base_url(), token: TOKEN };
+    let console = Console { base_url: sandbox.base_url().to_owned(), token: TOKEN };
     exactly_the_edits(&console, &home, users, groups).await;
 }
 
@@ -249,7 +249,7 @@ async fn an_empty_answer_ends_incomplete_and_nothing_is_marked() {
     let home = Home::new(&[TargetSetup::new("acme", sandbox.base_url(), TOKEN)]);
     let relay = home.start().await;
     fill(&relay, 20, 0).await;
-    let console = Console { base_url: sandbox.base_url(), token: TOKEN };
+    let console = Console { base_url: sandbox.base_url().to_owned(), token: TOKEN };
     for number in 0..20 {
         let user = console.user(number).await;
         console.call(Method::DELETE, &format!("Users/{}", user["id"].as_str().unwrap()), None).await;
@@ -267,7 +267,7 @@ async fn the_command_shows_the_drift_as_csv() {
     let home = Home::new(&[TargetSetup::new("acme", sandbox.base_url(), TOKEN)]);
     let relay = home.start().await;
     fill(&relay, 60, 1).await;
-    Console { base_url: sandbox.base_url(), token: TOKEN }.edit().await;
+    Console { base_url: sandbox.base_url().to_owned(), token: TOKEN }.edit().await;
     let command = tokio::process::Command::new(env!("CARGO_BIN_EXE_scim-relay"))
         .args(["resync", "acme", "--url", &relay.admin_url, "--key", ADMIN_KEY])
         .stdout(Stdio::piped())
