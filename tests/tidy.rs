@@ -38,8 +38,16 @@ enum MayUse {
 }
 
 /// Files that compute and never wait, read or write: a path under `src`, or the beginning of one.
-const PURE: &[&str] =
-    &["directory/", "scim/", "mapping/", "source/connectors/", "sync/plan", "sync/leases/balance"];
+const PURE: &[&str] = &[
+    "directory/",
+    "scim/",
+    "mapping/",
+    "source/connectors/",
+    "sync/plan",
+    "sync/leases/balance",
+    "sync/drift",
+    "sync/resync/paging",
+];
 
 /// What a pure file does not hold.
 const IMPURE_WORDS: &[&str] = &[

@@ -10,9 +10,10 @@ use scim_relay::store::guard::{
     Admission, Decided, Decision, Destruction, Guard, Hold, HoldFilter, HoldItem,
 };
 use scim_relay::store::{
-    Appended, Committed, Dossier, Errand, EventReader, EventRecord, EventSummary, Hint, Intent, Lane,
-    LedgerFilter, LedgerRecord, NewEvent, Outcome, Page, ParkedId, ParkedItem, Projection, Pruned, Retention,
-    Roster, Settled, Status, Store, StoreError, TargetRecord, TargetState, Tenure, Topic, WorkItem,
+    Appended, Committed, Dossier, Errand, EventReader, EventRecord, EventSummary, Feeds, Hint, Intent, Lane,
+    LedgerFilter, LedgerRecord, NewEvent, Outcome, Page, ParkedId, ParkedItem, Projection, Pruned, Resyncs,
+    Retention, Roster, Settled, Status, Store, StoreError, TargetRecord, TargetState, Tenure, Topic,
+    WorkItem,
 };
 use tokio::sync::broadcast;
 
@@ -25,6 +26,14 @@ pub struct Forgetful;
 impl Store for Forgetful {
     async fn append(&self, _: NewEvent) -> Result<Appended, StoreError> {
         Ok(Appended::New)
+    }
+
+    fn feeds(&self) -> &dyn Feeds {
+        unreachable!("{UNASKED}")
+    }
+
+    fn resyncs(&self) -> &dyn Resyncs {
+        unreachable!("{UNASKED}")
     }
 
     async fn project(&self, _: &dyn EventReader, _: usize) -> Result<Projection, StoreError> {
@@ -55,6 +64,9 @@ impl Store for Forgetful {
         unreachable!("{UNASKED}")
     }
     async fn time(&self) -> Result<Option<Timestamp>, StoreError> {
+        unreachable!("{UNASKED}")
+    }
+    fn resyncs(&self) -> &dyn scim_relay::store::Resyncs {
         unreachable!("{UNASKED}")
     }
     async fn prune(&self, _: &Retention, _: Timestamp, _: usize) -> Result<Pruned, StoreError> {

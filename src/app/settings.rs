@@ -7,7 +7,8 @@ use crate::config::{
     BulkMode as ConfiguredBulkMode, DiscoveryMode, MemberPolicy, OnDelete as ConfiguredOnDelete, TargetConfig,
 };
 use crate::sync::policy::{OnDelete, Policy};
-use crate::sync::{self, BulkMode};
+use crate::sync::resync::Mode;
+use crate::sync::{self, BulkMode, ResyncSchedule};
 
 /// Longest wait for a notification before the store is asked.
 pub(super) const POLL_INTERVAL: Duration = Duration::from_secs(1);
@@ -37,5 +38,9 @@ pub(super) fn sync(config: &TargetConfig) -> sync::Settings {
         },
         discover: config.discovery == DiscoveryMode::Auto,
         guard: config.guard.clone(),
+        resync: config.resync.map(|resync| ResyncSchedule {
+            every: resync.every,
+            mode: if resync.apply { Mode::Apply } else { Mode::Report },
+        }),
     }
 }

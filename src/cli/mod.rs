@@ -6,6 +6,7 @@ mod demo;
 mod openapi;
 mod probe;
 mod profiles;
+mod resync;
 mod sandbox;
 mod send;
 mod serve;
@@ -52,6 +53,8 @@ enum Command {
     Check(check::Arguments),
     /// Find out what a vendor really does, with throw-away users and a group, and write a profile of it
     Probe(probe::Arguments),
+    /// Ask a running relay to compare a vendor with the directory, and print what differs
+    Resync(resync::Arguments),
     /// Run a SCIM vendor in a box, with the habits of a profile and faults on demand
     Sandbox(Box<sandbox::Arguments>),
     /// Sign events from a file and post them to a running relay
@@ -77,6 +80,7 @@ pub fn run() -> ExitCode {
         Command::Demo(arguments) => demo::run(&arguments),
         Command::Check(arguments) => check::run(&arguments),
         Command::Probe(arguments) => probe::run(&arguments),
+        Command::Resync(arguments) => resync::run(&arguments),
         Command::Sandbox(arguments) => sandbox::run(*arguments),
         Command::Send(arguments) => send::run(&arguments),
         Command::Profiles(arguments) => profiles::run(&arguments),

@@ -29,6 +29,9 @@ const MAX_ATTEMPTS_MAX: NonZeroU32 = NonZeroU32::new(1_000).expect("1000 is over
 /// A vendor that has not answered by then will not.
 const TIMEOUT_MAX: Duration = Duration::from_mins(10);
 const TIMEOUT_MIN: Duration = Duration::from_millis(100);
+/// Reading all of a vendor more often than that would be a load of its own.
+const RESYNC_EVERY_MIN: Duration = Duration::from_mins(5);
+const RESYNC_EVERY_MAX: Duration = Duration::from_hours(24 * 90);
 
 /// One vendor's directory, and what is decided about it.
 #[derive(Clone, Debug)]
@@ -55,6 +58,17 @@ pub struct TargetConfig {
     pub guard: Option<Guard>,
     /// Whom the target never loses.
     pub protected: Arc<Protected>,
+    /// How often all of it is read and compared without being asked for.
+    pub resync: Option<ResyncConfig>,
+}
+
+/// A resync every so often.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ResyncConfig {
+    /// From the beginning of one to the next.
+    pub every: Duration,
+    /// Whether what differs is put right, and not only told.
+    pub apply: bool,
 }
 
 /// Whether several operations may go in one request.
@@ -109,6 +123,7 @@ pub fn read(name: &str, mut section: Section<'_>) -> Option<TargetConfig> {
         section.choice("discovery", &[("auto", DiscoveryMode::Auto), ("off", DiscoveryMode::Off)]);
     let guard = guard::read(&mut section);
     let protected = Arc::new(protected::read(&mut section));
+    let resync = section.section("resync").and_then(resync);
     section.finish();
     Some(TargetConfig {
         connection: connection?,
@@ -122,7 +137,16 @@ pub fn read(name: &str, mut section: Section<'_>) -> Option<TargetConfig> {
         discovery: discovery.unwrap_or(DiscoveryMode::Auto),
         guard,
         protected,
+        resync,
     })
+}
+
+fn resync(mut section: Section<'_>) -> Option<ResyncConfig> {
+    let every = section.duration("every", RESYNC_EVERY_MIN..=RESYNC_EVERY_MAX);
+    let every = section.require("every", every, "write how often, such as \"24h\"");
+    let apply = section.choice("mode", &[("report", false), ("apply", true)]);
+    section.finish();
+    Some(ResyncConfig { every: every?, apply: apply.unwrap_or(false) })
 }
 
 fn connection(name: &str, section: &mut Section<'_>) -> Option<target::Settings> {

@@ -18,7 +18,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use uuid::Uuid;
 
-use super::admin::{self, events, feeds, holds, ledger, parked, status, targets};
+use super::admin::{self, events, feeds, holds, ledger, parked, resync_report, resyncs, status, targets};
 use super::{Relay, body, health, metrics, problem, webhooks};
 
 /// Longest time that an administrator waits for an answer.
@@ -59,6 +59,9 @@ pub(super) fn admin_routes() -> OpenApiRouter<Relay> {
         .routes(routes!(ledger::list))
         .routes(routes!(feeds::read))
         .routes(routes!(feeds::consent))
+        .routes(routes!(resyncs::begin, resyncs::list))
+        .routes(routes!(resyncs::read, resyncs::cancel))
+        .routes(routes!(resync_report::read))
 }
 
 /// The router of each of two listeners: for senders, and for administrators and monitoring.

@@ -17,6 +17,7 @@ pub mod guard;
 mod intake;
 mod lease;
 pub mod postgres;
+mod resync;
 mod retention;
 pub mod sqlite;
 mod work;
@@ -35,6 +36,9 @@ pub use errand::{Errand, ErrandCounts, Settled, Topic};
 pub use feed::{Aspect, Consent, Feed, Feeds, Known, RecordKey, SettledRecord, Tally};
 pub use intake::{Appended, EventReader, NewEvent, Projection};
 pub use lease::{Hint, Roster, Tenure};
+pub use resync::{
+    DriftMark, Expected, ExpectedMember, Kept, NewResync, Part, Probe, ResyncRecord, ResyncRow, Resyncs,
+};
 pub use retention::{Pruned, Retention};
 pub use work::{
     Committed, Desired, Dossier, Intent, Lane, LedgerEntry, Link, LinkChange, MemberDelta, MemberStanding,
@@ -278,6 +282,11 @@ pub trait Store: Send + Sync + 'static {
         after: Option<&str>,
         limit: usize,
     ) -> Result<Page<LedgerRecord>, StoreError>;
+
+    // --- resyncs ---
+
+    /// What resyncs keep, and what they ask.
+    fn resyncs(&self) -> &dyn Resyncs;
 
     // --- upkeep ---
 

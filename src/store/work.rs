@@ -111,6 +111,14 @@ pub struct WorkItem {
     pub intent: Option<Intent>,
 }
 
+impl WorkItem {
+    /// One that nobody has asked for: for those who plan without a row of work.
+    pub fn unasked(key: ResourceKey, generation: u64) -> Self {
+        let since = Timestamp::default();
+        Self { key, lane: Lane::Backfill, generation, since, attempts: 0, failed_at: None, intent: None }
+    }
+}
+
 /// A call that may have been sent and must not be repeated without a look.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Intent {

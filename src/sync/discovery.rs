@@ -75,7 +75,7 @@ async fn lull(shared: &Shared) {
 }
 
 /// Whether nothing is under way, and nothing waits for a permit.
-async fn is_idle(shared: &Shared) -> bool {
+pub(super) async fn is_idle(shared: &Shared) -> bool {
     if shared.in_flight.load(Ordering::SeqCst) > 0 {
         return false;
     }

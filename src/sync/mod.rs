@@ -11,6 +11,7 @@ mod catch_up;
 pub mod clock;
 mod discovery;
 mod dispatcher;
+pub mod drift;
 mod guard;
 pub mod handle;
 mod lanes;
@@ -24,6 +25,7 @@ pub mod policy;
 pub mod projector;
 pub mod pruning;
 mod record;
+pub mod resync;
 mod retry_budget;
 mod run;
 mod shared;
@@ -69,4 +71,15 @@ pub struct Settings {
     pub discover: bool,
     /// How much may be taken away without a person; `None`: anything.
     pub guard: Option<Guard>,
+    /// How often a resync is run without being asked for; `None`: never.
+    pub resync: Option<ResyncSchedule>,
+}
+
+/// A resync every so often.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ResyncSchedule {
+    /// From the beginning of one to the next.
+    pub every: Duration,
+    /// What becomes of what differs.
+    pub mode: resync::Mode,
 }

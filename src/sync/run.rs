@@ -13,6 +13,7 @@ use crate::sync::discovery;
 use crate::sync::dispatcher::{Dispatcher, Ended};
 use crate::sync::leases::lease::Lease;
 use crate::sync::memory::Memory;
+use crate::sync::resync;
 use crate::sync::shared::Shared;
 use crate::telemetry::chain;
 
@@ -60,6 +61,7 @@ async fn work(run: &Arc<Run>) -> End {
                 never = memory.keep() => match never {},
                 never = follow_state(&run.shared) => match never {},
                 never = discovery::keep(&run.shared) => match never {},
+                never = resync::keep(run) => match never {},
             };
             memory.keep_the_last().await;
             ended

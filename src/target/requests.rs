@@ -53,6 +53,27 @@ pub fn lookup(profile: &Profile, kind: Kind, values: &[(&str, &str)]) -> Option<
     Some(call(Method::GET, path, kind.collection(), CallClass::Single))
 }
 
+/// Where a page of a list begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PageStart<'a> {
+    /// At this 1-based index (RFC 7644 section 3.4.2.4).
+    Index(u64),
+    /// Where this cursor says (RFC 9865 section 2).
+    Cursor(&'a str),
+}
+
+/// Reads a page of all resources of a kind, or of those that are not active.
+pub fn list(profile: &Profile, kind: Kind, start: PageStart<'_>, inactive_only: bool) -> Call {
+    let start = match start {
+        PageStart::Index(index) => format!("startIndex={index}"),
+        PageStart::Cursor(cursor) => format!("cursor={}", encode(cursor)),
+    };
+    let filter = if inactive_only { format!("&filter={}", encode("active eq false")) } else { String::new() };
+    let count = profile.list.max_count;
+    let path = format!("{}?{start}&count={count}{filter}", collection_path(profile, kind));
+    call(Method::GET, path, kind.collection(), CallClass::List)
+}
+
 /// Reads one resource.
 pub fn fetch(profile: &Profile, kind: Kind, id: &str) -> Result<Call, UnusableId> {
     resource_call(profile, Method::GET, kind, id)

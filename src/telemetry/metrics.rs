@@ -110,6 +110,15 @@ pub struct PollLabels {
     pub outcome: &'static str,
 }
 
+/// Labels of `scim_relay_drift`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct DriftLabels {
+    /// Name of the target in the configuration.
+    pub target: String,
+    /// `missing`, `extra`, `differs`, `unmanaged`, `duplicate` or `unlinked`.
+    pub class: &'static str,
+}
+
 /// Labels of one call to a vendor.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct RequestLabels {
@@ -176,6 +185,10 @@ pub struct Metrics {
     pub takeovers: Family<TakeoverLabels, Counter>,
     /// Seconds by which the replicas' common clock is ahead of this machine's.
     pub clock_offset_seconds: FloatGauge,
+    /// What the last resync found to differ, by class.
+    pub drift: Family<DriftLabels, Gauge>,
+    /// Seconds since the last resync was asked for.
+    pub resync_age_seconds: Family<TargetLabels, FloatGauge>,
     /// Rows deleted because they were past their retention.
     pub pruned: Family<PrunedLabels, Counter>,
     /// Polls of sources, by what became of them.
@@ -218,6 +231,8 @@ impl Metrics {
             target_held: Family::default(),
             takeovers: Family::default(),
             clock_offset_seconds: FloatGauge::default(),
+            drift: Family::default(),
+            resync_age_seconds: Family::default(),
             pruned: Family::default(),
             polls: Family::default(),
             poll_records: Family::default(),
@@ -299,6 +314,12 @@ impl Metrics {
             "clock_offset_seconds",
             "By how much the replicas' common clock is ahead of this machine's",
             metrics.clock_offset_seconds.clone(),
+        );
+        registry.register("drift", "What the last resync found to differ", metrics.drift.clone());
+        registry.register(
+            "resync_age_seconds",
+            "Time since the last resync was asked for",
+            metrics.resync_age_seconds.clone(),
         );
         registry.register("pruned", "Rows deleted past their retention", metrics.pruned.clone());
         metrics.register_feeds(&mut registry);

@@ -33,6 +33,7 @@ mod priority;
 mod probe;
 mod profiles;
 mod replicas;
+mod resync;
 mod support;
 mod thin_events;
 mod tutorials;

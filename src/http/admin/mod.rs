@@ -9,6 +9,8 @@ pub mod holds;
 pub mod ledger;
 pub mod parked;
 mod query;
+pub mod resync_report;
+pub mod resyncs;
 pub mod status;
 pub mod targets;
 

@@ -203,6 +203,9 @@ impl Store for FaultyStore {
     async fn time(&self) -> Result<Option<Timestamp>, StoreError> {
         self.inner.time().await
     }
+    fn resyncs(&self) -> &dyn crate::store::Resyncs {
+        self.inner.resyncs()
+    }
     async fn prune(&self, keep: &Retention, now: Timestamp, limit: usize) -> Result<Pruned, StoreError> {
         self.inner.prune(keep, now, limit).await
     }

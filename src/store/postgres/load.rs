@@ -11,7 +11,7 @@ use crate::store::postgres::rows::{
     Params, Tx, big, from_json, limit as row_limit, query, query_opt, storable, unsigned,
 };
 use crate::store::postgres::{links, work};
-use crate::store::{Desired, Dossier, Link, MemberDelta, MemberStanding, StoreError};
+use crate::store::{Desired, Dossier, Expected, Link, MemberDelta, MemberStanding, StoreError, WorkItem};
 
 /// The dossier of a resource, or `None` when it is not work any more.
 pub(super) async fn load(
@@ -36,6 +36,43 @@ pub(super) async fn load(
         }
     };
     Ok(Some(Dossier { item, desired, link }))
+}
+
+/// Up to `limit` resources of one kind after an id, as if each were work: memberships left out. Each with
+/// whether it is to be sent anyway.
+pub(super) async fn unasked(
+    tx: &Tx<'_>,
+    target: &str,
+    kind: Kind,
+    after: &str,
+    limit: usize,
+) -> Result<Vec<Expected>, StoreError> {
+    let (table, more) = match kind {
+        Kind::User => ("users", ""),
+        Kind::Group => ("groups", ", d.member_sequence"),
+    };
+    let sql = format!(
+        "SELECT d.id, l.id IS NOT NULL, l.vendor_id, l.checked_at, l.etag, l.synced_generation,
+                l.synced_members, l.applied, coalesce(w.state = 0, false), d.body, d.generation{more}
+         FROM targets AS t
+         JOIN {table} AS d ON d.directory = t.directory AND d.id > $3
+         LEFT JOIN links AS l ON l.target = t.name AND l.kind = $2 AND l.id = d.id
+         LEFT JOIN work AS w ON w.target = t.name AND w.kind = $2 AND w.id = d.id
+         WHERE t.name = $1 ORDER BY d.id LIMIT $4"
+    );
+    let mut expected = Vec::new();
+    for row in query(tx, &sql, &[&storable(target), &kind, &after, &row_limit(limit)]).await? {
+        let id: ExternalId = row.try_get(0)?;
+        let is_linked: bool = row.try_get(1)?;
+        let link = is_linked.then(|| links::link_at(&row, 2, id.as_str())).transpose()?;
+        let desired = match kind {
+            Kind::User => desired_user(tx, target, user_at(&row, 9, &id)?).await?,
+            Kind::Group => Desired::Group { group: group_at(&row, 9, &id)?, deltas: Vec::new(), more: false },
+        };
+        let item = WorkItem::unasked(ResourceKey { kind, id }, unsigned(&row, 10, table)?);
+        expected.push(Expected { dossier: Dossier { item, desired, link }, pending: row.try_get(8)? });
+    }
+    Ok(expected)
 }
 
 /// The row of work unless it waits for a person, the link, and what is desired.

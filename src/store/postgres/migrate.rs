@@ -13,6 +13,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../../../migrations/postgres/0010_lost_members.sql"),
     include_str!("../../../migrations/postgres/0011_errands.sql"),
     include_str!("../../../migrations/postgres/0012_feeds.sql"),
+    include_str!("../../../migrations/postgres/0013_resyncs.sql"),
     include_str!("../../../migrations/postgres/0014_guard.sql"),
 ];
 

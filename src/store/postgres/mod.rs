@@ -35,6 +35,7 @@ mod page;
 mod parked;
 mod project;
 mod prune;
+mod resync;
 mod rounds;
 mod rows;
 mod status;
@@ -64,8 +65,9 @@ use crate::directory::{DirectoryName, ExternalId, Kind, ResourceKey, User};
 use crate::store::guard::{Admission, Decided, Decision, Destruction, Guard, Hold, HoldFilter, HoldItem};
 use crate::store::{
     Appended, Committed, Dossier, Errand, EventReader, EventRecord, EventSummary, Feeds, Hint, Intent, Lane,
-    LedgerFilter, LedgerRecord, NewEvent, Outcome, Page, ParkedId, ParkedItem, Projection, Pruned, Retention,
-    Roster, Settled, Status, Store, StoreError, TargetRecord, TargetState, Tenure, Topic, WorkItem,
+    LedgerFilter, LedgerRecord, NewEvent, Outcome, Page, ParkedId, ParkedItem, Projection, Pruned, Resyncs,
+    Retention, Roster, Settled, Status, Store, StoreError, TargetRecord, TargetState, Tenure, Topic,
+    WorkItem,
 };
 pub use address::{Address, AddressError};
 use append::{Appender, BATCHES_AT_ONCE};
@@ -477,6 +479,10 @@ impl Store for PostgresStore {
         let Some(before) = before(after) else { return Ok(Page { items: Vec::new(), next: None }) };
         let limit = limit.min(PAGE_MAX);
         self.database.read(|tx, _| ledger::page(tx, filter, before, limit).boxed()).await
+    }
+
+    fn resyncs(&self) -> &dyn Resyncs {
+        self
     }
 
     async fn prune(&self, retention: &Retention, now: Timestamp, limit: usize) -> Result<Pruned, StoreError> {

@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::directory::{AttributePath, ExternalId, Kind, ResourceKey, User};
 use crate::store::derived::home;
 use crate::store::sqlite::{directory, links, targets, work};
-use crate::store::{Desired, Dossier, Link, MemberDelta, MemberStanding, StoreError};
+use crate::store::{Desired, Dossier, Link, MemberDelta, MemberStanding, StoreError, WorkItem};
 
 /// The dossier of a resource, or `None` when it is not work any more.
 pub(super) fn load(
@@ -28,6 +28,26 @@ pub(super) fn load(
         }
     };
     Ok(Some(Dossier { item, desired, link }))
+}
+
+/// The dossier of a resource as if it were work, memberships left out.
+pub(super) fn unasked(
+    conn: &Connection,
+    target: &str,
+    directory: &str,
+    key: &ResourceKey,
+    generation: u64,
+) -> Result<Dossier, StoreError> {
+    let link = links::link(conn, target, key)?;
+    let desired = match key.kind {
+        Kind::User => desired_user(conn, target, directory, &key.id)?,
+        Kind::Group => Desired::Group {
+            group: directory::group(conn, directory, &key.id)?.unwrap_or_default(),
+            deltas: Vec::new(),
+            more: false,
+        },
+    };
+    Ok(Dossier { item: WorkItem::unasked(key.clone(), generation), desired, link })
 }
 
 fn desired_user(

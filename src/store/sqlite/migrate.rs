@@ -13,6 +13,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../../../migrations/sqlite/0010_lost_members.sql"),
     include_str!("../../../migrations/sqlite/0011_errands.sql"),
     include_str!("../../../migrations/sqlite/0012_feeds.sql"),
+    include_str!("../../../migrations/sqlite/0013_resyncs.sql"),
     include_str!("../../../migrations/sqlite/0014_guard.sql"),
 ];
 

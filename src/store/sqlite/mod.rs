@@ -28,6 +28,7 @@ mod parked;
 mod project;
 mod prune;
 mod readers;
+mod resync;
 mod rows;
 mod seen;
 mod status;
@@ -53,8 +54,9 @@ use crate::directory::{DirectoryName, ExternalId, Kind, ResourceKey, User};
 use crate::store::guard::{Admission, Decided, Decision, Destruction, Guard, Hold, HoldFilter, HoldItem};
 use crate::store::{
     Appended, Committed, Dossier, Errand, EventReader, EventRecord, EventSummary, Feeds, Hint, Intent, Lane,
-    LedgerFilter, LedgerRecord, NewEvent, Outcome, Page, ParkedId, ParkedItem, Projection, Pruned, Retention,
-    Roster, Settled, Status, Store, StoreError, TargetRecord, TargetState, Tenure, Topic, WorkItem,
+    LedgerFilter, LedgerRecord, NewEvent, Outcome, Page, ParkedId, ParkedItem, Projection, Pruned, Resyncs,
+    Retention, Roster, Settled, Status, Store, StoreError, TargetRecord, TargetState, Tenure, Topic,
+    WorkItem,
 };
 use connection::WriteConnection;
 use readers::Readers;
@@ -441,6 +443,10 @@ impl Store for SqliteStore {
         let Some(before) = before(after) else { return Ok(Page { items: Vec::new(), next: None }) };
         let (filter, limit) = (filter.clone(), limit.min(PAGE_MAX));
         self.readers.read(move |conn| ledger::page(conn, &filter, before, limit)).await
+    }
+
+    fn resyncs(&self) -> &dyn Resyncs {
+        self
     }
 
     async fn prune(&self, retention: &Retention, now: Timestamp, limit: usize) -> Result<Pruned, StoreError> {

@@ -15,6 +15,7 @@ fn settings(members_per_request: usize) -> Settings {
         bulk: crate::sync::BulkMode::Off,
         discover: false,
         guard: None,
+        resync: None,
     }
 }
 

@@ -148,7 +148,7 @@ impl Pass {
         }
     }
 
-    fn match_value(&self, policy: &Policy) -> Option<String> {
+    pub(super) fn match_value(&self, policy: &Policy) -> Option<String> {
         let path = AttributePath::new(self.match_attribute(policy));
         let mapped = match &self.mapped {
             Mapped::To(units) => units.get(&path),

@@ -14,6 +14,7 @@ mod lookup;
 mod members;
 mod pick;
 mod request;
+mod should_be;
 mod update;
 mod user;
 
@@ -24,6 +25,7 @@ use serde_json::{Map, Value};
 
 pub use diff::{Current, Units, diff};
 pub use request::{End, LaterCause, Next, Purpose, Reaction, Request};
+pub use should_be::{ShouldBe, differing, members_at, should_be, text_at};
 
 use crate::clock::Timestamp;
 use crate::directory::{AttributePath, ExternalId, Kind, ResourceKey, User};

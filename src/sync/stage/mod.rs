@@ -136,6 +136,7 @@ impl Stage {
             bulk: self.bulk,
             discover: self.discovers,
             guard: None,
+            resync: None,
         };
         Handle::new(settings, store, target, Arc::clone(&self.clock), metrics.clone())
     }

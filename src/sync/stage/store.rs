@@ -353,6 +353,9 @@ impl Store for View {
     ) -> Result<Page<LedgerRecord>, StoreError> {
         self.reach().await?.ledger(filter, after, n).await
     }
+    fn resyncs(&self) -> &dyn crate::store::Resyncs {
+        self.world.inner.resyncs()
+    }
     async fn prune(&self, keep: &Retention, now: Timestamp, n: usize) -> Result<Pruned, StoreError> {
         self.reach().await?.prune(keep, now, n).await
     }

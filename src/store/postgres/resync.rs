@@ -1,0 +1,352 @@
+//! What resyncs keep, and what they ask of the directory.
+
+use async_trait::async_trait;
+use futures_util::FutureExt as _;
+use serde_json::Value;
+use tokio_postgres::Row as SqlRow;
+
+use crate::clock::Timestamp;
+use crate::directory::{ExternalId, Kind};
+use crate::store::postgres::hints::Told;
+use crate::store::postgres::page::page;
+use crate::store::postgres::rows::{
+    Tx, execute, from_json, limit as row_limit, query, query_one, query_opt, storable, to_json, unsigned,
+};
+use crate::store::postgres::{PAGE_MAX, PostgresStore, load, targets};
+use crate::store::{
+    DriftMark, Expected, ExpectedMember, Kept, Lane, NewResync, Page, Part, Probe, ResyncRecord, ResyncRow,
+    Resyncs, StoreError, Tenure,
+};
+
+#[async_trait]
+impl Resyncs for PostgresStore {
+    async fn begin_resync(&self, new: &NewResync) -> Result<bool, StoreError> {
+        self.database
+            .write(|tx, _| {
+                async move {
+                    let sql = "INSERT INTO resyncs (id, target, at, body) VALUES ($1, $2, $3, $4)
+                               ON CONFLICT DO NOTHING";
+                    let begun =
+                        execute(tx, sql, &[&new.id, &new.target, &new.at, &to_json(&new.body)]).await?;
+                    self.hints.tell(tx, Told::work_of(&new.target)).await?;
+                    Ok(begun > 0)
+                }
+                .boxed()
+            })
+            .await
+    }
+
+    async fn resync(&self, id: &str) -> Result<Option<ResyncRecord>, StoreError> {
+        self.database.read(|tx, _| async move { Ok(records(tx, "id", id, 1).await?.pop()) }.boxed()).await
+    }
+
+    async fn resyncs(&self, target: &str, limit: usize) -> Result<Vec<ResyncRecord>, StoreError> {
+        self.database.read(|tx, _| records(tx, "target", target, limit.min(PAGE_MAX)).boxed()).await
+    }
+
+    async fn cancel_resync(&self, id: &str) -> Result<bool, StoreError> {
+        self.database
+            .write(|tx, _| {
+                async move {
+                    let sql = "UPDATE resyncs SET cancelled = true WHERE id = $1 AND NOT ended";
+                    Ok(execute(tx, sql, &[&storable(id)]).await? > 0)
+                }
+                .boxed()
+            })
+            .await
+    }
+
+    async fn keep_resync(&self, id: &str, rows: &[ResyncRow], body: &Value) -> Result<Kept, StoreError> {
+        self.database.write(|tx, _| keep(tx, id, rows, body).boxed()).await
+    }
+
+    async fn end_resync(&self, id: &str, body: &Value, keep: usize) -> Result<(), StoreError> {
+        self.database.write_long(|tx, _| end(tx, id, body, keep).boxed()).await
+    }
+
+    async fn resync_rows(
+        &self,
+        id: &str,
+        part: Part,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Page<ResyncRow>, StoreError> {
+        let limit = limit.min(PAGE_MAX);
+        self.database.read(|tx, _| rows(tx, id, part, after.unwrap_or(""), limit).boxed()).await
+    }
+
+    async fn resync_like(
+        &self,
+        id: &str,
+        part: Part,
+        probes: &[Probe],
+    ) -> Result<Vec<Vec<ResyncRow>>, StoreError> {
+        self.database.read(|tx, _| like(tx, id, part, probes).boxed()).await
+    }
+
+    async fn expected(
+        &self,
+        target: &str,
+        kind: Kind,
+        after: Option<&ExternalId>,
+        limit: usize,
+    ) -> Result<Vec<Expected>, StoreError> {
+        let after = after.map_or("", ExternalId::as_str);
+        self.database.read(|tx, _| load::unasked(tx, target, kind, after, limit.min(PAGE_MAX)).boxed()).await
+    }
+
+    async fn expected_members(
+        &self,
+        target: &str,
+        group: &ExternalId,
+        after: Option<&ExternalId>,
+        limit: usize,
+    ) -> Result<Vec<ExpectedMember>, StoreError> {
+        let after = after.map_or("", ExternalId::as_str);
+        self.database.read(|tx, _| members(tx, target, group, after, limit.min(PAGE_MAX)).boxed()).await
+    }
+
+    async fn expected_counts(&self, target: &str, kind: Kind) -> Result<(u64, u64), StoreError> {
+        self.database.read(|tx, _| counts(tx, target, kind).boxed()).await
+    }
+
+    async fn mark_drifted(
+        &self,
+        tenure: &Tenure,
+        marks: &[DriftMark],
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        self.database
+            .write_long(|tx, _| {
+                async move {
+                    mark(tx, tenure, marks, now).await?;
+                    self.hints.tell(tx, Told::work_of(&tenure.target)).await
+                }
+                .boxed()
+            })
+            .await
+    }
+}
+
+const fn table(kind: Kind) -> &'static str {
+    match kind {
+        Kind::User => "users",
+        Kind::Group => "groups",
+    }
+}
+
+async fn records(
+    tx: &Tx<'_>,
+    column: &str,
+    value: &str,
+    limit: usize,
+) -> Result<Vec<ResyncRecord>, StoreError> {
+    let sql = format!(
+        "SELECT id, target, at, ended, cancelled, body FROM resyncs WHERE {column} = $1
+         ORDER BY seq DESC LIMIT $2"
+    );
+    let record = |row: &SqlRow| {
+        let id: String = row.try_get(0)?;
+        let body = from_json(row.try_get(5)?, "resyncs", &id)?;
+        let (target, at) = (row.try_get(1)?, row.try_get(2)?);
+        Ok(ResyncRecord { id, target, at, ended: row.try_get(3)?, cancelled: row.try_get(4)?, body })
+    };
+    query(tx, &sql, &[&storable(value), &row_limit(limit)]).await?.iter().map(record).collect()
+}
+
+async fn keep(tx: &Tx<'_>, id: &str, rows: &[ResyncRow], body: &Value) -> Result<Kept, StoreError> {
+    let mut fresh = 0;
+    for row in rows {
+        // xmax is 0 in a row that was inserted, and not updated.
+        let put = query_one(
+            tx,
+            "INSERT INTO resync_rows (resync, part, name, external_id, match_value, claimed, body)
+             VALUES ($1, $2, $3, $4, $5, $6, $7)
+             ON CONFLICT (resync, part, name) DO UPDATE
+             SET external_id = excluded.external_id, match_value = excluded.match_value,
+                 claimed = excluded.claimed, body = excluded.body
+             RETURNING xmax = 0",
+            &[
+                &id,
+                &row.part.number(),
+                &storable(&row.name),
+                &row.external_id.as_deref().map(storable),
+                &row.match_value.as_deref().map(storable),
+                &row.claimed,
+                &to_json(&row.body),
+            ],
+        )
+        .await?;
+        fresh += u64::from(put.try_get::<_, bool>(0)?);
+    }
+    let sql = "UPDATE resyncs SET body = $2 WHERE id = $1 RETURNING cancelled";
+    let kept = query_opt(tx, sql, &[&id, &to_json(body)]).await?;
+    let cancelled = kept.map(|row| row.try_get(0)).transpose()?.unwrap_or(true);
+    Ok(Kept { fresh, cancelled })
+}
+
+async fn end(tx: &Tx<'_>, id: &str, body: &Value, keep: usize) -> Result<(), StoreError> {
+    execute(tx, "UPDATE resyncs SET body = $2, ended = true WHERE id = $1", &[&id, &to_json(body)]).await?;
+    let sql = "DELETE FROM resync_rows WHERE resync = $1 AND part <> $2";
+    execute(tx, sql, &[&id, &Part::Finding.number()]).await?;
+    let old = "SELECT id FROM resyncs WHERE target = (SELECT target FROM resyncs WHERE id = $1) AND ended
+               ORDER BY seq DESC OFFSET $2";
+    let keep = row_limit(keep);
+    execute(tx, &format!("DELETE FROM resync_rows WHERE resync IN ({old})"), &[&id, &keep]).await?;
+    execute(tx, &format!("DELETE FROM resyncs WHERE id IN ({old})"), &[&id, &keep]).await?;
+    Ok(())
+}
+
+async fn rows(
+    tx: &Tx<'_>,
+    id: &str,
+    part: Part,
+    after: &str,
+    limit: usize,
+) -> Result<Page<ResyncRow>, StoreError> {
+    let sql = "SELECT name, external_id, match_value, claimed, body, NULL::text FROM resync_rows
+               WHERE resync = $1 AND part = $2 AND name > $3 ORDER BY name LIMIT $4";
+    let found =
+        query(tx, sql, &[&storable(id), &part.number(), &storable(after), &row_limit(limit + 1)]).await?;
+    let rows = found.iter().map(|row| row_at(part, row)).collect::<Result<Vec<_>, _>>()?;
+    Ok(page(rows, limit, |row: &ResyncRow| row.name.clone()))
+}
+
+fn row_at(part: Part, row: &SqlRow) -> Result<ResyncRow, StoreError> {
+    let name: String = row.try_get(0)?;
+    let body = from_json(row.try_get(4)?, "resync_rows", &name)?;
+    Ok(ResyncRow {
+        part,
+        name,
+        external_id: row.try_get(1)?,
+        match_value: row.try_get(2)?,
+        claimed: row.try_get(3)?,
+        holder: row.try_get(5)?,
+        body,
+    })
+}
+
+async fn like(
+    tx: &Tx<'_>,
+    id: &str,
+    part: Part,
+    probes: &[Probe],
+) -> Result<Vec<Vec<ResyncRow>>, StoreError> {
+    let mut met = Vec::with_capacity(probes.len());
+    for Probe { name, external_id, match_value } in probes {
+        // One search per index.
+        let found = query(
+            tx,
+            "SELECT r.name, r.external_id, r.match_value, r.claimed, r.body,
+                    (SELECT l.id FROM links AS l
+                     WHERE l.target = (SELECT target FROM resyncs WHERE id = $1) AND l.kind = $2
+                       AND l.vendor_id = r.name ORDER BY l.id LIMIT 1)
+             FROM resync_rows AS r WHERE r.resync = $1 AND r.part = $2 AND r.name IN (
+                 SELECT $3::text WHERE $3::text IS NOT NULL
+                 UNION SELECT name FROM resync_rows WHERE resync = $1 AND part = $2 AND external_id = $4
+                 UNION SELECT name FROM resync_rows WHERE resync = $1 AND part = $2 AND match_value = $5)
+             ORDER BY r.name LIMIT 20",
+            &[
+                &storable(id),
+                &part.number(),
+                &name.as_deref().map(storable),
+                &external_id.as_deref().map(storable),
+                &match_value.as_deref().map(storable),
+            ],
+        )
+        .await?;
+        met.push(found.iter().map(|row| row_at(part, row)).collect::<Result<_, _>>()?);
+    }
+    Ok(met)
+}
+
+async fn members(
+    tx: &Tx<'_>,
+    target: &str,
+    group: &ExternalId,
+    after: &str,
+    limit: usize,
+) -> Result<Vec<ExpectedMember>, StoreError> {
+    let sql = "SELECT m.user_id, m.present, l.vendor_id FROM targets AS t
+               JOIN members AS m ON m.directory = t.directory AND m.group_id = $2 AND m.user_id > $3
+               LEFT JOIN links AS l ON l.target = t.name AND l.kind = 0 AND l.id = m.user_id
+               WHERE t.name = $1 ORDER BY m.user_id LIMIT $4";
+    let member = |row: &SqlRow| {
+        Ok(ExpectedMember { user: row.try_get(0)?, present: row.try_get(1)?, vendor_id: row.try_get(2)? })
+    };
+    query(tx, sql, &[&storable(target), &group, &after, &row_limit(limit)])
+        .await?
+        .iter()
+        .map(member)
+        .collect()
+}
+
+async fn counts(tx: &Tx<'_>, target: &str, kind: Kind) -> Result<(u64, u64), StoreError> {
+    let table = table(kind);
+    let sql = format!(
+        "SELECT (SELECT count(*) FROM links WHERE target = $1 AND kind = $2 AND vendor_id IS NOT NULL),
+                (SELECT count(*) FROM {table} AS d JOIN targets AS t ON t.directory = d.directory
+                 WHERE t.name = $1 AND d.gone_since IS NULL)"
+    );
+    let row = query_one(tx, &sql, &[&storable(target), &kind]).await?;
+    Ok((unsigned(&row, 0, "links")?, unsigned(&row, 1, table)?))
+}
+
+/// Marks drifted resources, if the tenure still holds.
+async fn mark(tx: &Tx<'_>, tenure: &Tenure, marks: &[DriftMark], now: Timestamp) -> Result<(), StoreError> {
+    let directory = targets::check_tenure(tx, tenure).await?;
+    let target = &tenure.target;
+    for DriftMark { key, link, reread, members } in marks {
+        if let Some(vendor_id) = link {
+            execute(
+                tx,
+                "INSERT INTO links (target, kind, id, vendor_id, synced_generation, synced_members, applied)
+                 VALUES ($1, $2, $3, $4, 0, 0, '{}')
+                 ON CONFLICT (target, kind, id) DO UPDATE
+                 SET vendor_id = excluded.vendor_id, checked_at = NULL, etag = NULL, synced_generation = 0,
+                     synced_members = 0, applied = '{}'",
+                &[target, &key.kind, &key.id, &storable(vendor_id)],
+            )
+            .await?;
+            if key.kind == Kind::User {
+                let sql = "UPDATE waits SET ready = true WHERE target = $1 AND user_id = $2";
+                execute(tx, sql, &[target, &key.id]).await?;
+            }
+        }
+        if *reread {
+            let sql =
+                "UPDATE links SET applied = '{}', etag = NULL WHERE target = $1 AND kind = $2 AND id = $3";
+            execute(tx, sql, &[target, &key.kind, &key.id]).await?;
+        }
+        if !members.is_empty() {
+            execute(
+                tx,
+                "INSERT INTO waits (target, kind, id, user_id, ready)
+                 SELECT $1, 1, group_id, user_id, true FROM members
+                 WHERE directory = $4 AND group_id = $2 AND user_id = ANY ($3::text[])
+                 ON CONFLICT (target, kind, id, user_id) DO UPDATE SET ready = true",
+                &[target, &key.id, members, &directory],
+            )
+            .await?;
+            let sql = "DELETE FROM parked_members
+                       WHERE target = $1 AND group_id = $2 AND user_id = ANY ($3::text[])";
+            execute(tx, sql, &[target, &key.id, members]).await?;
+        }
+        let (table, urgent, lane) = match key.kind {
+            Kind::User => ("users", "NOT has_access", Lane::Deprovision),
+            Kind::Group => ("groups", "is_deleted", Lane::Revoke),
+        };
+        let sql = format!(
+            "INSERT INTO work (target, kind, id, lane, state, due, since, attempts, generation)
+             SELECT $1, $2, id, CASE WHEN {urgent} THEN $5::smallint ELSE $6::smallint END, 0, $4, $4, 0,
+                    generation
+             FROM {table} WHERE directory = $7 AND id = $3
+             ON CONFLICT (target, kind, id) DO UPDATE
+             SET lane = least(work.lane, excluded.lane), woken = true, state = 0,
+                 due = least(work.due, excluded.due), attempts = 0, failed_at = NULL, parked_at = NULL,
+                 reason = NULL"
+        );
+        execute(tx, &sql, &[target, &key.kind, &key.id, &now, &lane, &Lane::Backfill, &directory]).await?;
+    }
+    Ok(())
+}

@@ -1,0 +1,224 @@
+//! What is wanted of a resync, how far it is, and what came of it: kept as one document.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::clock::Timestamp;
+use crate::directory::{ExternalId, Kind};
+use crate::sync::drift::Class;
+use crate::sync::resync::paging::{Gap, Paging};
+
+/// What becomes of what differs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Mode {
+    /// It is told.
+    Report,
+    /// It is put right, by the normal way.
+    Apply,
+}
+
+/// Which resources are compared.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Scope {
+    /// All.
+    #[default]
+    All,
+    /// These users.
+    Users(Vec<ExternalId>),
+    /// These groups, with their members.
+    Groups(Vec<ExternalId>),
+}
+
+impl Scope {
+    /// Whether resources of this kind are compared at all.
+    pub const fn has(&self, kind: Kind) -> bool {
+        matches!((self, kind), (Self::All, _) | (Self::Users(_), Kind::User) | (Self::Groups(_), Kind::Group))
+    }
+
+    /// Whether this one is.
+    pub fn holds(&self, id: &ExternalId) -> bool {
+        match self {
+            Self::All => true,
+            Self::Users(ids) | Self::Groups(ids) => ids.contains(id),
+        }
+    }
+}
+
+/// How a resync stands.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum State {
+    /// It waits for the target's dispatcher.
+    #[default]
+    Waiting,
+    /// It reads or compares.
+    Running,
+    /// All was read and compared.
+    Complete,
+    /// Something could not be read: what is reported is true, nobody's absence is, and nothing was marked.
+    Incomplete,
+    /// Somebody ended it.
+    Cancelled,
+}
+
+/// What is done at the moment.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Phase {
+    /// The vendor's users are read.
+    #[default]
+    ListUsers,
+    /// Those that a list without a filter leaves out.
+    ListInactive,
+    /// The vendor's groups are read.
+    ListGroups,
+    /// Users are compared.
+    CompareUsers,
+    /// Users whom nobody knows are noted.
+    UnmanagedUsers,
+    /// Groups and their members are compared.
+    CompareGroups,
+    /// Groups that nobody knows are noted.
+    UnmanagedGroups,
+    /// What drifted is marked as work.
+    Mark,
+    /// Nothing.
+    Done,
+}
+
+/// Why the resync is incomplete.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KindGap {
+    /// Of which list.
+    pub kind: Kind,
+    /// What is wrong with it.
+    pub gap: Gap,
+}
+
+/// The whole.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Progress {
+    /// What is wanted.
+    pub mode: Mode,
+    /// Of which resources.
+    pub scope: Scope,
+    /// Who wants it: an administrator's key, or `schedule`.
+    pub by: String,
+    /// How it stands.
+    pub state: State,
+    /// What is done at the moment.
+    pub phase: Phase,
+    /// How far the list is that is being read.
+    pub paging: Paging,
+    /// Where comparing goes on.
+    pub after: Option<String>,
+    /// When the first call was made.
+    pub started_at: Option<Timestamp>,
+    /// When it ended.
+    pub ended_at: Option<Timestamp>,
+    /// Resources that the vendor has, as far as they were read.
+    pub read: u64,
+    /// Resources that are to be read and compared, as far as is known.
+    pub expected: u64,
+    /// Resources of the directory that were compared.
+    pub compared: u64,
+    /// Why it is incomplete.
+    pub gaps: Vec<KindGap>,
+    /// Whether some group has shown its members.
+    pub members_shown: bool,
+    /// Findings by class.
+    pub drift: BTreeMap<Class, u64>,
+    /// The resync before, with which this one is compared.
+    pub previous: Option<String>,
+    /// Findings that the one before has not.
+    pub new: u64,
+    /// Findings that it has, too.
+    pub same: u64,
+    /// Findings that only it has.
+    pub gone: u64,
+    /// Resources and memberships that were marked as work.
+    pub marked: u64,
+}
+
+impl Progress {
+    /// Of a resync that has not begun.
+    pub fn new(mode: Mode, scope: Scope, by: String) -> Self {
+        Self {
+            mode,
+            scope,
+            by,
+            state: State::Waiting,
+            phase: Phase::ListUsers,
+            paging: Paging::default(),
+            after: None,
+            started_at: None,
+            ended_at: None,
+            read: 0,
+            expected: 0,
+            compared: 0,
+            gaps: Vec::new(),
+            members_shown: false,
+            drift: BTreeMap::new(),
+            previous: None,
+            new: 0,
+            same: 0,
+            gone: 0,
+            marked: 0,
+        }
+    }
+
+    /// As it is kept; `None` where it is not of this form.
+    pub fn read(body: &Value) -> Option<Self> {
+        Self::deserialize(body).ok()
+    }
+
+    /// Findings in all.
+    pub fn findings(&self) -> u64 {
+        self.drift.values().sum()
+    }
+
+    /// Whether a kind's list was read to its end.
+    pub fn is_whole(&self, kind: Kind) -> bool {
+        !self.gaps.iter().any(|gap| gap.kind == kind)
+    }
+
+    /// Notes why a list is not whole.
+    pub fn note_gap(&mut self, kind: Kind, gap: Gap) {
+        let gap = KindGap { kind, gap };
+        if !self.gaps.contains(&gap) {
+            self.gaps.push(gap);
+        }
+    }
+
+    /// Goes on to the phase that follows.
+    pub fn advance(&mut self) {
+        self.paging = Paging::default();
+        self.after = None;
+        self.phase = match self.phase {
+            Phase::ListUsers => Phase::ListInactive,
+            Phase::ListInactive => Phase::ListGroups,
+            Phase::ListGroups => Phase::CompareUsers,
+            Phase::CompareUsers => Phase::UnmanagedUsers,
+            Phase::UnmanagedUsers => Phase::CompareGroups,
+            Phase::CompareGroups => Phase::UnmanagedGroups,
+            Phase::UnmanagedGroups => Phase::Mark,
+            Phase::Mark | Phase::Done => Phase::Done,
+        };
+    }
+
+    /// How much of it is done, from 0 to 1, and the seconds that the rest will take at the same pace.
+    pub fn estimate(&self, now: Timestamp) -> (f64, Option<f64>) {
+        if self.phase == Phase::Done {
+            return (1.0, Some(0.0));
+        }
+        let done = u32::try_from(self.read + self.compared).unwrap_or(u32::MAX);
+        let all = u32::try_from(self.expected.max(1)).unwrap_or(u32::MAX);
+        let share = (f64::from(done) / f64::from(all)).min(0.99);
+        let spent = self.started_at.map(|started| now.since(started).as_secs_f64());
+        (share, spent.filter(|_| done > 0).map(|spent| spent * (1.0 - share) / share))
+    }
+}

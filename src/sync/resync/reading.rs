@@ -1,0 +1,107 @@
+//! Calls of a resync: when nothing else waits, one at a time, each tried a few times.
+
+use std::time::Duration;
+
+use serde_json::{Map, Value};
+use tokio::time::sleep;
+use tower::ServiceExt as _;
+
+use crate::directory::Kind;
+use crate::scim::list::ListResponse;
+use crate::store::TargetState;
+use crate::store::{Part, ResyncRow};
+use crate::sync::discovery::is_idle;
+use crate::sync::plan::{members_at, text_at};
+use crate::sync::resync::paging::{Gap, Paging};
+use crate::sync::shared::Shared;
+use crate::target::requests::{self, PageStart};
+use crate::target::{Answer, Call, CallError};
+
+/// How often it is looked whether work waits.
+const LOOK: Duration = Duration::from_millis(200);
+/// Tries of one call; the target's own limits and pauses come on top.
+const TRIES_MAX: u32 = 8;
+/// Wait before the second try; doubled for each further one.
+const FIRST_WAIT: Duration = Duration::from_millis(500);
+
+/// Reads the page that comes next.
+pub(super) async fn page(
+    shared: &Shared,
+    kind: Kind,
+    paging: &Paging,
+    inactive_only: bool,
+) -> Result<ListResponse, Gap> {
+    let start = match &paging.cursor {
+        Some(cursor) => PageStart::Cursor(cursor),
+        None => PageStart::Index(paging.start_index()),
+    };
+    let call = requests::list(shared.target.profile(), wire(kind), start, inactive_only);
+    let answer = ask(shared, call).await?;
+    ListResponse::parse(&answer.body).map_err(|_| Gap::Unread)
+}
+
+/// A vendor's resource as it is kept. A group that came without its members is read by itself.
+pub(super) async fn row(shared: &Shared, kind: Kind, resource: Value) -> Result<ResyncRow, Gap> {
+    let Value::Object(mut resource) = resource else { return Err(Gap::Nameless) };
+    let policy = shared.policy();
+    let id = text_at(&resource, "id").filter(|id| !id.is_empty()).ok_or(Gap::Nameless)?;
+    if kind == Kind::Group
+        && policy.members_readable
+        && (!policy.members_listed || members_at(&resource).is_none())
+    {
+        let call = requests::fetch(shared.target.profile(), wire(kind), &id).map_err(|_| Gap::Nameless)?;
+        let answer = ask(shared, call).await?;
+        resource = serde_json::from_slice::<Map<_, _>>(&answer.body).map_err(|_| Gap::Unread)?;
+    }
+    resource.retain(|name, _| !["groups", "meta", "schemas"].contains(&name.to_ascii_lowercase().as_str()));
+    let match_attribute = match kind {
+        Kind::User => &policy.user_match,
+        Kind::Group => &policy.group_match,
+    };
+    Ok(ResyncRow {
+        part: Part::of(kind),
+        name: id,
+        external_id: text_at(&resource, "externalId"),
+        match_value: text_at(&resource, match_attribute).map(|value| value.to_lowercase()),
+        claimed: false,
+        holder: None,
+        body: Value::Object(resource),
+    })
+}
+
+/// One call, in a lull; [`Gap::Unread`] where it does no good.
+async fn ask(shared: &Shared, call: Call) -> Result<Answer, Gap> {
+    for turn in 0..TRIES_MAX {
+        lull(shared).await;
+        match shared.target.stack_for(call.class).oneshot(call.clone()).await {
+            Ok(answer) if answer.status.is_success() => return Ok(answer),
+            Ok(answer) if answer.status.is_server_error() || matches!(answer.status.as_u16(), 408 | 429) => {}
+            Ok(_)
+            | Err(CallError::Credentials { .. } | CallError::Unusable { .. } | CallError::TooLarge { .. }) => {
+                return Err(Gap::Unread);
+            }
+            Err(CallError::NotSent { .. } | CallError::Unknown { .. }) => {}
+        }
+        sleep(FIRST_WAIT * 2_u32.pow(turn)).await;
+    }
+    Err(Gap::Unread)
+}
+
+/// Waits until nothing else wants to be sent. A target that is paused is read all the same: what it
+/// waits for is sent only once it is resumed, and somebody may want to know first what that will do.
+async fn lull(shared: &Shared) {
+    loop {
+        match shared.state() {
+            TargetState::Paused { .. } => return,
+            TargetState::Running if is_idle(shared).await => return,
+            TargetState::Running | TargetState::Suspended { .. } => sleep(LOOK).await,
+        }
+    }
+}
+
+const fn wire(kind: Kind) -> requests::Kind {
+    match kind {
+        Kind::User => requests::Kind::User,
+        Kind::Group => requests::Kind::Group,
+    }
+}
