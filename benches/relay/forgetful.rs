@@ -6,9 +6,10 @@ use async_trait::async_trait;
 use scim_relay::clock::Timestamp;
 use scim_relay::directory::{DirectoryName, ExternalId, Kind, ResourceKey};
 use scim_relay::store::{
-    Appended, Committed, Dossier, EventReader, EventRecord, EventSummary, Hint, Intent, Lane, LedgerFilter,
-    LedgerRecord, NewEvent, Outcome, Page, ParkedId, ParkedItem, Projection, Pruned, Retention, Roster,
-    Status, Store, StoreError, TargetRecord, TargetState, Tenure, WorkItem,
+    Appended, Committed, Cursor, Dossier, EventReader, EventRecord, EventSummary, Happening, Hint, Intent,
+    Lane, LedgerFilter, LedgerRecord, NewEvent, Order, Outcome, Page, ParkedId, ParkedItem, Present,
+    Projection, Pruned, Retention, Roster, Status, Store, StoreError, TargetRecord, TargetState, Tenure,
+    WorkItem,
 };
 use tokio::sync::broadcast;
 
@@ -107,6 +108,22 @@ impl Store for Forgetful {
         _: Option<&str>,
         _: usize,
     ) -> Result<Page<LedgerRecord>, StoreError> {
+        unreachable!("{UNASKED}")
+    }
+    async fn timeline(
+        &self,
+        _: &DirectoryName,
+        _: &ResourceKey,
+        _: Order,
+        _: Cursor,
+        _: usize,
+    ) -> Result<Page<Happening>, StoreError> {
+        unreachable!("{UNASKED}")
+    }
+    async fn present(&self, _: &DirectoryName, _: &ResourceKey) -> Result<Option<Present>, StoreError> {
+        unreachable!("{UNASKED}")
+    }
+    async fn expedite(&self, _: &str, _: &ResourceKey, _: Timestamp) -> Result<bool, StoreError> {
         unreachable!("{UNASKED}")
     }
     async fn ping(&self) -> Result<(), StoreError> {

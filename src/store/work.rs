@@ -114,10 +114,15 @@ pub struct WorkItem {
 /// A call that may have been sent and must not be repeated without a look.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Intent {
-    /// What was about to be sent: `create`.
+    /// What was about to be sent: `create`; or [`LOOK`](Self::LOOK).
     pub operation: String,
     /// When.
     pub at: Timestamp,
+}
+
+impl Intent {
+    /// Nothing was sent, but a person wants the vendor asked before anything is concluded.
+    pub const LOOK: &'static str = "look";
 }
 
 /// All that planning one resource needs.

@@ -9,6 +9,7 @@ pub mod parked;
 mod query;
 pub mod status;
 pub mod targets;
+pub mod timeline;
 
 pub use auth::{AdminKey, Keys, Role, authorize};
 pub use query::{Listing, PageQuery, Params};

@@ -11,9 +11,10 @@ use crate::clock::Timestamp;
 use crate::directory::{DirectoryName, ExternalId, Kind, ResourceKey};
 use crate::store::sqlite::SqliteStore;
 use crate::store::{
-    Appended, Committed, Dossier, EventReader, EventRecord, EventSummary, Hint, Intent, Lane, LedgerFilter,
-    LedgerRecord, NewEvent, Outcome, Page, ParkedId, ParkedItem, Projection, Pruned, Retention, Roster,
-    Status, Store, StoreError, TargetRecord, TargetState, Tenure, WorkItem,
+    Appended, Committed, Cursor, Dossier, EventReader, EventRecord, EventSummary, Happening, Hint, Intent,
+    Lane, LedgerFilter, LedgerRecord, NewEvent, Order, Outcome, Page, ParkedId, ParkedItem, Present,
+    Projection, Pruned, Retention, Roster, Status, Store, StoreError, TargetRecord, TargetState, Tenure,
+    WorkItem,
 };
 
 /// What the store does with what the server asks of it.
@@ -91,6 +92,29 @@ impl Store for FaultyStore {
     ) -> Result<Page<LedgerRecord>, StoreError> {
         self.check().await?;
         self.inner.ledger(filter, after, limit).await
+    }
+    async fn timeline(
+        &self,
+        directory: &DirectoryName,
+        key: &ResourceKey,
+        order: Order,
+        after: Cursor,
+        limit: usize,
+    ) -> Result<Page<Happening>, StoreError> {
+        self.check().await?;
+        self.inner.timeline(directory, key, order, after, limit).await
+    }
+    async fn present(
+        &self,
+        directory: &DirectoryName,
+        key: &ResourceKey,
+    ) -> Result<Option<Present>, StoreError> {
+        self.check().await?;
+        self.inner.present(directory, key).await
+    }
+    async fn expedite(&self, target: &str, key: &ResourceKey, now: Timestamp) -> Result<bool, StoreError> {
+        self.check().await?;
+        self.inner.expedite(target, key, now).await
     }
     async fn ping(&self) -> Result<(), StoreError> {
         self.check().await?;

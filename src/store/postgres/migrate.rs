@@ -8,7 +8,10 @@ use crate::store::postgres::database::Database;
 use crate::store::postgres::rows::Tx;
 
 /// In order; `schema_migrations` names those that a database has.
-const MIGRATIONS: &[&str] = &[include_str!("../../../migrations/postgres/0001_initial.sql")];
+const MIGRATIONS: &[&str] = &[
+    include_str!("../../../migrations/postgres/0001_initial.sql"),
+    include_str!("../../../migrations/postgres/0015_timeline.sql"),
+];
 
 /// The lock that keeps two relays from migrating at once. Any number would do that nobody else uses.
 const LOCK: i64 = 0x7363_696d_5f72_656c;

@@ -34,6 +34,7 @@ mod rounds;
 mod rows;
 mod status;
 mod targets;
+mod timeline;
 mod tls;
 mod work;
 
@@ -55,9 +56,10 @@ use tokio::sync::broadcast;
 use crate::clock::Timestamp;
 use crate::directory::{DirectoryName, ExternalId, Kind, ResourceKey};
 use crate::store::{
-    Appended, Committed, Dossier, EventReader, EventRecord, EventSummary, Hint, Intent, Lane, LedgerFilter,
-    LedgerRecord, NewEvent, Outcome, Page, ParkedId, ParkedItem, Projection, Pruned, Retention, Roster,
-    Status, Store, StoreError, TargetRecord, TargetState, Tenure, WorkItem,
+    Appended, Committed, Cursor, Dossier, EventReader, EventRecord, EventSummary, Happening, Hint, Intent,
+    Lane, LedgerFilter, LedgerRecord, NewEvent, Order, Outcome, Page, ParkedId, ParkedItem, Present,
+    Projection, Pruned, Retention, Roster, Status, Store, StoreError, TargetRecord, TargetState, Tenure,
+    WorkItem,
 };
 pub use address::{Address, AddressError};
 use append::{Appender, BATCHES_AT_ONCE};
@@ -321,6 +323,21 @@ impl Store for PostgresStore {
             .await
     }
 
+    async fn expedite(&self, target: &str, key: &ResourceKey, now: Timestamp) -> Result<bool, StoreError> {
+        self.database
+            .write(|tx, _| {
+                async move {
+                    let follows = parked::expedite(tx, target, key, now).await?;
+                    if follows {
+                        self.hints.tell(tx, Told::work_of(target)).await?;
+                    }
+                    Ok(follows)
+                }
+                .boxed()
+            })
+            .await
+    }
+
     async fn discard_parked(
         &self,
         target: &str,
@@ -361,6 +378,26 @@ impl Store for PostgresStore {
         let Some(before) = before(after) else { return Ok(Page { items: Vec::new(), next: None }) };
         let limit = limit.min(PAGE_MAX);
         self.database.read(|tx, _| ledger::page(tx, filter, before, limit).boxed()).await
+    }
+
+    async fn timeline(
+        &self,
+        directory: &DirectoryName,
+        key: &ResourceKey,
+        order: Order,
+        after: Cursor,
+        limit: usize,
+    ) -> Result<Page<Happening>, StoreError> {
+        let limit = limit.min(PAGE_MAX);
+        self.database.read(|tx, _| timeline::page(tx, directory, key, order, after, limit).boxed()).await
+    }
+
+    async fn present(
+        &self,
+        directory: &DirectoryName,
+        key: &ResourceKey,
+    ) -> Result<Option<Present>, StoreError> {
+        self.database.read(|tx, _| timeline::present(tx, directory, key).boxed()).await
     }
 
     async fn prune(&self, retention: &Retention, now: Timestamp, limit: usize) -> Result<Pruned, StoreError> {

@@ -4,7 +4,8 @@ use rusqlite::{Connection, Row as SqlRow, params};
 
 use crate::directory::ResourceKey;
 use crate::store::sqlite::rows::key_at;
-use crate::store::{LedgerEntry, LedgerFilter, LedgerRecord, Outcome, Page, StoreError};
+use crate::store::sqlite::timeline::onward;
+use crate::store::{LedgerEntry, LedgerFilter, LedgerRecord, Order, Outcome, Page, StoreError};
 
 /// Events that one entry names at most.
 const EVENTS_MAX: u32 = 20;
@@ -93,6 +94,43 @@ pub(super) fn page(
         items.push(LedgerRecord { events, ..record });
     }
     Ok(super::page(items, limit, |record| record.sequence.to_string()))
+}
+
+/// One resource's entries in `order`, past a number; one more than `limit` where there is more.
+pub(super) fn story(
+    conn: &Connection,
+    directory: &str,
+    key: &ResourceKey,
+    order: Order,
+    after: Option<u64>,
+    limit: usize,
+) -> Result<Vec<LedgerRecord>, StoreError> {
+    let start = match order {
+        Order::Falling => i64::MAX.unsigned_abs(),
+        Order::Rising => 0,
+    };
+    let mut statement = conn.prepare_cached(&story_sql(order))?;
+    let mut rows =
+        statement.query(params![key.kind, key.id, directory, after.unwrap_or(start), limit + 1])?;
+    let mut items = Vec::new();
+    while let Some(row) = rows.next()? {
+        let record = record(row)?;
+        let events = events(conn, &row.get::<_, String>(14)?, row.get(15)?, &record)?;
+        items.push(LedgerRecord { events, ..record });
+    }
+    Ok(items)
+}
+
+/// In the order of the index of a resource's entries, which ends with their number.
+pub(super) fn story_sql(order: Order) -> String {
+    let (beyond, direction) = onward(order);
+    format!(
+        "SELECT seq, at, target, kind, id, generation, operation, call, status, result,
+                etag_before, etag_after, elapsed_us, detail, directory, base_generation
+         FROM ledger INDEXED BY ledger_of_resource
+         WHERE kind = ?1 AND id = ?2 AND directory = ?3 AND seq {beyond} ?4
+         ORDER BY seq {direction} LIMIT ?5"
+    )
 }
 
 fn record(row: &SqlRow<'_>) -> rusqlite::Result<LedgerRecord> {

@@ -10,6 +10,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../../../migrations/sqlite/0001_initial.sql"),
     include_str!("../../../migrations/sqlite/0002_leases.sql"),
     include_str!("../../../migrations/sqlite/0003_retention.sql"),
+    include_str!("../../../migrations/sqlite/0015_timeline.sql"),
 ];
 
 /// Applies what is missing, each migration in a transaction. Refuses a file from a newer relay.

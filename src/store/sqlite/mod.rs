@@ -27,6 +27,7 @@ mod rows;
 mod seen;
 mod status;
 mod targets;
+mod timeline;
 mod work;
 mod writer;
 
@@ -44,9 +45,10 @@ use tokio::sync::{Mutex, broadcast};
 use crate::clock::Timestamp;
 use crate::directory::{DirectoryName, ExternalId, Kind, ResourceKey};
 use crate::store::{
-    Appended, Committed, Dossier, EventReader, EventRecord, EventSummary, Hint, Intent, Lane, LedgerFilter,
-    LedgerRecord, NewEvent, Outcome, Page, ParkedId, ParkedItem, Projection, Pruned, Retention, Roster,
-    Status, Store, StoreError, TargetRecord, TargetState, Tenure, WorkItem,
+    Appended, Committed, Cursor, Dossier, EventReader, EventRecord, EventSummary, Happening, Hint, Intent,
+    Lane, LedgerFilter, LedgerRecord, NewEvent, Order, Outcome, Page, ParkedId, ParkedItem, Present,
+    Projection, Pruned, Retention, Roster, Status, Store, StoreError, TargetRecord, TargetState, Tenure,
+    WorkItem,
 };
 use connection::WriteConnection;
 use readers::Readers;
@@ -292,6 +294,11 @@ impl Store for SqliteStore {
         self.writer.write(move |conn| parked::retry(conn, &target, &id, now)).await
     }
 
+    async fn expedite(&self, target: &str, key: &ResourceKey, now: Timestamp) -> Result<bool, StoreError> {
+        let (target, key) = (target.to_owned(), key.clone());
+        self.writer.write(move |conn| parked::expedite(conn, &target, &key, now)).await
+    }
+
     async fn discard_parked(
         &self,
         target: &str,
@@ -323,6 +330,27 @@ impl Store for SqliteStore {
         let Some(before) = before(after) else { return Ok(Page { items: Vec::new(), next: None }) };
         let (filter, limit) = (filter.clone(), limit.min(PAGE_MAX));
         self.readers.read(move |conn| ledger::page(conn, &filter, before, limit)).await
+    }
+
+    async fn timeline(
+        &self,
+        directory: &DirectoryName,
+        key: &ResourceKey,
+        order: Order,
+        after: Cursor,
+        limit: usize,
+    ) -> Result<Page<Happening>, StoreError> {
+        let (directory, key, limit) = (directory.clone(), key.clone(), limit.min(PAGE_MAX));
+        self.readers.read(move |conn| timeline::page(conn, &directory, &key, order, after, limit)).await
+    }
+
+    async fn present(
+        &self,
+        directory: &DirectoryName,
+        key: &ResourceKey,
+    ) -> Result<Option<Present>, StoreError> {
+        let (directory, key) = (directory.clone(), key.clone());
+        self.readers.read(move |conn| timeline::present(conn, &directory, &key)).await
     }
 
     async fn prune(&self, retention: &Retention, now: Timestamp, limit: usize) -> Result<Pruned, StoreError> {

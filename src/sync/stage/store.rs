@@ -13,9 +13,10 @@ use crate::clock::Timestamp;
 use crate::directory::{DirectoryName, ExternalId, Kind, ResourceKey};
 use crate::store::sqlite::SqliteStore;
 use crate::store::{
-    Appended, Committed, Dossier, EventReader, EventRecord, EventSummary, Hint, Intent, Lane, LedgerFilter,
-    LedgerRecord, NewEvent, Outcome, Page, ParkedId, ParkedItem, Projection, Pruned, Retention, Roster,
-    Status, Store, StoreError, TargetRecord, TargetState, Tenure, WorkItem,
+    Appended, Committed, Cursor, Dossier, EventReader, EventRecord, EventSummary, Happening, Hint, Intent,
+    Lane, LedgerFilter, LedgerRecord, NewEvent, Order, Outcome, Page, ParkedId, ParkedItem, Present,
+    Projection, Pruned, Retention, Roster, Status, Store, StoreError, TargetRecord, TargetState, Tenure,
+    WorkItem,
 };
 
 /// What the replicas share.
@@ -274,6 +275,26 @@ impl Store for View {
         n: usize,
     ) -> Result<Page<LedgerRecord>, StoreError> {
         self.reach().await?.ledger(filter, after, n).await
+    }
+    async fn timeline(
+        &self,
+        directory: &DirectoryName,
+        key: &ResourceKey,
+        order: Order,
+        after: Cursor,
+        limit: usize,
+    ) -> Result<Page<Happening>, StoreError> {
+        self.reach().await?.timeline(directory, key, order, after, limit).await
+    }
+    async fn present(
+        &self,
+        directory: &DirectoryName,
+        key: &ResourceKey,
+    ) -> Result<Option<Present>, StoreError> {
+        self.reach().await?.present(directory, key).await
+    }
+    async fn expedite(&self, target: &str, key: &ResourceKey, now: Timestamp) -> Result<bool, StoreError> {
+        self.reach().await?.expedite(target, key, now).await
     }
     async fn prune(&self, keep: &Retention, now: Timestamp, n: usize) -> Result<Pruned, StoreError> {
         self.reach().await?.prune(keep, now, n).await
