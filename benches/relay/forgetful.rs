@@ -123,7 +123,7 @@ impl Store for Forgetful {
     async fn present(&self, _: &DirectoryName, _: &ResourceKey) -> Result<Option<Present>, StoreError> {
         unreachable!("{UNASKED}")
     }
-    async fn expedite(&self, _: &str, _: &ResourceKey, _: Timestamp) -> Result<bool, StoreError> {
+    async fn expedite(&self, _: &str, _: &ResourceKey, _: &str, _: Timestamp) -> Result<bool, StoreError> {
         unreachable!("{UNASKED}")
     }
     async fn ping(&self) -> Result<(), StoreError> {

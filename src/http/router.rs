@@ -18,7 +18,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use uuid::Uuid;
 
-use super::admin::{self, events, ledger, parked, status, targets, timeline};
+use super::admin::{self, events, ledger, parked, status, sync, targets, timeline};
 use super::{Relay, body, health, metrics, problem, webhooks};
 
 /// Longest time that an administrator waits for an answer.
@@ -53,6 +53,8 @@ pub(super) fn admin_routes() -> OpenApiRouter<Relay> {
         .routes(routes!(events::list))
         .routes(routes!(events::read))
         .routes(routes!(ledger::list))
+        .routes(routes!(sync::of_user))
+        .routes(routes!(sync::of_group))
         .routes(routes!(timeline::of_user))
         .routes(routes!(timeline::of_group))
 }

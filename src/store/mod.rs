@@ -166,9 +166,15 @@ pub trait Store: Send + Sync + 'static {
 
     /// Makes one resource work at once, ahead of what waits in [`Lane::Revoke`] unless it is more urgent
     /// already; also one that is done, or parked, its attempts forgotten. The vendor is asked how the
-    /// resource is before anything is concluded from what was known. False where the target follows no
-    /// directory.
-    async fn expedite(&self, target: &str, key: &ResourceKey, now: Timestamp) -> Result<bool, StoreError>;
+    /// resource is before anything is concluded from what was known. The ledger says who
+    /// wanted it. False where the target was never enrolled.
+    async fn expedite(
+        &self,
+        target: &str,
+        key: &ResourceKey,
+        actor: &str,
+        now: Timestamp,
+    ) -> Result<bool, StoreError>;
 
     /// Drops a parked item: it is not tried again until the resource changes. False when there is no such item.
     async fn discard_parked(

@@ -310,7 +310,8 @@ pub struct LedgerEntry {
     /// The HTTP status; `None` without an answer.
     pub status: Option<u16>,
     /// `applied`, `already_in_place`, `found`, `not_found`, `stale`, `conflict`, `refused`, `throttled`,
-    /// `transient`, `not_sent`, `unknown`, `target_fault`, `out_of_scope`, `waiting`, `parked`, `discarded`.
+    /// `transient`, `not_sent`, `unknown`, `target_fault`, `out_of_scope`, `waiting`, `parked`, `discarded`,
+    /// `ordered` (a person wants it done now).
     pub result: &'static str,
     /// The version sent as If-Match.
     pub etag_before: Option<String>,

@@ -8,6 +8,7 @@ pub mod ledger;
 pub mod parked;
 mod query;
 pub mod status;
+pub mod sync;
 pub mod targets;
 pub mod timeline;
 

@@ -112,9 +112,15 @@ impl Store for FaultyStore {
         self.check().await?;
         self.inner.present(directory, key).await
     }
-    async fn expedite(&self, target: &str, key: &ResourceKey, now: Timestamp) -> Result<bool, StoreError> {
+    async fn expedite(
+        &self,
+        target: &str,
+        key: &ResourceKey,
+        actor: &str,
+        now: Timestamp,
+    ) -> Result<bool, StoreError> {
         self.check().await?;
-        self.inner.expedite(target, key, now).await
+        self.inner.expedite(target, key, actor, now).await
     }
     async fn ping(&self) -> Result<(), StoreError> {
         self.check().await?;

@@ -86,8 +86,9 @@ pub(super) async fn page(
     before: u64,
     limit: usize,
 ) -> Result<Page<LedgerRecord>, StoreError> {
-    let LedgerFilter { target, key, result, from, until } = filter;
+    let LedgerFilter { target, key, result, operation, from, until } = filter;
     let (target, result) = (target.as_deref().map(storable), result.as_deref().map(storable));
+    let operation = operation.as_deref().map(storable);
     // Named by text, so that there is one statement for each set of filters in use, and the index that
     // serves those is used.
     let mut sql = "SELECT seq, at, target, kind, id, generation, operation, call, status, result,
@@ -105,6 +106,9 @@ pub(super) async fn page(
     }
     if let Some(result) = &result {
         narrow("result =", result);
+    }
+    if let Some(operation) = &operation {
+        narrow("operation =", operation);
     }
     if let Some(from) = from {
         narrow("at >=", from);

@@ -323,11 +323,17 @@ impl Store for PostgresStore {
             .await
     }
 
-    async fn expedite(&self, target: &str, key: &ResourceKey, now: Timestamp) -> Result<bool, StoreError> {
+    async fn expedite(
+        &self,
+        target: &str,
+        key: &ResourceKey,
+        actor: &str,
+        now: Timestamp,
+    ) -> Result<bool, StoreError> {
         self.database
             .write(|tx, _| {
                 async move {
-                    let follows = parked::expedite(tx, target, key, now).await?;
+                    let follows = parked::expedite(tx, target, key, actor, now).await?;
                     if follows {
                         self.hints.tell(tx, Told::work_of(target)).await?;
                     }

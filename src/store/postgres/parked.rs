@@ -94,11 +94,12 @@ pub(super) async fn expedite(
     tx: &Tx<'_>,
     target: &str,
     key: &ResourceKey,
+    actor: &str,
     now: Timestamp,
 ) -> Result<bool, StoreError> {
     let Some(directory) = targets::lock(tx, target).await? else { return Ok(false) };
     let at = LockedTarget { tx, name: target, directory: &directory, now };
-    let generation = big(generation(&at, key).await?);
+    let generation = generation(&at, key).await?;
     // A creation of unknown outcome is looked for anyway, and stays noted.
     let look = to_json(&Intent { operation: Intent::LOOK.to_owned(), at: now });
     execute(
@@ -108,9 +109,13 @@ pub(super) async fn expedite(
          ON CONFLICT (target, kind, id) DO UPDATE
          SET lane = least(w.lane, excluded.lane), state = 0, due = 0, attempts = 0, failed_at = NULL,
              parked_at = NULL, reason = NULL, intent = coalesce(w.intent, excluded.intent)",
-        &[&target, &key.kind, &key.id, &Lane::Revoke, &now, &generation, &look],
+        &[&target, &key.kind, &key.id, &Lane::Revoke, &now, &big(generation), &look],
     )
     .await?;
+    let base = links::standings(tx, target, [key]).await?.remove(key).unwrap_or_default();
+    let entry = LedgerEntry::without_call(now, "none", "ordered", Some(format!("by {actor}")));
+    let line = ledger::Line { key, base_generation: base.synced_generation, generation, entry: &entry };
+    ledger::append(&at, &[line]).await?;
     Ok(true)
 }
 

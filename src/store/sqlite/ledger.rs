@@ -66,7 +66,7 @@ pub(super) fn page(
     before: u64,
     limit: usize,
 ) -> Result<Page<LedgerRecord>, StoreError> {
-    let LedgerFilter { target, key, result, from, until } = filter;
+    let LedgerFilter { target, key, result, operation, from, until } = filter;
     // Named by text, so that the statement is prepared once for each set of filters in use, and the
     // index of a resource's entries is used where a resource is named.
     let mut sql = "SELECT seq, at, target, kind, id, generation, operation, call, status, result,
@@ -74,18 +74,27 @@ pub(super) fn page(
                    FROM ledger WHERE seq < ?1
                      AND (?2 IS NULL OR target = ?2)
                      AND (?3 IS NULL OR result = ?3)
-                     AND (?4 IS NULL OR at >= ?4) AND (?5 IS NULL OR at < ?5)"
+                     AND (?4 IS NULL OR at >= ?4) AND (?5 IS NULL OR at < ?5)
+                     AND (?7 IS NULL OR operation = ?7)"
         .to_owned();
     if key.is_some() {
-        sql.push_str(" AND kind = ?7 AND id = ?8");
+        sql.push_str(" AND kind = ?8 AND id = ?9");
     }
     sql.push_str(" ORDER BY seq DESC LIMIT ?6");
     let mut statement = conn.prepare_cached(&sql)?;
     let mut rows = match key {
-        Some(key) => {
-            statement.query(params![before, target, result, from, until, limit + 1, key.kind, key.id])?
-        }
-        None => statement.query(params![before, target, result, from, until, limit + 1])?,
+        Some(key) => statement.query(params![
+            before,
+            target,
+            result,
+            from,
+            until,
+            limit + 1,
+            operation,
+            key.kind,
+            key.id
+        ])?,
+        None => statement.query(params![before, target, result, from, until, limit + 1, operation])?,
     };
     let mut items = Vec::new();
     while let Some(row) = rows.next()? {

@@ -294,9 +294,15 @@ impl Store for SqliteStore {
         self.writer.write(move |conn| parked::retry(conn, &target, &id, now)).await
     }
 
-    async fn expedite(&self, target: &str, key: &ResourceKey, now: Timestamp) -> Result<bool, StoreError> {
-        let (target, key) = (target.to_owned(), key.clone());
-        self.writer.write(move |conn| parked::expedite(conn, &target, &key, now)).await
+    async fn expedite(
+        &self,
+        target: &str,
+        key: &ResourceKey,
+        actor: &str,
+        now: Timestamp,
+    ) -> Result<bool, StoreError> {
+        let (target, key, actor) = (target.to_owned(), key.clone(), actor.to_owned());
+        self.writer.write(move |conn| parked::expedite(conn, &target, &key, &actor, now)).await
     }
 
     async fn discard_parked(

@@ -91,6 +91,7 @@ pub(super) fn expedite(
     conn: &Connection,
     target: &str,
     key: &ResourceKey,
+    actor: &str,
     now: Timestamp,
 ) -> Result<bool, StoreError> {
     let Some(directory) = targets::directory_of(conn, target)? else { return Ok(false) };
@@ -105,6 +106,9 @@ pub(super) fn expedite(
              parked_at = NULL, reason = NULL, intent = coalesce(intent, excluded.intent)",
     )?
     .execute(params![target, key.kind, key.id, Lane::Revoke, now, generation, look])?;
+    let entry = LedgerEntry::without_call(now, "none", "ordered", Some(format!("by {actor}")));
+    let base = links::standing(conn, target, key)?.synced_generation;
+    ledger::append_entry(conn, target, &directory, key, (base, generation), &entry)?;
     Ok(true)
 }
 

@@ -293,8 +293,14 @@ impl Store for View {
     ) -> Result<Option<Present>, StoreError> {
         self.reach().await?.present(directory, key).await
     }
-    async fn expedite(&self, target: &str, key: &ResourceKey, now: Timestamp) -> Result<bool, StoreError> {
-        self.reach().await?.expedite(target, key, now).await
+    async fn expedite(
+        &self,
+        target: &str,
+        key: &ResourceKey,
+        actor: &str,
+        now: Timestamp,
+    ) -> Result<bool, StoreError> {
+        self.reach().await?.expedite(target, key, actor, now).await
     }
     async fn prune(&self, keep: &Retention, now: Timestamp, n: usize) -> Result<Pruned, StoreError> {
         self.reach().await?.prune(keep, now, n).await
