@@ -57,7 +57,7 @@ pub struct ChangeStoryView {
     pub outcome: String,
     /// The generation after it.
     pub generation: u64,
-    /// Of a user: the group that it joined or left by the change of a group.
+    /// Of a user: the group that the change is about.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub group: Option<String>,
     /// Whether it belongs to the group since.
@@ -256,8 +256,8 @@ impl From<ChangeStory> for ChangeStoryView {
     fn from(change: ChangeStory) -> Self {
         let membership = match &change.membership {
             None => String::new(),
-            Some((group, true)) => format!("; joined group {group}"),
-            Some((group, false)) => format!("; left group {group}"),
+            Some((group, true)) => format!("; belongs to group {group}"),
+            Some((group, false)) => format!("; does not belong to group {group}"),
         };
         let words = format!("{} said {}: {}{membership}", change.source, change.operation, change.outcome);
         let (group, member) = change.membership.unzip();
