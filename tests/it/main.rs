@@ -31,4 +31,5 @@ mod probe;
 mod profiles;
 mod replicas;
 mod support;
+mod timeline;
 mod webhooks;

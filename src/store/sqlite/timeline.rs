@@ -300,3 +300,28 @@ fn open(
     })?;
     Ok(rows.collect::<Result<_, _>>()?)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::sqlite::migrate::migrate;
+
+    #[test]
+    fn a_story_is_read_in_the_order_of_indexes_alone() {
+        let conn = Connection::open_in_memory().unwrap();
+        migrate(&conn).unwrap();
+        for order in [Order::Falling, Order::Rising] {
+            let continued =
+                [false, true].map(|goes_on| [changes_sql(order, goes_on), memberships_sql(order, goes_on)]);
+            for sql in continued.into_iter().flatten().chain([ledger::story_sql(order)]) {
+                let mut statement = conn.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap();
+                let values = vec![rusqlite::types::Value::Null; statement.parameter_count()];
+                let rows =
+                    statement.query_map(rusqlite::params_from_iter(values), |row| row.get::<_, String>(3));
+                for step in rows.unwrap().map(Result::unwrap) {
+                    assert!(step.starts_with("SEARCH"), "{step}\n{sql}");
+                }
+            }
+        }
+    }
+}
