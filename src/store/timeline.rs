@@ -115,9 +115,9 @@ impl FromStr for Cursor {
         let parts: Vec<&str> = text.split('~').collect();
         let [change, membership, ledger] = parts[..] else { return Err(()) };
         Ok(Self {
-            change: numbers(change, 'c')?.map(three).transpose()?,
-            membership: numbers(membership, 'm')?.map(two).transpose()?,
-            ledger: numbers(ledger, 'l')?.map(one).transpose()?,
+            change: numbers(change, 'c')?.as_deref().map(three).transpose()?,
+            membership: numbers(membership, 'm')?.as_deref().map(two).transpose()?,
+            ledger: numbers(ledger, 'l')?.as_deref().map(one).transpose()?,
         })
     }
 }
@@ -132,18 +132,18 @@ fn numbers(text: &str, letter: char) -> Result<Option<Vec<u64>>, ()> {
     text.strip_prefix(letter).ok_or(())?.split('.').map(number).collect::<Result<_, _>>().map(Some)
 }
 
-fn three(numbers: Vec<u64>) -> Result<(u64, u64, u32), ()> {
-    let [a, b, c] = numbers[..] else { return Err(()) };
+fn three(numbers: &[u64]) -> Result<(u64, u64, u32), ()> {
+    let [a, b, c] = *numbers else { return Err(()) };
     Ok((a, b, position(c)?))
 }
 
-fn two(numbers: Vec<u64>) -> Result<(u64, u32), ()> {
-    let [a, b] = numbers[..] else { return Err(()) };
+fn two(numbers: &[u64]) -> Result<(u64, u32), ()> {
+    let [a, b] = *numbers else { return Err(()) };
     Ok((a, position(b)?))
 }
 
-fn one(numbers: Vec<u64>) -> Result<u64, ()> {
-    let [a] = numbers[..] else { return Err(()) };
+fn one(numbers: &[u64]) -> Result<u64, ()> {
+    let [a] = *numbers else { return Err(()) };
     Ok(a)
 }
 

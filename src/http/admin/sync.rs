@@ -164,7 +164,7 @@ async fn sync(
     steps.reverse();
     let status = if outcome == "pending" { StatusCode::ACCEPTED } else { StatusCode::OK };
     let steps = steps.into_iter().map(Into::into).collect();
-    Ok((status, Json(view(present, target, outcome, steps))))
+    Ok((status, Json(view(&present, target, outcome, steps))))
 }
 
 /// Who asks that nothing be sent must never cause anything to be sent.
@@ -206,7 +206,7 @@ fn outcome(standing: Option<&Standing>) -> &'static str {
     }
 }
 
-fn view(present: Present, target: &str, outcome: &'static str, steps: Vec<LedgerView>) -> SyncView {
+fn view(present: &Present, target: &str, outcome: &'static str, steps: Vec<LedgerView>) -> SyncView {
     let standing = present.targets.get(target);
     SyncView {
         outcome,

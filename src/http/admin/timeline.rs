@@ -319,7 +319,7 @@ impl From<OpenMembership> for OpenMembershipView {
 
 /// What keeps the resource from being as it should be, worst first; else that nothing does.
 pub(super) fn words(standing: &Standing, generation: u64) -> String {
-    let mut words = match (&standing.state, &standing.work) {
+    let mut said = vec![match (&standing.state, &standing.work) {
         (_, Some(WorkStanding { state: "parked", reason, .. })) => {
             format!("parked until a person retries it, or it changes: {}", because(reason.as_deref()))
         }
@@ -336,17 +336,17 @@ pub(super) fn words(standing: &Standing, generation: u64) -> String {
             "in place".to_owned()
         }
         (_, None) => "nothing to do; the last action says why".to_owned(),
-    };
+    }];
     if !standing.waits_for.is_empty() {
-        words += &format!("; waits for {} users whom the vendor does not know", standing.waits_for.len());
+        said.push(format!("waits for {} users whom the vendor does not know", standing.waits_for.len()));
     }
     for state in ["parked", "waiting"] {
         let count = standing.open.iter().filter(|open| open.state == state).count();
         if count > 0 {
-            words += &format!("; {count} memberships {state}");
+            said.push(format!("{count} memberships {state}"));
         }
     }
-    words
+    said.join("; ")
 }
 
 fn because(reason: Option<&str>) -> &str {
