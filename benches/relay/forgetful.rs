@@ -10,10 +10,10 @@ use scim_relay::store::guard::{
     Admission, Decided, Decision, Destruction, Guard, Hold, HoldFilter, HoldItem,
 };
 use scim_relay::store::{
-    Appended, Committed, Dossier, Errand, EventReader, EventRecord, EventSummary, Feeds, Hint, Intent, Lane,
-    LedgerFilter, LedgerRecord, NewEvent, Outcome, Page, ParkedId, ParkedItem, Projection, Pruned, Resyncs,
-    Retention, Roster, Settled, Status, Store, StoreError, TargetRecord, TargetState, Tenure, Topic,
-    WorkItem,
+    Appended, Committed, Cursor, Dossier, Errand, EventReader, EventRecord, EventSummary, Feeds, Happening,
+    Hint, Intent, Lane, LedgerFilter, LedgerRecord, NewEvent, Order, Outcome, Page, ParkedId, ParkedItem,
+    Present, Projection, Pruned, Resyncs, Retention, Roster, Settled, Status, Store, StoreError,
+    TargetRecord, TargetState, Tenure, Topic, WorkItem,
 };
 use tokio::sync::broadcast;
 
@@ -64,9 +64,6 @@ impl Store for Forgetful {
         unreachable!("{UNASKED}")
     }
     async fn time(&self) -> Result<Option<Timestamp>, StoreError> {
-        unreachable!("{UNASKED}")
-    }
-    fn resyncs(&self) -> &dyn scim_relay::store::Resyncs {
         unreachable!("{UNASKED}")
     }
     async fn prune(&self, _: &Retention, _: Timestamp, _: usize) -> Result<Pruned, StoreError> {
@@ -186,6 +183,22 @@ impl Store for Forgetful {
         unreachable!("{UNASKED}")
     }
     async fn set_source_memory(&self, _: &str, _: &str, _: &serde_json::Value) -> Result<(), StoreError> {
+        unreachable!("{UNASKED}")
+    }
+    async fn timeline(
+        &self,
+        _: &DirectoryName,
+        _: &ResourceKey,
+        _: Order,
+        _: Cursor,
+        _: usize,
+    ) -> Result<Page<Happening>, StoreError> {
+        unreachable!("{UNASKED}")
+    }
+    async fn present(&self, _: &DirectoryName, _: &ResourceKey) -> Result<Option<Present>, StoreError> {
+        unreachable!("{UNASKED}")
+    }
+    async fn expedite(&self, _: &str, _: &ResourceKey, _: &str, _: Timestamp) -> Result<bool, StoreError> {
         unreachable!("{UNASKED}")
     }
     async fn ping(&self) -> Result<(), StoreError> {

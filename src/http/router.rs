@@ -18,7 +18,9 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use uuid::Uuid;
 
-use super::admin::{self, events, feeds, holds, ledger, parked, resync_report, resyncs, status, targets};
+use super::admin::{
+    self, events, feeds, holds, ledger, parked, resync_report, resyncs, status, sync, targets, timeline,
+};
 use super::{Relay, body, health, metrics, problem, webhooks};
 
 /// Longest time that an administrator waits for an answer.
@@ -62,6 +64,10 @@ pub(super) fn admin_routes() -> OpenApiRouter<Relay> {
         .routes(routes!(resyncs::begin, resyncs::list))
         .routes(routes!(resyncs::read, resyncs::cancel))
         .routes(routes!(resync_report::read))
+        .routes(routes!(sync::of_user))
+        .routes(routes!(sync::of_group))
+        .routes(routes!(timeline::of_user))
+        .routes(routes!(timeline::of_group))
 }
 
 /// The router of each of two listeners: for senders, and for administrators and monitoring.

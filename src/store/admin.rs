@@ -166,6 +166,8 @@ pub struct LedgerFilter {
     pub key: Option<ResourceKey>,
     /// The result.
     pub result: Option<String>,
+    /// The operation.
+    pub operation: Option<String>,
     /// Not before.
     pub from: Option<Timestamp>,
     /// Before.

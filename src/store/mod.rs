@@ -20,6 +20,7 @@ pub mod postgres;
 mod resync;
 mod retention;
 pub mod sqlite;
+pub mod timeline;
 mod work;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -40,6 +41,7 @@ pub use resync::{
     DriftMark, Expected, ExpectedMember, Kept, NewResync, Part, Probe, ResyncRecord, ResyncRow, Resyncs,
 };
 pub use retention::{Pruned, Retention};
+pub use timeline::{Cursor, Happening, Order, Present};
 pub use work::{
     Committed, Desired, Dossier, Intent, Lane, LedgerEntry, Link, LinkChange, MemberDelta, MemberStanding,
     MembersOutcome, Outcome, ParkedMember, Row, TargetRecord, TargetState, WorkChange, WorkItem,
@@ -235,6 +237,18 @@ pub trait Store: Send + Sync + 'static {
     /// Makes a parked item pending again, attempts forgotten. False when there is no such item.
     async fn retry_parked(&self, target: &str, id: &ParkedId, now: Timestamp) -> Result<bool, StoreError>;
 
+    /// Makes one resource work at once, ahead of what waits in [`Lane::Revoke`] unless it is more urgent
+    /// already; also one that is done, or parked, its attempts forgotten. The vendor is asked how the
+    /// resource is before anything is concluded from what was known. The ledger says who
+    /// wanted it. False where the target was never enrolled.
+    async fn expedite(
+        &self,
+        target: &str,
+        key: &ResourceKey,
+        actor: &str,
+        now: Timestamp,
+    ) -> Result<bool, StoreError>;
+
     /// Drops a parked item: it is not tried again until the resource changes. False when there is no such item.
     async fn discard_parked(
         &self,
@@ -282,6 +296,25 @@ pub trait Store: Send + Sync + 'static {
         after: Option<&str>,
         limit: usize,
     ) -> Result<Page<LedgerRecord>, StoreError>;
+
+    /// What came in about one resource and what was done for it, over all targets. A cursor goes on
+    /// in the order that it was answered in.
+    async fn timeline(
+        &self,
+        directory: &DirectoryName,
+        key: &ResourceKey,
+        order: Order,
+        after: Cursor,
+        limit: usize,
+    ) -> Result<Page<Happening>, StoreError>;
+
+    /// How a resource stands now at every target that follows the directory. `None` where neither the
+    /// directory nor an event that is still kept knows it.
+    async fn present(
+        &self,
+        directory: &DirectoryName,
+        key: &ResourceKey,
+    ) -> Result<Option<Present>, StoreError>;
 
     // --- resyncs ---
 

@@ -122,10 +122,15 @@ impl WorkItem {
 /// A call that may have been sent and must not be repeated without a look.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Intent {
-    /// What was about to be sent: `create`.
+    /// What was about to be sent: `create`; or [`LOOK`](Self::LOOK).
     pub operation: String,
     /// When.
     pub at: Timestamp,
+}
+
+impl Intent {
+    /// Nothing was sent, but a person wants the vendor asked before anything is concluded.
+    pub const LOOK: &'static str = "look";
 }
 
 /// All that planning one resource needs.
@@ -325,7 +330,7 @@ pub struct LedgerEntry {
     pub status: Option<u16>,
     /// `applied`, `already_in_place`, `found`, `not_found`, `stale`, `conflict`, `refused`, `throttled`,
     /// `transient`, `not_sent`, `unknown`, `target_fault`, `out_of_scope`, `waiting`, `parked`, `discarded`,
-    /// `held`, `approved`, `rejected`, `protected`.
+    /// `held`, `approved`, `rejected`, `protected`, `ordered` (a person wants it done now).
     pub result: &'static str,
     /// The version sent as If-Match.
     pub etag_before: Option<String>,

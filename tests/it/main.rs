@@ -36,5 +36,6 @@ mod replicas;
 mod resync;
 mod support;
 mod thin_events;
+mod timeline;
 mod tutorials;
 mod webhooks;

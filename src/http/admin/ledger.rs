@@ -1,9 +1,14 @@
 //! `/ledger`: what was done, call by call; as JSON, NDJSON or CSV.
 
+use std::sync::Arc;
+
 use axum::Json;
+use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use futures_util::StreamExt as _;
+use futures_util::stream;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
@@ -12,7 +17,10 @@ use super::{CommonProblems, Listing, Params};
 use crate::clock::Timestamp;
 use crate::directory::{ExternalId, Kind, ResourceKey};
 use crate::http::{Problem, Relay};
-use crate::store::{LedgerFilter, LedgerRecord, ParkedId};
+use crate::store::{LedgerFilter, LedgerRecord, ParkedId, Store, StoreError};
+
+/// Entries that an export holds in memory.
+const STREAM_PAGE: usize = 500;
 
 /// One call to a vendor, or one decision without a call.
 #[derive(Serialize, ToSchema)]
@@ -95,23 +103,26 @@ pub struct LedgerQuery {
     pub id: Option<String>,
     /// What became of it, such as `applied` or `refused`.
     pub outcome: Option<String>,
+    /// What was to be done, such as `create` or `deactivate`.
+    pub operation: Option<String>,
     /// Not before (RFC 3339).
     #[param(example = "2026-11-20T00:00:00Z")]
+    #[serde(alias = "since")]
     pub from: Option<String>,
     /// Before (RFC 3339).
     pub until: Option<String>,
     /// `next_cursor` of the page before; absent: the first page.
     pub cursor: Option<String>,
-    /// Most items of a page.
-    #[serde(default)]
-    #[param(value_type = Option<u16>, minimum = 1, maximum = 1000, default = 100)]
-    pub limit: Limit,
+    /// Most items of a page; absent: 100 as JSON, and all that there is as CSV or NDJSON.
+    #[param(value_type = Option<u16>, minimum = 1, maximum = 1000)]
+    pub limit: Option<Limit>,
 }
 
 /// What was done, newest first.
 ///
-/// CSV and NDJSON have no place for `next_cursor`: the header `Link` names the next page
-/// (`rel="next"`) in every form.
+/// CSV and NDJSON without a `limit` are everything that the filters leave, written as it is read. With
+/// one, they have no place for `next_cursor`: the header `Link` names the next page (`rel="next"`) in
+/// every form. A cell of CSV that a spreadsheet would take for a formula begins with an apostrophe.
 #[utoipa::path(
     get, path = "/ledger", tag = "admin", operation_id = "list_ledger", params(LedgerQuery),
     responses(
@@ -134,7 +145,11 @@ pub async fn list(
     let form = Form::accepted(&headers)
         .ok_or_else(|| Problem::new(StatusCode::NOT_ACCEPTABLE).with_detail(Form::known()))?;
     let filter = filter(&query)?;
-    let page = relay.store.ledger(&filter, query.cursor.as_deref(), query.limit.get()).await?;
+    if query.limit.is_none() && form != Form::Json {
+        return export(relay.store, filter, query.cursor, form).await;
+    }
+    let limit = query.limit.unwrap_or_default().get();
+    let page = relay.store.ledger(&filter, query.cursor.as_deref(), limit).await?;
     let listing = Listing::of(page);
     let link = listing.next_cursor.as_deref().and_then(|cursor| next_link(&uri, cursor));
     let mut response = form.write(listing);
@@ -144,11 +159,44 @@ pub async fn list(
     Ok(response)
 }
 
+/// Everything, a page at a time: the next is read when the caller has taken the one before. A fault on
+/// the way breaks the connection off, so that nobody takes a part for the whole.
+async fn export(
+    store: Arc<dyn Store>,
+    filter: LedgerFilter,
+    cursor: Option<String>,
+    form: Form,
+) -> Result<Response, Problem> {
+    // The first page tells whether the store answers at all, while that can still be said.
+    let first = store.ledger(&filter, cursor.as_deref(), STREAM_PAGE).await?;
+    let next = first.next.clone();
+    let first = form.lines(&Listing::of(first).items, true);
+    let rest = stream::unfold(Some(next), move |next| {
+        let (store, filter) = (Arc::clone(&store), filter.clone());
+        async move {
+            let cursor = next??;
+            match store.ledger(&filter, Some(&cursor), STREAM_PAGE).await {
+                Ok(page) => {
+                    let next = page.next.clone();
+                    Some((Ok(form.lines(&Listing::of(page).items, false)), Some(next)))
+                }
+                Err(error) => {
+                    tracing::error!(error = &error as &dyn std::error::Error, "failed to export the ledger");
+                    Some((Err(error), None))
+                }
+            }
+        }
+    });
+    let body = Body::from_stream(stream::once(async { Ok::<_, StoreError>(first) }).chain(rest));
+    Ok(([(header::CONTENT_TYPE, form.media_type())], body).into_response())
+}
+
 fn filter(query: &LedgerQuery) -> Result<LedgerFilter, Problem> {
     Ok(LedgerFilter {
         target: query.target.clone(),
         key: key(query)?,
         result: query.outcome.clone(),
+        operation: query.operation.clone(),
         from: time("from", query.from.as_deref())?,
         until: time("until", query.until.as_deref())?,
     })
@@ -239,12 +287,26 @@ impl Form {
     fn write(self, listing: Listing<LedgerView>) -> Response {
         match self {
             Self::Json => Json(listing).into_response(),
-            Self::Ndjson => {
-                ([(header::CONTENT_TYPE, "application/x-ndjson")], ndjson(&listing.items)).into_response()
+            Self::Ndjson | Self::Csv => {
+                ([(header::CONTENT_TYPE, self.media_type())], self.lines(&listing.items, true))
+                    .into_response()
             }
-            Self::Csv => {
-                ([(header::CONTENT_TYPE, "text/csv; charset=utf-8")], csv(&listing.items)).into_response()
-            }
+        }
+    }
+
+    const fn media_type(self) -> &'static str {
+        match self {
+            Self::Json => "application/json",
+            Self::Ndjson => "application/x-ndjson",
+            Self::Csv => "text/csv; charset=utf-8",
+        }
+    }
+
+    /// Entries as lines, the first of them under a heading where the form has one.
+    fn lines(self, entries: &[LedgerView], first: bool) -> Vec<u8> {
+        match self {
+            Self::Json | Self::Ndjson => ndjson(entries).into_bytes(),
+            Self::Csv => csv(entries, first),
         }
     }
 }
@@ -259,8 +321,14 @@ fn ndjson(entries: &[LedgerView]) -> String {
     entries.iter().map(line).collect()
 }
 
-/// RFC 4180, with a heading; the ids of events are separated by spaces, which they never hold.
-fn csv(entries: &[LedgerView]) -> Vec<u8> {
+/// What a spreadsheet must not take for a formula: ids and reasons come from outside.
+fn harmless(text: &str) -> String {
+    let formula = text.starts_with(['=', '+', '-', '@', '\t', '\r', '\n']);
+    if formula { format!("'{text}") } else { text.to_owned() }
+}
+
+/// RFC 4180; the ids of events are separated by spaces, which they never hold.
+fn csv(entries: &[LedgerView], headed: bool) -> Vec<u8> {
     let mut writer = csv::Writer::from_writer(Vec::new());
     let heading = [
         "sequence",
@@ -279,16 +347,18 @@ fn csv(entries: &[LedgerView]) -> Vec<u8> {
         "detail",
         "events",
     ];
-    writer.write_record(heading).expect("memory takes every row");
+    if headed {
+        writer.write_record(heading).expect("memory takes every row");
+    }
     for entry in entries {
         let number = |number: Option<u64>| number.map_or_else(String::new, |number| number.to_string());
-        let text = |text: &Option<String>| text.clone().unwrap_or_default();
+        let text = |text: &Option<String>| harmless(text.as_deref().unwrap_or_default());
         let row = [
             entry.sequence.to_string(),
             entry.at.clone(),
-            entry.target.clone(),
+            harmless(&entry.target),
             entry.kind.to_owned(),
-            entry.id.clone(),
+            harmless(&entry.id),
             entry.generation.to_string(),
             entry.operation.clone(),
             text(&entry.call),
@@ -298,7 +368,7 @@ fn csv(entries: &[LedgerView]) -> Vec<u8> {
             text(&entry.etag_after),
             number(entry.elapsed_us),
             text(&entry.detail),
-            entry.events.join(" "),
+            harmless(&entry.events.join(" ")),
         ];
         writer.write_record(row).expect("memory takes every row of the heading's length");
     }
@@ -328,6 +398,16 @@ mod tests {
             let headers =
                 accept.map(|accept| (header::ACCEPT, HeaderValue::from_static(accept))).into_iter().collect();
             assert_eq!(Form::accepted(&headers), expected, "{accept:?}");
+        }
+    }
+
+    #[test]
+    fn a_cell_is_no_formula() {
+        for text in ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1"] {
+            assert_eq!(harmless(text), format!("'{text}"));
+        }
+        for text in ["", "u-1", "W/\"1\"", "a=b"] {
+            assert_eq!(harmless(text), text);
         }
     }
 

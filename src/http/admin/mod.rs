@@ -12,7 +12,9 @@ mod query;
 pub mod resync_report;
 pub mod resyncs;
 pub mod status;
+pub mod sync;
 pub mod targets;
+pub mod timeline;
 
 pub use auth::{AdminKey, Keys, Role, authorize};
 pub use query::{Listing, PageQuery, Params};

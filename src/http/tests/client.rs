@@ -90,5 +90,22 @@ pub async fn read_answer(stream: &mut TcpStream) -> Answer {
     let status = lines.next().unwrap().split(' ').nth(1).unwrap().parse().unwrap();
     let header =
         |line: &str| line.split_once(": ").map(|(name, value)| (name.to_lowercase(), value.to_owned()));
-    Answer { status, headers: lines.filter_map(header).collect(), body: body.to_owned() }
+    let headers: Vec<_> = lines.filter_map(header).collect();
+    let chunked = headers.iter().any(|(name, value)| name == "transfer-encoding" && value == "chunked");
+    let body = if chunked { joined(body) } else { body.to_owned() };
+    Answer { status, headers, body }
+}
+
+/// The chunks of a body, without what frames them.
+fn joined(mut body: &str) -> String {
+    let mut joined = String::new();
+    loop {
+        let (length, rest) = body.split_once("\r\n").unwrap();
+        let length = usize::from_str_radix(length, 16).unwrap();
+        if length == 0 {
+            return joined;
+        }
+        joined.push_str(&rest[..length]);
+        body = &rest[length + 2..];
+    }
 }

@@ -8,4 +8,5 @@ mod fixture;
 mod health;
 mod ledger;
 mod senders;
+mod timeline;
 mod webhooks;

@@ -3,7 +3,7 @@
 //! A store offers a [`Home`] (one empty database that can be opened again and again) and calls
 //! [`suite!`] in its tests; each rule becomes one test. The parts are [`intake`], [`projection`],
 //! [`work`], [`members`], [`derived`], [`targets`], [`leases`], [`errands`], [`feeds`],
-//! [`retention`], [`holds`] and [`admin`]; [`scene`] is what they share, [`script`] stands
+//! [`retention`], [`holds`], [`admin`] and [`timeline`]; [`scene`] is what they share, [`script`] stands
 //! in for the sources and draws random streams.
 
 pub mod admin;
@@ -19,6 +19,7 @@ pub mod retention;
 pub mod scene;
 pub mod script;
 pub mod targets;
+pub mod timeline;
 pub mod work;
 
 use std::sync::Arc;
@@ -190,6 +191,13 @@ macro_rules! store_conformance {
                 an_event_is_found_by_number_and_by_the_senders_id,
                 the_ledger_names_the_events_and_filters,
                 a_ping_writes,
+            }
+            timeline {
+                a_story_tells_changes_memberships_and_calls_in_either_order,
+                a_deleted_users_story_names_its_deletion_once,
+                who_stands_where_and_why_is_known,
+                what_is_ordered_is_due_first_even_where_it_was_parked_or_done,
+                memberships_in_a_story_go_with_their_event,
             }
         }
     };

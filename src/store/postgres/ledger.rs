@@ -10,7 +10,8 @@ use crate::store::postgres::rows::{
     Tx, big, corrupt, execute, key_at, limit as row_limit, query, storable, unsigned,
 };
 use crate::store::postgres::targets::LockedTarget;
-use crate::store::{LedgerEntry, LedgerFilter, LedgerRecord, Page, StoreError};
+use crate::store::postgres::timeline::onward;
+use crate::store::{LedgerEntry, LedgerFilter, LedgerRecord, Order, Page, StoreError};
 
 /// Events that one entry names at most.
 const EVENTS_MAX: usize = 20;
@@ -85,8 +86,9 @@ pub(super) async fn page(
     before: u64,
     limit: usize,
 ) -> Result<Page<LedgerRecord>, StoreError> {
-    let LedgerFilter { target, key, result, from, until } = filter;
+    let LedgerFilter { target, key, result, operation, from, until } = filter;
     let (target, result) = (target.as_deref().map(storable), result.as_deref().map(storable));
+    let operation = operation.as_deref().map(storable);
     // Named by text, so that there is one statement for each set of filters in use, and the index that
     // serves those is used.
     let mut sql = "SELECT seq, at, target, kind, id, generation, operation, call, status, result,
@@ -104,6 +106,9 @@ pub(super) async fn page(
     }
     if let Some(result) = &result {
         narrow("result =", result);
+    }
+    if let Some(operation) = &operation {
+        narrow("operation =", operation);
     }
     if let Some(from) = from {
         narrow("at >=", from);
@@ -124,6 +129,34 @@ pub(super) async fn page(
     let items = (0..).zip(&rows).map(record).collect::<Result<Vec<_>, _>>()?;
     let next = items.last().filter(|_| more).map(|record| record.sequence.to_string());
     Ok(Page { items, next })
+}
+
+/// One resource's entries in `order`, past a number; one more than `limit` where there is more.
+pub(super) async fn story(
+    tx: &Tx<'_>,
+    directory: &str,
+    key: &ResourceKey,
+    order: Order,
+    after: Option<u64>,
+    limit: usize,
+) -> Result<Vec<LedgerRecord>, StoreError> {
+    let (beyond, direction) = onward(order);
+    let start = match order {
+        Order::Falling => u64::MAX,
+        Order::Rising => 0,
+    };
+    let sql = format!(
+        "SELECT seq, at, target, kind, id, generation, operation, call, status, result,
+                etag_before, etag_after, elapsed_us, detail, directory, base_generation
+         FROM ledger WHERE kind = $1 AND id = $2 AND directory = $3 AND seq {beyond} $4
+         ORDER BY seq {direction} LIMIT $5"
+    );
+    let params: &[&(dyn ToSql + Sync)] =
+        &[&key.kind, &key.id, &directory, &big(after.unwrap_or(start)), &row_limit(limit + 1)];
+    let rows = query(tx, &sql, params).await?;
+    let mut events = events(tx, &rows).await?;
+    let record = |(place, row)| record(row, events.remove(&place).unwrap_or_default());
+    (0..).zip(&rows).map(record).collect()
 }
 
 fn record(row: &SqlRow, events: Vec<String>) -> Result<LedgerRecord, StoreError> {

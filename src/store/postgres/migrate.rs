@@ -15,6 +15,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../../../migrations/postgres/0012_feeds.sql"),
     include_str!("../../../migrations/postgres/0013_resyncs.sql"),
     include_str!("../../../migrations/postgres/0014_guard.sql"),
+    include_str!("../../../migrations/postgres/0015_timeline.sql"),
 ];
 
 /// The lock that keeps two relays from migrating at once. Any number would do that nobody else uses.

@@ -41,6 +41,7 @@ mod rows;
 mod status;
 mod strangers;
 mod targets;
+mod timeline;
 mod tls;
 mod work;
 
@@ -64,10 +65,10 @@ use crate::clock::Timestamp;
 use crate::directory::{DirectoryName, ExternalId, Kind, ResourceKey, User};
 use crate::store::guard::{Admission, Decided, Decision, Destruction, Guard, Hold, HoldFilter, HoldItem};
 use crate::store::{
-    Appended, Committed, Dossier, Errand, EventReader, EventRecord, EventSummary, Feeds, Hint, Intent, Lane,
-    LedgerFilter, LedgerRecord, NewEvent, Outcome, Page, ParkedId, ParkedItem, Projection, Pruned, Resyncs,
-    Retention, Roster, Settled, Status, Store, StoreError, TargetRecord, TargetState, Tenure, Topic,
-    WorkItem,
+    Appended, Committed, Cursor, Dossier, Errand, EventReader, EventRecord, EventSummary, Feeds, Happening,
+    Hint, Intent, Lane, LedgerFilter, LedgerRecord, NewEvent, Order, Outcome, Page, ParkedId, ParkedItem,
+    Present, Projection, Pruned, Resyncs, Retention, Roster, Settled, Status, Store, StoreError,
+    TargetRecord, TargetState, Tenure, Topic, WorkItem,
 };
 pub use address::{Address, AddressError};
 use append::{Appender, BATCHES_AT_ONCE};
@@ -395,6 +396,27 @@ impl Store for PostgresStore {
             .await
     }
 
+    async fn expedite(
+        &self,
+        target: &str,
+        key: &ResourceKey,
+        actor: &str,
+        now: Timestamp,
+    ) -> Result<bool, StoreError> {
+        self.database
+            .write(|tx, _| {
+                async move {
+                    let follows = parked::expedite(tx, target, key, actor, now).await?;
+                    if follows {
+                        self.hints.tell(tx, Told::work_of(target)).await?;
+                    }
+                    Ok(follows)
+                }
+                .boxed()
+            })
+            .await
+    }
+
     async fn discard_parked(
         &self,
         target: &str,
@@ -483,6 +505,26 @@ impl Store for PostgresStore {
 
     fn resyncs(&self) -> &dyn Resyncs {
         self
+    }
+
+    async fn timeline(
+        &self,
+        directory: &DirectoryName,
+        key: &ResourceKey,
+        order: Order,
+        after: Cursor,
+        limit: usize,
+    ) -> Result<Page<Happening>, StoreError> {
+        let limit = limit.min(PAGE_MAX);
+        self.database.read(|tx, _| timeline::page(tx, directory, key, order, after, limit).boxed()).await
+    }
+
+    async fn present(
+        &self,
+        directory: &DirectoryName,
+        key: &ResourceKey,
+    ) -> Result<Option<Present>, StoreError> {
+        self.database.read(|tx, _| timeline::present(tx, directory, key).boxed()).await
     }
 
     async fn prune(&self, retention: &Retention, now: Timestamp, limit: usize) -> Result<Pruned, StoreError> {

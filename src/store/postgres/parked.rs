@@ -5,10 +5,12 @@ use crate::clock::Timestamp;
 use crate::directory::{ExternalId, Kind, ResourceKey};
 use crate::store::derived::home;
 use crate::store::postgres::page::page as one_page;
-use crate::store::postgres::rows::{Tx, corrupt, execute, limit as row_limit, query, storable, unsigned_int};
+use crate::store::postgres::rows::{
+    Tx, big, corrupt, execute, limit as row_limit, query, storable, to_json, unsigned_int,
+};
 use crate::store::postgres::targets::LockedTarget;
 use crate::store::postgres::{directory, ledger, links, members, targets, work};
-use crate::store::{LedgerEntry, Page, ParkedId, ParkedItem, StoreError};
+use crate::store::{Intent, Lane, LedgerEntry, Page, ParkedId, ParkedItem, StoreError};
 
 /// One page, oldest first. `after` is the last item's place: its time and its name.
 pub(super) async fn page(
@@ -85,6 +87,36 @@ async fn retry_member(
     let key = ResourceKey::group(group.clone());
     members::wait_for(at, &[(&key, user)]).await?;
     work::make_due(at, &key).await?;
+    Ok(true)
+}
+
+/// Makes a resource due before all others of its lane, and has the vendor asked first.
+pub(super) async fn expedite(
+    tx: &Tx<'_>,
+    target: &str,
+    key: &ResourceKey,
+    actor: &str,
+    now: Timestamp,
+) -> Result<bool, StoreError> {
+    let Some(directory) = targets::lock(tx, target).await? else { return Ok(false) };
+    let at = LockedTarget { tx, name: target, directory: &directory, now };
+    let generation = generation(&at, key).await?;
+    // A creation of unknown outcome is looked for anyway, and stays noted.
+    let look = to_json(&Intent { operation: Intent::LOOK.to_owned(), at: now });
+    execute(
+        tx,
+        "INSERT INTO work AS w (target, kind, id, lane, state, due, since, attempts, generation, intent)
+         VALUES ($1, $2, $3, $4, 0, 0, $5, 0, $6, $7)
+         ON CONFLICT (target, kind, id) DO UPDATE
+         SET lane = least(w.lane, excluded.lane), state = 0, due = 0, attempts = 0, failed_at = NULL,
+             parked_at = NULL, reason = NULL, intent = coalesce(w.intent, excluded.intent)",
+        &[&target, &key.kind, &key.id, &Lane::Revoke, &now, &big(generation), &look],
+    )
+    .await?;
+    let base = links::standings(tx, target, [key]).await?.remove(key).unwrap_or_default();
+    let entry = LedgerEntry::without_call(now, "none", "ordered", Some(format!("by {actor}")));
+    let line = ledger::Line { key, base_generation: base.synced_generation, generation, entry: &entry };
+    ledger::append(&at, &[line]).await?;
     Ok(true)
 }
 

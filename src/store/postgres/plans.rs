@@ -108,6 +108,15 @@ fn steps() -> Vec<Step> {
         step!("ledger", |tx| ledger::page(tx, &LedgerFilter::default(), u64::MAX, 100)),
         step!("ledger of a user", |tx| ledger::page(tx, &of_user(), u64::MAX, 100)),
         step!("ledger of a target", |tx| ledger::page(tx, &of_target(), u64::MAX, 100)),
+        step!("a user's story", |tx| timeline::page(
+            tx,
+            DIRECTORY,
+            &user_key("u7"),
+            crate::store::Order::Falling,
+            crate::store::Cursor::default(),
+            100
+        )),
+        step!("how a user stands", |tx| timeline::present(tx, DIRECTORY, &user_key("u7"))),
         step!("attend", |tx| leases::attend(tx, "replica-1", Duration::from_secs(9))),
     ]
 }

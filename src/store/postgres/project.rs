@@ -15,7 +15,8 @@ use crate::store::postgres::mark::{Mark, lock_followers, mark, marks};
 use crate::store::postgres::rows::{
     Tx, big, execute, limit as row_limit, query, query_one, storable, unsigned,
 };
-use crate::store::postgres::{directory, errands, fault};
+use crate::store::postgres::{directory, errands, fault, timeline};
+use crate::store::timeline::written_memberships;
 use crate::store::{EventReader, Projection, StoreError, Topic};
 
 /// Bytes of bodies past which a batch takes no further event.
@@ -318,6 +319,13 @@ async fn merge_events<'a>(
     }
     let mut snapshot = directory::load(tx, name, &Needs::of(&changes)).await?;
     let effects = merge(&mut snapshot, &changes);
+
+    let written_by = changes
+        .iter()
+        .zip(&effects)
+        .zip(&origins)
+        .map(|((change, effect), (seq, index, _))| (&change.version, (*seq, *index, effect.key.kind)));
+    timeline::record(tx, name, &written_memberships(&snapshot, &written_by.collect())).await?;
 
     let mut received: BTreeMap<ResourceKey, Timestamp> = BTreeMap::new();
     let mut records = Vec::with_capacity(changes.len());

@@ -54,6 +54,7 @@ pub(super) const EVENTS: &str = "WITH old AS (
            AND NOT EXISTS (SELECT 1 FROM events_waiting AS w WHERE w.rank IN (0, 1, 2) AND w.seq = e.seq)
            AND NOT EXISTS (SELECT 1 FROM events_unreadable AS u WHERE u.seq = e.seq)
          ORDER BY received_at LIMIT $2),
+     memberships AS (DELETE FROM event_memberships WHERE seq IN (SELECT seq FROM old)),
      changes AS (DELETE FROM event_changes WHERE seq IN (SELECT seq FROM old))
      DELETE FROM events WHERE seq IN (SELECT seq FROM old)";
 

@@ -4,7 +4,8 @@ use rusqlite::{Connection, Row as SqlRow, params};
 
 use crate::directory::ResourceKey;
 use crate::store::sqlite::rows::key_at;
-use crate::store::{LedgerEntry, LedgerFilter, LedgerRecord, Outcome, Page, StoreError};
+use crate::store::sqlite::timeline::onward;
+use crate::store::{LedgerEntry, LedgerFilter, LedgerRecord, Order, Outcome, Page, StoreError};
 
 /// Events that one entry names at most.
 const EVENTS_MAX: u32 = 20;
@@ -65,7 +66,7 @@ pub(super) fn page(
     before: u64,
     limit: usize,
 ) -> Result<Page<LedgerRecord>, StoreError> {
-    let LedgerFilter { target, key, result, from, until } = filter;
+    let LedgerFilter { target, key, result, operation, from, until } = filter;
     // Named by text, so that the statement is prepared once for each set of filters in use, and the
     // index of a resource's entries is used where a resource is named.
     let mut sql = "SELECT seq, at, target, kind, id, generation, operation, call, status, result,
@@ -73,18 +74,27 @@ pub(super) fn page(
                    FROM ledger WHERE seq < ?1
                      AND (?2 IS NULL OR target = ?2)
                      AND (?3 IS NULL OR result = ?3)
-                     AND (?4 IS NULL OR at >= ?4) AND (?5 IS NULL OR at < ?5)"
+                     AND (?4 IS NULL OR at >= ?4) AND (?5 IS NULL OR at < ?5)
+                     AND (?7 IS NULL OR operation = ?7)"
         .to_owned();
     if key.is_some() {
-        sql.push_str(" AND kind = ?7 AND id = ?8");
+        sql.push_str(" AND kind = ?8 AND id = ?9");
     }
     sql.push_str(" ORDER BY seq DESC LIMIT ?6");
     let mut statement = conn.prepare_cached(&sql)?;
     let mut rows = match key {
-        Some(key) => {
-            statement.query(params![before, target, result, from, until, limit + 1, key.kind, key.id])?
-        }
-        None => statement.query(params![before, target, result, from, until, limit + 1])?,
+        Some(key) => statement.query(params![
+            before,
+            target,
+            result,
+            from,
+            until,
+            limit + 1,
+            operation,
+            key.kind,
+            key.id
+        ])?,
+        None => statement.query(params![before, target, result, from, until, limit + 1, operation])?,
     };
     let mut items = Vec::new();
     while let Some(row) = rows.next()? {
@@ -93,6 +103,43 @@ pub(super) fn page(
         items.push(LedgerRecord { events, ..record });
     }
     Ok(super::page(items, limit, |record| record.sequence.to_string()))
+}
+
+/// One resource's entries in `order`, past a number; one more than `limit` where there is more.
+pub(super) fn story(
+    conn: &Connection,
+    directory: &str,
+    key: &ResourceKey,
+    order: Order,
+    after: Option<u64>,
+    limit: usize,
+) -> Result<Vec<LedgerRecord>, StoreError> {
+    let start = match order {
+        Order::Falling => i64::MAX.unsigned_abs(),
+        Order::Rising => 0,
+    };
+    let mut statement = conn.prepare_cached(&story_sql(order))?;
+    let mut rows =
+        statement.query(params![key.kind, key.id, directory, after.unwrap_or(start), limit + 1])?;
+    let mut items = Vec::new();
+    while let Some(row) = rows.next()? {
+        let record = record(row)?;
+        let events = events(conn, &row.get::<_, String>(14)?, row.get(15)?, &record)?;
+        items.push(LedgerRecord { events, ..record });
+    }
+    Ok(items)
+}
+
+/// In the order of the index of a resource's entries, which ends with their number.
+pub(super) fn story_sql(order: Order) -> String {
+    let (beyond, direction) = onward(order);
+    format!(
+        "SELECT seq, at, target, kind, id, generation, operation, call, status, result,
+                etag_before, etag_after, elapsed_us, detail, directory, base_generation
+         FROM ledger INDEXED BY ledger_of_resource
+         WHERE kind = ?1 AND id = ?2 AND directory = ?3 AND seq {beyond} ?4
+         ORDER BY seq {direction} LIMIT ?5"
+    )
 }
 
 fn record(row: &SqlRow<'_>) -> rusqlite::Result<LedgerRecord> {

@@ -34,6 +34,7 @@ mod seen;
 mod status;
 mod strangers;
 mod targets;
+mod timeline;
 mod work;
 mod writer;
 
@@ -53,10 +54,10 @@ use crate::clock::Timestamp;
 use crate::directory::{DirectoryName, ExternalId, Kind, ResourceKey, User};
 use crate::store::guard::{Admission, Decided, Decision, Destruction, Guard, Hold, HoldFilter, HoldItem};
 use crate::store::{
-    Appended, Committed, Dossier, Errand, EventReader, EventRecord, EventSummary, Feeds, Hint, Intent, Lane,
-    LedgerFilter, LedgerRecord, NewEvent, Outcome, Page, ParkedId, ParkedItem, Projection, Pruned, Resyncs,
-    Retention, Roster, Settled, Status, Store, StoreError, TargetRecord, TargetState, Tenure, Topic,
-    WorkItem,
+    Appended, Committed, Cursor, Dossier, Errand, EventReader, EventRecord, EventSummary, Feeds, Happening,
+    Hint, Intent, Lane, LedgerFilter, LedgerRecord, NewEvent, Order, Outcome, Page, ParkedId, ParkedItem,
+    Present, Projection, Pruned, Resyncs, Retention, Roster, Settled, Status, Store, StoreError,
+    TargetRecord, TargetState, Tenure, Topic, WorkItem,
 };
 use connection::WriteConnection;
 use readers::Readers;
@@ -378,6 +379,17 @@ impl Store for SqliteStore {
         self.writer.write(move |conn| parked::retry(conn, &target, &id, now)).await
     }
 
+    async fn expedite(
+        &self,
+        target: &str,
+        key: &ResourceKey,
+        actor: &str,
+        now: Timestamp,
+    ) -> Result<bool, StoreError> {
+        let (target, key, actor) = (target.to_owned(), key.clone(), actor.to_owned());
+        self.writer.write(move |conn| parked::expedite(conn, &target, &key, &actor, now)).await
+    }
+
     async fn discard_parked(
         &self,
         target: &str,
@@ -447,6 +459,27 @@ impl Store for SqliteStore {
 
     fn resyncs(&self) -> &dyn Resyncs {
         self
+    }
+
+    async fn timeline(
+        &self,
+        directory: &DirectoryName,
+        key: &ResourceKey,
+        order: Order,
+        after: Cursor,
+        limit: usize,
+    ) -> Result<Page<Happening>, StoreError> {
+        let (directory, key, limit) = (directory.clone(), key.clone(), limit.min(PAGE_MAX));
+        self.readers.read(move |conn| timeline::page(conn, &directory, &key, order, after, limit)).await
+    }
+
+    async fn present(
+        &self,
+        directory: &DirectoryName,
+        key: &ResourceKey,
+    ) -> Result<Option<Present>, StoreError> {
+        let (directory, key) = (directory.clone(), key.clone());
+        self.readers.read(move |conn| timeline::present(conn, &directory, &key)).await
     }
 
     async fn prune(&self, retention: &Retention, now: Timestamp, limit: usize) -> Result<Pruned, StoreError> {

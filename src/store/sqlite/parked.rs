@@ -6,9 +6,9 @@ use crate::clock::Timestamp;
 use crate::directory::{ExternalId, Kind, ResourceKey};
 use crate::store::derived::home;
 use crate::store::sqlite::members::Waiter;
-use crate::store::sqlite::rows::corrupt;
+use crate::store::sqlite::rows::{corrupt, to_json};
 use crate::store::sqlite::{directory, ledger, links, targets, work};
-use crate::store::{LedgerEntry, Page, ParkedId, ParkedItem, StoreError};
+use crate::store::{Intent, Lane, LedgerEntry, Page, ParkedId, ParkedItem, StoreError};
 
 /// One page, oldest first. `after` is the last item's place: its time and its name.
 pub(super) fn page(
@@ -84,6 +84,32 @@ fn retry_member(
     waiter.wait_for(&[user.clone()].into())?;
     let generation = generation(conn, target, &directory, &key)?;
     work::make_due(conn, target, &key, generation, now)?;
+    Ok(true)
+}
+
+/// Makes a resource due before all others of its lane, and has the vendor asked first.
+pub(super) fn expedite(
+    conn: &Connection,
+    target: &str,
+    key: &ResourceKey,
+    actor: &str,
+    now: Timestamp,
+) -> Result<bool, StoreError> {
+    let Some(directory) = targets::directory_of(conn, target)? else { return Ok(false) };
+    let generation = generation(conn, target, &directory, key)?;
+    // A creation of unknown outcome is looked for anyway, and stays noted.
+    let look = to_json(&Intent { operation: Intent::LOOK.to_owned(), at: now });
+    conn.prepare_cached(
+        "INSERT INTO work (target, kind, id, lane, state, due, since, attempts, generation, intent)
+         VALUES (?1, ?2, ?3, ?4, 0, 0, ?5, 0, ?6, ?7)
+         ON CONFLICT DO UPDATE
+         SET lane = min(lane, excluded.lane), state = 0, due = 0, attempts = 0, failed_at = NULL,
+             parked_at = NULL, reason = NULL, intent = coalesce(intent, excluded.intent)",
+    )?
+    .execute(params![target, key.kind, key.id, Lane::Revoke, now, generation, look])?;
+    let entry = LedgerEntry::without_call(now, "none", "ordered", Some(format!("by {actor}")));
+    let base = links::standing(conn, target, key)?.synced_generation;
+    ledger::append_entry(conn, target, &directory, key, (base, generation), &entry)?;
     Ok(true)
 }
 

@@ -6,7 +6,8 @@ use rusqlite::{Connection, Row as SqlRow, Rows, params};
 
 use crate::clock::Timestamp;
 use crate::directory::{Change, Effect, MergeOutcome, Needs, ResourceKey, Version, VersionedChange, merge};
-use crate::store::sqlite::{directory, errands, work};
+use crate::store::sqlite::{directory, errands, timeline, work};
+use crate::store::timeline::written_memberships;
 use crate::store::{EventReader, Projection, StoreError, Topic};
 
 /// Bytes of bodies past which a batch takes no further event.
@@ -230,6 +231,13 @@ fn merge_events(
     let mut snapshot = directory::load(conn, name, &Needs::of(&changes))?;
     let effects = merge(&mut snapshot, &changes);
     directory::save(conn, name, &snapshot)?;
+
+    let written_by = changes
+        .iter()
+        .zip(&effects)
+        .zip(&origins)
+        .map(|((change, effect), (seq, index, _))| (&change.version, (*seq, *index, effect.key.kind)));
+    timeline::record(conn, name, &written_memberships(&snapshot, &written_by.collect()))?;
 
     let mut received: BTreeMap<ResourceKey, Timestamp> = BTreeMap::new();
     for ((change, effect), (seq, index, received_at)) in changes.iter().zip(&effects).zip(origins) {

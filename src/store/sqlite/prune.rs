@@ -53,7 +53,7 @@ fn prune_events(conn: &Connection, before: Timestamp, limit: usize) -> Result<us
     )?;
     let numbers: Vec<u64> =
         oldest.query_map(params![limit, before], |row| row.get(0))?.collect::<Result<_, _>>()?;
-    for table in ["event_changes", "events"] {
+    for table in ["event_memberships", "event_changes", "events"] {
         let mut delete = conn.prepare_cached(&format!("DELETE FROM {table} WHERE seq = ?1"))?;
         for number in &numbers {
             delete.execute([number])?;

@@ -30,7 +30,9 @@ pub use should_be::{ShouldBe, differing, members_at, should_be, text_at};
 use crate::clock::Timestamp;
 use crate::directory::{AttributePath, ExternalId, Kind, ResourceKey, User};
 use crate::mapping::Mapped;
-use crate::store::{Desired, Dossier, Link, LinkChange, MemberStanding, MembersOutcome, ParkedMember, Row};
+use crate::store::{
+    Desired, Dossier, Intent, Link, LinkChange, MemberStanding, MembersOutcome, ParkedMember, Row,
+};
 use crate::sync::policy::Policy;
 
 use authority::Authority;
@@ -88,6 +90,9 @@ impl Pass {
             Desired::Group { deltas, more, .. } => (Members::from_deltas(deltas), *more),
         };
         let (mapped, memberships) = judge(&dossier, policy);
+        let asked = |intent: &Intent| intent.operation == Intent::LOOK;
+        let must_read =
+            dossier.item.intent.as_ref().is_some_and(asked) && matches!(dossier.link, Some(Link::Known(_)));
         let mut pass = Self {
             key: dossier.item.key,
             generation: dossier.item.generation,
@@ -98,7 +103,7 @@ impl Pass {
             link_touched: false,
             lookup: Lookup::default(),
             remote: None,
-            must_read: false,
+            must_read,
             doubted: false,
             doubted_removal: None,
             create_bare: false,

@@ -14,9 +14,10 @@ use crate::directory::{DirectoryName, ExternalId, Kind, ResourceKey, User};
 use crate::store::guard::{Admission, Decided, Decision, Destruction, Guard, Hold, HoldFilter, HoldItem};
 use crate::store::sqlite::SqliteStore;
 use crate::store::{
-    Appended, Committed, Dossier, Errand, EventReader, EventRecord, EventSummary, Hint, Intent, Lane,
-    LedgerFilter, LedgerRecord, NewEvent, Outcome, Page, ParkedId, ParkedItem, Projection, Pruned, Retention,
-    Roster, Settled, Status, Store, StoreError, TargetRecord, TargetState, Tenure, Topic, WorkItem,
+    Appended, Committed, Cursor, Dossier, Errand, EventReader, EventRecord, EventSummary, Happening, Hint,
+    Intent, Lane, LedgerFilter, LedgerRecord, NewEvent, Order, Outcome, Page, ParkedId, ParkedItem, Present,
+    Projection, Pruned, Retention, Roster, Settled, Status, Store, StoreError, TargetRecord, TargetState,
+    Tenure, Topic, WorkItem,
 };
 
 /// What the replicas share.
@@ -355,6 +356,33 @@ impl Store for View {
     }
     fn resyncs(&self) -> &dyn crate::store::Resyncs {
         self.world.inner.resyncs()
+    }
+
+    async fn timeline(
+        &self,
+        directory: &DirectoryName,
+        key: &ResourceKey,
+        order: Order,
+        after: Cursor,
+        limit: usize,
+    ) -> Result<Page<Happening>, StoreError> {
+        self.reach().await?.timeline(directory, key, order, after, limit).await
+    }
+    async fn present(
+        &self,
+        directory: &DirectoryName,
+        key: &ResourceKey,
+    ) -> Result<Option<Present>, StoreError> {
+        self.reach().await?.present(directory, key).await
+    }
+    async fn expedite(
+        &self,
+        target: &str,
+        key: &ResourceKey,
+        actor: &str,
+        now: Timestamp,
+    ) -> Result<bool, StoreError> {
+        self.reach().await?.expedite(target, key, actor, now).await
     }
     async fn prune(&self, keep: &Retention, now: Timestamp, n: usize) -> Result<Pruned, StoreError> {
         self.reach().await?.prune(keep, now, n).await
