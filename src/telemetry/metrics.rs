@@ -239,91 +239,103 @@ impl Metrics {
             poll_last_success: Family::default(),
             files: Family::default(),
         };
-        registry.register("events", "Webhooks received, by outcome", metrics.events.clone());
+        metrics.register_intake(&mut registry);
+        metrics.register_work(&mut registry);
+        metrics.register_calls(&mut registry);
+        metrics.register_standing(&mut registry);
+        metrics.register_feeds(&mut registry);
+        Self { registry: Arc::new(registry), ..metrics }
+    }
+
+    fn register_intake(&self, registry: &mut Registry) {
+        registry.register("events", "Webhooks received, by outcome", self.events.clone());
         registry.register(
             "event_items",
             "Parts of accepted webhooks that change nothing by themselves",
-            metrics.event_items.clone(),
+            self.event_items.clone(),
         );
-        registry.register("reads", "Records asked of providers, by outcome", metrics.reads.clone());
+        registry.register("reads", "Records asked of providers, by outcome", self.reads.clone());
         registry.register(
             "reads_pending",
             "Records that are to be asked of providers",
-            metrics.reads_pending.clone(),
+            self.reads_pending.clone(),
         );
         registry.register(
             "reads_failing",
             "Errands at providers that have failed and are to be tried again",
-            metrics.reads_failing.clone(),
+            self.reads_failing.clone(),
         );
         registry.register(
             "reads_oldest_seconds",
             "Age of the oldest record that is to be asked of a provider",
-            metrics.reads_oldest_seconds.clone(),
+            self.reads_oldest_seconds.clone(),
         );
         registry.register(
             "subscription_end_seconds",
             "When a subscription at a provider ends, as Unix time",
-            metrics.subscription_end_seconds.clone(),
+            self.subscription_end_seconds.clone(),
         );
-        registry.register("pending", "Work that waits for a call", metrics.pending.clone());
+    }
+
+    fn register_work(&self, registry: &mut Registry) {
+        registry.register("pending", "Work that waits for a call", self.pending.clone());
         registry.register(
             "oldest_pending_seconds",
             "Age of the oldest waiting work",
-            metrics.oldest_pending_seconds.clone(),
+            self.oldest_pending_seconds.clone(),
         );
         registry.register(
             "lane_age_seconds",
             "Age of the oldest waiting work of a lane",
-            metrics.lane_age_seconds.clone(),
+            self.lane_age_seconds.clone(),
         );
         registry.register(
             "lane_objective_seconds",
             "How old the oldest work of a lane may be",
-            metrics.lane_objective_seconds.clone(),
+            self.lane_objective_seconds.clone(),
         );
-        registry.register("lane_breached", "1 where work of a lane is late", metrics.lane_breached.clone());
-        registry.register("requests", "Calls to vendors", metrics.requests.clone());
-        registry.register("request_seconds", "Duration of calls to vendors", metrics.request_seconds.clone());
+        registry.register("lane_breached", "1 where work of a lane is late", self.lane_breached.clone());
+    }
+
+    fn register_calls(&self, registry: &mut Registry) {
+        registry.register("requests", "Calls to vendors", self.requests.clone());
+        registry.register("request_seconds", "Duration of calls to vendors", self.request_seconds.clone());
         registry.register(
             "convergence_seconds",
             "Time from acceptance to the vendor's answer",
-            metrics.convergence_seconds.clone(),
+            self.convergence_seconds.clone(),
         );
-        registry.register("conflicts", "Stale versions and uniqueness conflicts", metrics.conflicts.clone());
+        registry.register("conflicts", "Stale versions and uniqueness conflicts", self.conflicts.clone());
         registry.register(
             "throttled_seconds",
             "Time for which vendors asked us to stay away",
-            metrics.throttled_seconds.clone(),
+            self.throttled_seconds.clone(),
         );
-        registry.register("target_state", "1 for the state a target is in", metrics.target_state.clone());
-        registry.register("parked", "Work that waits for a person", metrics.parked.clone());
-        registry.register("held", "Destructive changes that wait for a decision", metrics.held.clone());
-        registry.register("unprojected", "Events accepted and not yet merged", metrics.unprojected.clone());
+        registry.register("target_state", "1 for the state a target is in", self.target_state.clone());
+    }
+
+    fn register_standing(&self, registry: &mut Registry) {
+        registry.register("parked", "Work that waits for a person", self.parked.clone());
+        registry.register("held", "Destructive changes that wait for a decision", self.held.clone());
+        registry.register("unprojected", "Events accepted and not yet merged", self.unprojected.clone());
         registry.register(
             "target_held",
             "1 where this replica dispatches the target",
-            metrics.target_held.clone(),
+            self.target_held.clone(),
         );
-        registry.register(
-            "takeovers",
-            "Targets that this replica began to dispatch",
-            metrics.takeovers.clone(),
-        );
+        registry.register("takeovers", "Targets that this replica began to dispatch", self.takeovers.clone());
         registry.register(
             "clock_offset_seconds",
             "By how much the replicas' common clock is ahead of this machine's",
-            metrics.clock_offset_seconds.clone(),
+            self.clock_offset_seconds.clone(),
         );
-        registry.register("drift", "What the last resync found to differ", metrics.drift.clone());
+        registry.register("drift", "What the last resync found to differ", self.drift.clone());
         registry.register(
             "resync_age_seconds",
             "Time since the last resync was asked for",
-            metrics.resync_age_seconds.clone(),
+            self.resync_age_seconds.clone(),
         );
-        registry.register("pruned", "Rows deleted past their retention", metrics.pruned.clone());
-        metrics.register_feeds(&mut registry);
-        Self { registry: Arc::new(registry), ..metrics }
+        registry.register("pruned", "Rows deleted past their retention", self.pruned.clone());
     }
 
     fn register_feeds(&self, registry: &mut Registry) {

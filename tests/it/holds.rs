@@ -155,9 +155,9 @@ async fn a_hold_expires_and_what_comes_back_is_withdrawn() {
         fire(&relay, number).await;
     }
     relay.quiet("acme", LIMIT).await;
-    let held: Vec<Value> = sandbox.users().await.into_iter().filter(|user| user["active"] == true).collect();
-    assert_eq!(held.len(), 2);
-    let back = held[0]["externalId"].as_str().unwrap();
+    let left: Vec<Value> = sandbox.users().await.into_iter().filter(|user| user["active"] == true).collect();
+    assert_eq!(left.len(), 2);
+    let back = left[0]["externalId"].as_str().unwrap();
     relay
         .changes("evt-back", &json!([{"op": "user.upsert", "id": back, "attributes": {"active": true}}]))
         .await;

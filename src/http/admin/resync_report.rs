@@ -155,9 +155,9 @@ impl Report {
         if let Some(last) = last {
             let went_well = matches!(last.result.as_str(), "applied" | "already_in_place" | "found");
             if went_well {
-                self.tally.0 += 1
+                self.tally.0 += 1;
             } else {
-                self.tally.1 += 1
+                self.tally.1 += 1;
             }
             entry.error = last.detail.filter(|_| !went_well);
             entry.status = last.result;

@@ -72,8 +72,7 @@ pub fn resource(ours: Ours<'_>, policy: &Policy, candidates: &[Candidate], liste
         (Some(linked), rivals, _) => (Some(linked), None, rivals.to_vec()),
         (None, [one], _) => (Some(*one), Some("externalId"), Vec::new()),
         (None, [], [one]) => (Some(*one), Some(ours.match_attribute), Vec::new()),
-        (None, [], several) => (None, None, several.to_vec()),
-        (None, several, _) => (None, None, several.to_vec()),
+        (None, [], several) | (None, several, _) => (None, None, several.to_vec()),
     };
     let mut compared = Compared::default();
     for rival in &rivals {

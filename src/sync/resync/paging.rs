@@ -102,17 +102,15 @@ impl Paging {
             return Err(Gap::Overfull);
         }
         let complete = self.total.is_some_and(|total| self.received == total);
-        match (by_cursor, &self.cursor) {
-            (_, Some(_)) if repeated => Err(Gap::Repeated),
-            (_, Some(_)) if self.pages >= PAGES_MAX => Err(Gap::Endless),
-            (_, Some(_)) => Ok(After::More),
-            (true, None) if self.total.is_none() || complete => Ok(After::End),
-            (true, None) => Err(Gap::EndedEarly),
-            (false, None) if self.total.is_none() => Err(Gap::NoTotal),
-            (false, None) if complete => Ok(After::End),
-            (false, None) if came == 0 => Err(Gap::EndedEarly),
-            (false, None) if self.pages >= PAGES_MAX => Err(Gap::Endless),
-            (false, None) => Ok(After::More),
+        let endless = self.pages >= PAGES_MAX;
+        match (&self.cursor, self.total) {
+            (Some(_), _) if repeated => Err(Gap::Repeated),
+            (None, Some(_)) if complete => Ok(After::End),
+            (None, None) if by_cursor => Ok(After::End),
+            (None, None) => Err(Gap::NoTotal),
+            (None, Some(_)) if by_cursor || came == 0 => Err(Gap::EndedEarly),
+            (Some(_) | None, _) if endless => Err(Gap::Endless),
+            (Some(_) | None, _) => Ok(After::More),
         }
     }
 }
