@@ -29,11 +29,11 @@ impl Pass {
                 None => self.group_is_absent(policy, described, gone),
             };
         };
-        if gone && policy.groups_delete {
-            return Next::Send(Request::Delete { id: row.vendor_id.clone(), if_match: row.etag.clone() });
-        }
         if self.must_read {
             return self.fetch();
+        }
+        if gone && policy.groups_delete {
+            return Next::Send(Request::Delete { id: row.vendor_id.clone(), if_match: row.etag.clone() });
         }
         // A derived group is found by its name, and only its members are ours.
         if described && !self.key.is_derived() {

@@ -238,6 +238,28 @@ fn a_deletion_deactivates_or_deletes_by_policy_and_creates_nobody() {
 }
 
 #[test]
+fn a_deletion_of_what_was_edited_meanwhile_goes_through_all_the_same() {
+    let policy = Policy { on_delete: OnDelete::Delete, groups_delete: true, ..Policy::default() };
+    let mut memory = user(vec![upsert(&jane())]);
+    let mut vendor = Vendor::strict();
+    memory.pass(&policy, &mut vendor, calm()).unwrap();
+    vendor.calls.clear();
+    memory.desired = user(vec![upsert(&jane()), deletion()]).desired;
+    let (end, _) = memory.pass(&policy, &mut vendor, then_calm(&[Mishap::EditedBefore])).unwrap();
+    assert_eq!((end, words(&vendor)), (End::Done, vec!["delete", "fetch", "delete"]));
+    assert!(vendor.resources.is_empty());
+
+    let mut memory = group(Vec::new());
+    let mut vendor = Vendor::strict();
+    memory.pass(&policy, &mut vendor, calm()).unwrap();
+    vendor.calls.clear();
+    let gone = merged(vec![Operation::GroupDelete { id: id("g-1") }]).group(&id("g-1")).unwrap().clone();
+    memory.desired = Desired::Group { group: gone, deltas: Vec::new(), more: false };
+    let (end, _) = memory.pass(&policy, &mut vendor, then_calm(&[Mishap::EditedBefore])).unwrap();
+    assert_eq!((end, words(&vendor)), (End::Done, vec!["delete", "fetch", "delete"]));
+}
+
+#[test]
 fn who_was_deleted_at_the_vendor_is_made_again() {
     let mut vendor = Vendor::strict();
     let mut memory = user(vec![upsert(&jane())]);

@@ -35,11 +35,11 @@ impl Pass {
         if access && let Some(park) = fault {
             return self.finish(park);
         }
-        if leaves && policy.on_delete == OnDelete::Delete {
-            return Next::Send(Request::Delete { id: row.vendor_id.clone(), if_match: row.etag.clone() });
-        }
         if self.must_read {
             return self.fetch();
+        }
+        if leaves && policy.on_delete == OnDelete::Delete {
+            return Next::Send(Request::Delete { id: row.vendor_id.clone(), if_match: row.etag.clone() });
         }
         let units = self.units(policy, false);
         match self.update(policy, &units, purpose) {
