@@ -74,7 +74,10 @@ mod tests {
         let text = String::from_utf8(out).unwrap();
         assert_eq!(text.lines().count(), Profile::names().count());
         let slack = text.lines().find(|line| line.starts_with("slack ")).unwrap();
-        assert!(slack.contains("documented") && slack.contains("2026-") && slack.contains("DELETE"), "{slack}");
+        assert!(
+            slack.contains("documented") && slack.contains("2026-") && slack.contains("DELETE"),
+            "{slack}"
+        );
     }
 
     #[test]

@@ -144,6 +144,22 @@ pub struct Dossier {
     pub link: Option<Link>,
 }
 
+impl Dossier {
+    /// Whether a call of which no outcome was recorded may have left the vendor with something that has
+    /// been taken back since, so that what was applied last says nothing of what is there now.
+    ///
+    /// Nothing is noted of a change before it is sent: repeated, it does no harm. But if somebody is
+    /// deactivated, the replica dies with the call in flight, and they are activated again, then what is
+    /// desired is what was applied, and only a look shows that the vendor has something else. That takes
+    /// two generations since the last that was applied. Work that has failed, or waits since before
+    /// `began_at`, when the tenure began, is work of which such a call may have been made.
+    pub fn may_hide_a_call(&self, began_at: Timestamp) -> bool {
+        let Some(Link::Known(row)) = &self.link else { return false };
+        let unrecorded = self.item.failed_at.is_some() || self.item.since < began_at;
+        unrecorded && self.item.generation >= row.synced_generation.saturating_add(2)
+    }
+}
+
 /// What should be.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Desired {

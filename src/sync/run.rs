@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
+use crate::clock::Timestamp;
 use crate::store::Tenure;
 use crate::sync::catch_up::catch_up;
 use crate::sync::discovery;
@@ -38,6 +39,8 @@ pub(super) struct Run {
     pub(super) shared: Arc<Shared>,
     pub(super) tenure: Tenure,
     pub(super) lease: Lease,
+    /// When it began. Calls about what waits since before may have been sent under an earlier tenure.
+    pub(super) began_at: Timestamp,
     /// Told when the target is to be handed back.
     pub(super) stop: CancellationToken,
 }
@@ -45,7 +48,8 @@ pub(super) struct Run {
 /// Dispatches while the lease lasts; at `stop` hands the target back.
 pub(super) async fn run(shared: Arc<Shared>, tenure: Tenure, lease: Lease, stop: CancellationToken) -> End {
     let _present = Present::begin(Arc::clone(&shared), &tenure, lease.clone());
-    let run = Arc::new(Run { shared, tenure, lease, stop });
+    let began_at = shared.clock.now();
+    let run = Arc::new(Run { shared, tenure, lease, began_at, stop });
     // On the heap: it is large, and moved about.
     let end = run.lease.within(Box::pin(work(&run))).await.unwrap_or(End::RanOut);
     // Steps that are still there see it before they do anything further.

@@ -123,10 +123,14 @@ async fn step(
     let policy = shared.policy();
     if task.pass.is_none() {
         let rows = policy.members_per_request * CHUNKS_PER_PASS;
-        let Some(dossier) = shared.store.load(shared.name(), &task.item.key, rows).await? else {
+        let Some(mut dossier) = shared.store.load(shared.name(), &task.item.key, rows).await? else {
             return Ok(Stepped::Gone);
         };
         task.item = dossier.item.clone();
+        if dossier.may_hide_a_call(run.began_at) {
+            let look = || Intent { operation: Intent::LOOK.to_owned(), at: shared.clock.now() };
+            dossier.item.intent.get_or_insert_with(look);
+        }
         let age = shared.clock.now().since(dossier.item.since);
         let mut pass = Pass::begin(dossier, &policy, age);
         if pass.vendor_id().is_some_and(|id| shared.large_groups.holds(id)) {

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::Method;
 use tokio::time::{Instant, advance, sleep};
 
 use crate::store::sqlite::{Options, SqliteStore};
@@ -350,4 +351,36 @@ async fn after_a_kill_the_next_process_on_the_file_dispatches_at_once() {
     until("it is held", async || one.holds(ACME)).await;
     assert!(began.elapsed() < Duration::from_millis(100), "{:?}", began.elapsed());
     one.shut_down().await;
+}
+
+/// The vendor has done what the dead replica asked for, and it has been taken back since.
+#[tokio::test(start_paused = true)]
+async fn what_a_dead_replica_may_have_changed_is_looked_at_where_it_was_taken_back() {
+    let stage = Stage::new(&[ACME], RATE).await;
+    stage.hire(0..2).await;
+    let one = stage.replica("one");
+    stage.quiet(ACME).await;
+    stage.vendor(ACME).set_latency(Duration::from_secs(1));
+    stage.promote(0..2, "Lead").await;
+    let in_flight = async || {
+        let seen = stage.vendor(ACME).calls();
+        seen.iter().filter(|seen| seen.method == Method::PATCH).count() == 2
+    };
+    until("both changes are in flight", in_flight).await;
+    one.kill().await;
+    stage.promote(0..1, "Newcomer").await;
+    stage.vendor(ACME).set_latency(Duration::ZERO);
+
+    let two = stage.replica("two");
+    stage.quiet(ACME).await;
+    let calls: Vec<_> = stage.vendor(ACME).calls_by("two");
+    let first_of = |method: &Method| calls.iter().position(|seen| seen.method == *method);
+    assert!(first_of(&Method::GET).is_some(), "who was taken back is looked at: {calls:?}");
+    assert_eq!(
+        calls.iter().filter(|seen| seen.method == Method::GET).count(),
+        1,
+        "and nobody else: {calls:?}"
+    );
+    assert!(first_of(&Method::PATCH).is_some(), "who was not is sent again: {calls:?}");
+    two.shut_down().await;
 }
