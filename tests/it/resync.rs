@@ -35,7 +35,9 @@ async fn fill(relay: &Relay, users: usize, groups: usize) {
         relay.changes(&format!("users-{start}"), &changes).await;
     }
     for group in 0..groups {
-        let members: Vec<_> = (0..10).map(|n| format!("u-{}", group * 10 + n)).collect();
+        // u-50, who is to be deleted at the vendor, is in no group.
+        let first = if group == 0 { 0 } else { 100 + group * 10 };
+        let members: Vec<_> = (first..first + 10).map(|n| format!("u-{n}")).collect();
         let changes = json!([
             {"op": "group.upsert", "id": format!("g-{group}"), "attributes": {"displayName": format!("Group {group}")}},
             {"op": "group.members", "id": format!("g-{group}"), "set": members}
