@@ -1,4 +1,4 @@
-//! Feeds: sources that post no webhooks. One is polled ([`poll`]), another drops files ([`file`]); what
+//! Feeds: sources that post no webhooks. One is polled ([`poll`]), another drops files ([`mod@file`]); what
 //! they say becomes events in the inbox, like anybody's.
 //!
 //! What a source has said of each record is remembered, so that saying it again costs nothing

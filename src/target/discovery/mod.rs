@@ -7,7 +7,7 @@
 //! | [`schemas`] | `/Schemas` |
 //! | [`pages`] | an answer taken apart: offered or not, and its resources |
 //! | [`read`](mod@read) | the three documents, read through the target's stack |
-//! | [`differences`] | where the vendor and its profile disagree, and who is believed |
+//! | [`differences()`] | where the vendor and its profile disagree, and who is believed |
 //!
 //! A profile is believed before the vendor's own word, since servers announce what their framework
 //! can do. The exception is limits that the profile does not state: there the vendor's number is the
