@@ -26,6 +26,7 @@ use tokio::time::Instant;
 use crate::target::call::{Call, CallClass, Turn};
 use crate::target::layers::allowance::Allowance;
 use crate::target::layers::meter::{Meter, Pace};
+use crate::target::layers::transit::{Kind, Transit};
 use crate::target::profile::{Cost, Scope, Window};
 use crate::target::rate_headers::Told;
 
@@ -77,6 +78,12 @@ const DECREASE: f64 = 0.7;
 /// As many calls wait for buckets of their own, and all others go on past them; with more, callers
 /// that do not know their call yet wait as well.
 const APART_MAX: usize = 2;
+/// A call counts for no longer than this because its answer was late: vendors that take as long for some
+/// calls as for many others should not halve their own rate.
+const LATE_MAX: Duration = Duration::from_secs(1);
+/// The time of a limiter starts with so much behind it, which holds what was spent before it was made, in
+/// the longest window.
+const BEFORE: Duration = Duration::from_hours(25);
 /// When to ask again if only an event can help.
 const LOOK_AGAIN: Duration = Duration::from_mins(1);
 /// For how many seconds it is known how many operations were begun.
@@ -123,6 +130,7 @@ struct Core {
     /// Seconds in which calls were begun, and how many operations were in them.
     begun: VecDeque<(u64, u64)>,
     allowance: Allowance,
+    transit: Transit,
     last_id: u64,
 }
 
@@ -172,7 +180,7 @@ impl Demand {
 impl Limiter {
     /// A limiter that has spent its bursts and nothing else.
     pub fn new(buckets: &[Bucket]) -> Self {
-        let meters = buckets.iter().map(|bucket| Meter::new(bucket.pace, Duration::ZERO)).collect();
+        let meters = buckets.iter().map(|bucket| Meter::new(bucket.pace, BEFORE)).collect();
         let core = Core {
             meters,
             factor: 1.0,
@@ -183,6 +191,7 @@ impl Limiter {
             under_way: 0,
             begun: VecDeque::new(),
             allowance: Allowance::default(),
+            transit: Transit::default(),
             last_id: 0,
         };
         Self {
@@ -249,8 +258,8 @@ impl Limiter {
         let now = self.elapsed(Instant::now());
         let mut core = self.core();
         let at = core.earliest(demand, now);
-        core.spend(demand, at);
-        self.shared.anchor + at
+        core.spend(demand, at, now);
+        self.instant(at)
     }
 
     /// A call of so many operations is under way, until what this answers is dropped.
@@ -274,6 +283,19 @@ impl Limiter {
         let since = self.elapsed(Instant::now()).saturating_sub(time).as_secs();
         let core = self.core();
         core.begun.iter().filter(|(second, _)| *second >= since).map(|(_, operations)| operations).sum()
+    }
+
+    /// An answer has come to a call that was to go out at `at` and was sent at `sent`. Until then it may
+    /// have been on its way, so where the answer is late, the call counts for longer.
+    pub fn answered(&self, kind: Kind, demand: &Demand, at: Instant, sent: Instant) {
+        let now = Instant::now();
+        let mut core = self.core();
+        let late = core.transit.late(kind, now.saturating_duration_since(sent));
+        let late = (late + sent.saturating_duration_since(at)).min(LATE_MAX);
+        let at = self.elapsed(at);
+        if late > Duration::ZERO {
+            core.put_off(demand, at, late);
+        }
     }
 
     /// Takes in what the answer to a call that was sent at `sent` tells of the vendor's count.
@@ -350,7 +372,7 @@ impl Limiter {
         if core.delays_first(&hold, self.elapsed(now)) {
             return Err(now + LOOK_AGAIN);
         }
-        let earliest = self.shared.anchor + core.earliest_after_holds(demand, self.elapsed(now));
+        let earliest = self.instant(core.earliest_after_holds(demand, self.elapsed(now)));
         if earliest > now + LEAD {
             // A hold that lapses may make room before that.
             let lapse = core.holds.iter().map(|hold| hold.lapses_at).min();
@@ -394,7 +416,11 @@ impl Limiter {
     }
 
     fn elapsed(&self, now: Instant) -> Duration {
-        now.saturating_duration_since(self.shared.anchor)
+        BEFORE + now.saturating_duration_since(self.shared.anchor)
+    }
+
+    fn instant(&self, at: Duration) -> Instant {
+        self.shared.anchor + at.saturating_sub(BEFORE)
     }
 
     fn core(&self) -> MutexGuard<'_, Core> {
@@ -421,8 +447,8 @@ impl Permit {
         if at > now + LEAD || core.delays_first(&hold, now) {
             return None;
         }
-        core.spend(demand, at);
-        Some(self.limiter.shared.anchor + at)
+        core.spend(demand, at, now);
+        Some(self.limiter.instant(at))
     }
 }
 
@@ -490,11 +516,20 @@ impl Core {
         self.first.iter().map(|(_, demand)| self.earliest_after_holds(demand, now)).collect()
     }
 
-    fn spend(&mut self, demand: &Demand, at: Duration) {
+    fn spend(&mut self, demand: &Demand, at: Duration, now: Duration) {
         self.allowance.spend(at);
         for (meter, cost) in self.meters.iter_mut().zip(demand.costs.iter()) {
             if let Some(cost) = cost {
+                meter.forget(now);
                 meter.spend(*cost, at);
+            }
+        }
+    }
+
+    fn put_off(&mut self, demand: &Demand, at: Duration, late: Duration) {
+        for (meter, cost) in self.meters.iter_mut().zip(demand.costs.iter()) {
+            if let Some(cost) = cost {
+                meter.put_off(*cost, at, late);
             }
         }
     }

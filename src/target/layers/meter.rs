@@ -29,11 +29,16 @@ pub struct Pace {
     pub burst: NonZeroU32,
     /// No stretch of so much time sees more than so many calls.
     pub window: Option<(NonZeroU32, Duration)>,
+    /// The same of one stretch by which it is told that calls come later than they went.
+    stretch: (NonZeroU32, Duration),
 }
 
 /// The share of a vendor's limit that is left unused, so that uneven delays on the way do not carry
 /// calls of one window into the next.
 const MARGIN: f64 = 0.03;
+
+/// A second and what may be misjudged of how late a call came; still within the margin.
+const SECOND: Duration = Duration::from_millis(1_020);
 
 const PERIOD_MAX: Duration = Duration::from_hours(24);
 
@@ -41,14 +46,20 @@ impl Pace {
     /// `burst` at once, then `rate` a second, less the margin.
     pub fn per_second(rate: f64, burst: NonZeroU32) -> Self {
         let period = Duration::try_from_secs_f64(1.0 / (rate * (1.0 - MARGIN))).unwrap_or(PERIOD_MAX);
-        Self { period: period.clamp(Duration::from_nanos(1), PERIOD_MAX), burst, window: None }
+        let in_a_second = burst.saturating_add(whole_part(rate.ceil() - 1.0));
+        Self {
+            period: period.clamp(Duration::from_nanos(1), PERIOD_MAX),
+            burst,
+            window: None,
+            stretch: (in_a_second, SECOND),
+        }
     }
 
     /// Never more than `limit` in any stretch of `per`, at most `burst` of them at once. A burst within
     /// half of the margin costs nothing of the rate, and makes up for short waits elsewhere.
     pub fn window(limit: NonZeroU32, per: Duration, burst: NonZeroU32) -> Self {
         let rate = f64::from(limit.get()) / per.as_secs_f64();
-        Self { window: Some((limit, per)), ..Self::per_second(rate, burst.min(limit)) }
+        Self { window: Some((limit, per)), stretch: (limit, per), ..Self::per_second(rate, burst.min(limit)) }
     }
 }
 
@@ -69,7 +80,7 @@ pub struct Meter {
     factor: f64,
     memory: Memory,
     governor: Governor,
-    window: Option<Sliding>,
+    window: Sliding,
 }
 
 type Governor = RateLimiter<NotKeyed, Memory, Memory, NoOpMiddleware<Nanos>>;
@@ -81,14 +92,14 @@ impl Meter {
         let memory = Memory::default();
         memory.cells.spent_until.store(nanos(now + pace.period * (pace.burst.get() - 1)), Ordering::Relaxed);
         let governor = memory.governor(pace.period, pace.burst);
-        let window = pace.window.map(|(limit, per)| Sliding::new(limit.get(), per));
+        let window = Sliding::new(pace.stretch.0.get(), pace.stretch.1);
         Self { pace, factor: 1.0, memory, governor, window }
     }
 
     /// The first moment from `now` on at which a call of this cost is within the pace.
     pub fn earliest(&self, cost: NonZeroU32, now: Duration) -> Duration {
         let paced = self.paced(cost, now);
-        self.window.as_ref().map_or(paced, |window| window.earliest(0, cost.get(), paced))
+        self.window.earliest(0, cost.get(), paced)
     }
 
     /// The same after `others` more were spent, as early as may be.
@@ -97,7 +108,7 @@ impl Meter {
         self.charge(others, now);
         let paced = self.paced(cost, now);
         self.memory.cells.spent_until.store(spent_until, Ordering::Relaxed);
-        self.window.as_ref().map_or(paced, |window| window.earliest(others, cost.get(), paced))
+        self.window.earliest(others, cost.get(), paced)
     }
 
     /// Accounts a call that goes out at `at`, no earlier than [`earliest`](Self::earliest).
@@ -107,9 +118,17 @@ impl Meter {
         let within = matches!(self.governor.check_n(now), Ok(Ok(())));
         debug_assert!(within, "spent before the earliest moment");
         self.charge(rest, at);
-        if let Some(window) = &mut self.window {
-            window.spend(cost.get(), at);
-        }
+        self.window.spend(cost.get(), at);
+    }
+
+    /// Forgets what no longer counts at `now`.
+    pub fn forget(&mut self, now: Duration) {
+        self.window.forget(now);
+    }
+
+    /// A call that was accounted at `at` may have come to the vendor so late.
+    pub fn put_off(&mut self, cost: NonZeroU32, at: Duration, late: Duration) {
+        self.window.put_off(cost.get(), at, late);
     }
 
     /// Takes over from another meter that may have spent its burst up to `now`: the next call comes
@@ -117,9 +136,7 @@ impl Meter {
     pub fn take_over(&mut self, now: Duration) {
         let burst = self.pace.burst.get();
         self.memory.cells.spent_until.store(nanos(now + self.period() * burst), Ordering::Relaxed);
-        if let Some(window) = &mut self.window {
-            window.take_over(burst, self.pace.period, now);
-        }
+        self.window.take_over(burst, self.pace.period, now);
     }
 
     /// The first moment from `now` on at which governor lets a call of this cost pass.
@@ -222,6 +239,11 @@ impl StateStore for Memory {
         }
         Ok(outcome)
     }
+}
+
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "saturates at both ends")]
+fn whole_part(number: f64) -> u32 {
+    number as u32
 }
 
 fn nanos(time: Duration) -> u64 {

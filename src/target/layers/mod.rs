@@ -12,4 +12,5 @@ pub mod rate;
 #[cfg(test)]
 pub(in crate::target) mod testing;
 pub mod timeout;
+mod transit;
 mod window;

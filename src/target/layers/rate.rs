@@ -16,6 +16,7 @@ use tower::{Layer, Service};
 use crate::target::call::{Answer, Call, CallClass, CallError, Turn};
 use crate::target::layers::gate::Gate;
 use crate::target::layers::limiter::{Demand, Limiter, Permit};
+use crate::target::layers::transit::Kind;
 
 /// The gate and the limiter together: what a request must pass that was not waited for in
 /// `poll_ready`, such as the repetition after a 401.
@@ -28,13 +29,14 @@ pub struct Admission {
 }
 
 impl Admission {
-    /// Waits until one more such request may go out, and accounts it.
-    pub async fn again(&self, demand: &Demand) {
+    /// Waits until one more such request may go out, and accounts it. Answers when it was to go.
+    pub async fn again(&self, demand: &Demand) -> Instant {
         loop {
             self.gate.opened().await;
-            sleep_until(self.limiter.account(demand)).await;
+            let at = self.limiter.account(demand);
+            sleep_until(at).await;
             if self.gate.is_open() {
-                return;
+                return at;
             }
         }
     }
@@ -134,13 +136,14 @@ where
             panic!("call without poll_ready");
         };
         let (demand, operations) = (self.admission.limiter.demand(&call), call.operations);
+        let kind = Kind::of(&call);
         let clone = self.inner.clone();
         // The one that was polled ready is the one to be called.
         let inner = std::mem::replace(&mut self.inner, clone.clone());
         let admission = self.admission.clone();
         let granted = permit.spend(&demand);
         async move {
-            let (at, mut inner) = if let Some(at) = granted {
+            let (mut at, mut inner) = if let Some(at) = granted {
                 (at, inner)
             } else {
                 // What waits here keeps no place among the calls in flight.
@@ -152,12 +155,13 @@ where
             }
             // It may have closed since `poll_ready`.
             if !admission.gate.is_open() {
-                admission.again(&demand).await;
+                at = admission.again(&demand).await;
             }
             let sent = Instant::now();
             let under_way = admission.limiter.begin(operations);
             let answer = inner.call(call).await?;
             drop(under_way);
+            admission.limiter.answered(kind, &demand, at, sent);
             if let Some(told) = admission.gate.told(&answer) {
                 admission.limiter.hear(told, sent);
             }

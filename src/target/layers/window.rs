@@ -56,16 +56,45 @@ impl Sliding {
 
     /// `units` are spent at `at`.
     pub fn spend(&mut self, units: u32, at: Duration) {
-        while self.spent.front().is_some_and(|spent| spent.last + self.per < at) {
+        self.add(units.into(), at);
+    }
+
+    /// Forgets what has left the window by `now`, which is not to be the moment of a spend that lies
+    /// ahead: somebody else may spend before that.
+    pub fn forget(&mut self, now: Duration) {
+        while self.spent.front().is_some_and(|spent| spent.last + self.per < now) {
             self.spent.pop_front();
         }
-        let grain = self.per / GRAINS;
-        match self.spent.back_mut() {
-            Some(spent) if at <= spent.first + grain => {
-                spent.last = spent.last.max(at);
-                spent.units = spent.units.saturating_add(units.into());
+    }
+
+    /// What was spent at `at` has reached the vendor only `late` after that, and counts from then on.
+    pub fn put_off(&mut self, units: u32, at: Duration, late: Duration) {
+        let index = self.spent.partition_point(|spent| spent.last < at);
+        let mut units = u64::from(units);
+        if let Some(spent) = self.spent.get_mut(index).filter(|spent| spent.first <= at) {
+            units = units.min(spent.units);
+            spent.units -= units;
+            if spent.units == 0 {
+                self.spent.remove(index);
             }
-            Some(_) | None => self.spent.push_back(Spent { first: at, last: at, units: units.into() }),
+        }
+        self.add(units, at + late);
+    }
+
+    /// Kept with what is before or after where no grain becomes too long, as if it were no earlier.
+    fn add(&mut self, units: u64, at: Duration) {
+        let grain = self.per / GRAINS;
+        let index = self.spent.partition_point(|spent| spent.first <= at);
+        if let Some(before) = index.checked_sub(1).and_then(|index| self.spent.get_mut(index))
+            && at <= before.first + grain
+        {
+            before.last = before.last.max(at);
+            before.units = before.units.saturating_add(units);
+        } else if let Some(after) = self.spent.get_mut(index).filter(|after| after.last <= at + grain) {
+            after.first = at;
+            after.units = after.units.saturating_add(units);
+        } else {
+            self.spent.insert(index, Spent { first: at, last: at, units });
         }
     }
 
@@ -121,6 +150,49 @@ mod tests {
         assert_eq!(window.earliest(0, 11, at(5)), at(5));
         window.spend(11, at(5));
         assert_eq!(window.earliest(0, 1, at(6)), at(65) + Duration::from_nanos(1));
+    }
+
+    #[test]
+    fn what_is_spent_ahead_hides_nothing_from_who_spends_before() {
+        let mut window = Sliding::new(10, MINUTE);
+        window.spend(7, at(0));
+        window.spend(3, at(30));
+        let now = Duration::from_millis(59_990);
+        let ahead = window.earliest(0, 5, now);
+        window.forget(now);
+        window.spend(5, ahead);
+        assert_eq!(window.earliest(0, 1, now), at(60) + Duration::from_nanos(1));
+        window.forget(at(61));
+        assert_eq!(window.spent.len(), 2);
+    }
+
+    #[test]
+    fn what_came_late_counts_from_when_it_came() {
+        let mut window = Sliding::new(10, MINUTE);
+        window.spend(6, at(0));
+        window.spend(4, at(30));
+        window.put_off(2, at(0), at(7));
+        assert_eq!(window.earliest(0, 4, at(31)), at(60) + Duration::from_nanos(1));
+        assert_eq!(window.earliest(0, 5, at(31)), at(67) + Duration::from_nanos(1));
+        window.put_off(4, at(0), at(40));
+        assert_eq!(window.earliest(0, 2, at(41)), at(67) + Duration::from_nanos(1));
+        assert_eq!(window.earliest(0, 3, at(41)), at(90) + Duration::from_nanos(1));
+        // What has left the window meanwhile is back in it.
+        window.spend(1, at(200));
+        window.put_off(1, at(100), at(90));
+        assert_eq!(window.earliest(0, 9, at(201)), at(250) + Duration::from_nanos(1));
+    }
+
+    #[test]
+    fn memory_is_bounded_however_late_calls_are() {
+        let mut window = Sliding::new(1_000_000, at(1));
+        for number in 0..200_000_u64 {
+            let now = Duration::from_micros(number * 5);
+            window.spend(1, now);
+            window.put_off(1, now, Duration::from_micros(number * 7_919 % 100_003));
+        }
+        assert!(window.spent.len() <= 2 * GRAINS as usize + 60, "{}", window.spent.len());
+        assert_eq!(window.spent.iter().map(|spent| spent.units).sum::<u64>(), 200_000);
     }
 
     #[test]

@@ -352,3 +352,18 @@ async fn what_the_vendor_says_is_left_bounds_what_goes_out_until_its_count_start
     let calls: Vec<u64> = vendor.calls.lock().unwrap().iter().map(|at| (*at - began).as_secs()).collect();
     assert_eq!(calls, [0, 0, 10, 20, 30, 40, 40, 40], "spread, and at the pace again afterwards");
 }
+
+/// What somebody before may have spent leaves the window bit by bit, as it was spent.
+#[tokio::test(start_paused = true)]
+async fn a_limiter_that_takes_over_goes_on_at_the_pace_and_waits_for_no_whole_window() {
+    let window = Window::of_all(whole(600), Duration::from_mins(1));
+    let limiter = limiter(std::slice::from_ref(&window));
+    limiter.take_over(1.0);
+    let demand = limiter.at_least(None);
+    let began = Instant::now();
+    for _ in 0..20 {
+        let at = limiter.account(&demand);
+        tokio::time::sleep_until(at).await;
+    }
+    assert!(began.elapsed() < Duration::from_secs(4), "{:?}", began.elapsed());
+}

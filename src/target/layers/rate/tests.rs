@@ -289,3 +289,67 @@ proptest! {
         prop_assert!(took >= least && took <= least.mul_f64(1.05) + Duration::from_millis(20), "{took:?} {least:?}");
     }
 }
+
+/// A vendor that hangs now and then: what was sent meanwhile it takes in when it goes on.
+#[derive(Clone)]
+struct Hanging {
+    began: Instant,
+    hangs: Arc<Vec<(Duration, Duration)>>,
+    came: Arc<std::sync::Mutex<Vec<Duration>>>,
+}
+
+impl Service<Call> for Hanging {
+    type Response = Answer;
+    type Error = CallError;
+    type Future = BoxFuture<'static, Result<Answer, CallError>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), CallError>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, _: Call) -> Self::Future {
+        let vendor = self.clone();
+        async move {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+            let now = vendor.began.elapsed();
+            let hang = vendor.hangs.iter().find(|(from, length)| *from <= now && now < *from + *length);
+            if let Some((from, length)) = hang {
+                sleep_until(vendor.began + *from + *length).await;
+            }
+            vendor.came.lock().unwrap().push(vendor.began.elapsed());
+            tokio::time::sleep(Duration::from_millis(10)).await;
+            Ok(answer(200))
+        }
+        .boxed()
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
+    /// The vendor counts calls as they come, and calls that were held up on the way come together.
+    #[test]
+    fn what_comes_late_to_the_vendor_makes_no_second_too_full(
+        hangs in prop::collection::vec((100_u64..4_000, 1_u64..600), 0..6), rate in 2_u32..80, callers in 1_usize..12,
+    ) {
+        let came = paused().block_on(async move {
+            let began = Instant::now();
+            let hangs = hangs.into_iter();
+            let hangs = hangs.map(|(from, length)| (Duration::from_millis(from), Duration::from_millis(length)));
+            let vendor = Hanging { began, hangs: Arc::new(hangs.collect()), came: Arc::default() };
+            let layer = RateLayer::new(admission(&[common(per_second(f64::from(rate), 1))]), None);
+            join_all((0..callers).map(|_| {
+                let mut service = layer.layer(vendor.clone());
+                tokio::spawn(async move {
+                    while began.elapsed() < Duration::from_secs(5) {
+                        go(&mut service).await.1.unwrap();
+                    }
+                })
+            }))
+            .await;
+            Arc::into_inner(vendor.came).unwrap().into_inner().unwrap()
+        });
+        let most = busiest(&came, Duration::from_secs(1));
+        prop_assert!(most <= rate as usize, "{most} in a second of {rate}");
+    }
+}
