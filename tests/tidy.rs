@@ -12,15 +12,19 @@ use std::path::{Path, PathBuf};
 /// Which module may name which. A module that may name everything is not limited by a list.
 const MAY_USE: &[(&str, MayUse)] = &[
     ("clock", MayUse::Only(&[])),
+    ("backoff", MayUse::Only(&[])),
     ("scim", MayUse::Only(&[])),
     ("telemetry", MayUse::Only(&["clock"])),
     ("directory", MayUse::Only(&["scim", "clock"])),
     ("store", MayUse::Only(&["directory", "scim", "clock"])),
     ("source", MayUse::Only(&["directory", "scim", "store", "clock"])),
     ("target", MayUse::Only(&["scim", "clock", "telemetry"])),
-    ("sync", MayUse::Only(&["directory", "mapping", "scim", "store", "target", "telemetry", "clock"])),
+    (
+        "sync",
+        MayUse::Only(&["directory", "mapping", "scim", "store", "target", "telemetry", "clock", "backoff"]),
+    ),
     ("mapping", MayUse::Only(&["directory", "scim", "clock"])),
-    ("errands", MayUse::Only(&["directory", "source", "store", "target", "telemetry", "clock"])),
+    ("errands", MayUse::Only(&["directory", "source", "store", "target", "telemetry", "clock", "backoff"])),
     ("http", MayUse::Only(&["source", "sync", "store", "directory", "telemetry", "clock"])),
     ("sandbox", MayUse::Only(&["scim", "target", "clock"])),
     ("feed", MayUse::Only(&["source", "store", "directory", "target", "telemetry", "clock"])),

@@ -9,7 +9,6 @@
 //! An errand may be run twice, since a process may end between the append and the note that it is
 //! done. That is safe: what is read twice is merged twice, and changes nothing the second time.
 
-mod backoff;
 mod client;
 mod missed;
 mod record;

@@ -9,9 +9,9 @@ use sha2::{Digest, Sha256};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
+use crate::backoff::Backoff;
 use crate::clock::{SharedClock, Timestamp};
 use crate::directory::{Change, Kind, Operation, ResourceKey};
-use crate::errands::backoff;
 use crate::errands::client::{AskError, Client};
 use crate::errands::record::{self, Found};
 use crate::source::{Registered, Sources, told};
@@ -37,6 +37,10 @@ pub(super) const CLOCK_MARGIN: Duration = Duration::from_secs(5);
 /// How long after a provider first said that there is no such record it is asked again. A record that
 /// was just made may not be everywhere yet, and its end would outlast it.
 const SECOND_LOOK: Duration = Duration::from_secs(30);
+/// How long an errand that failed is left alone: a provider that is back is asked again within a quarter
+/// of an hour.
+const BACKOFF: Backoff =
+    Backoff { base: Duration::from_secs(2), cap: Duration::from_mins(15), floor: Duration::from_millis(500) };
 
 /// What runs the errands of one source.
 pub struct Runner {
@@ -193,7 +197,7 @@ impl Runner {
     }
 
     fn failed(&self, errand: &Errand, error: &AskError) -> Settled {
-        let wait = backoff::wait(errand.attempts, &mut rand::rng());
+        let wait = BACKOFF.wait(errand.attempts, &mut rand::rng());
         let failure = chain(error);
         tracing::warn!(
             source = self.source,

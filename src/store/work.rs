@@ -119,10 +119,10 @@ impl WorkItem {
     }
 }
 
-/// A call that may have been sent and must not be repeated without a look.
+/// A call that may have been sent, of which a later pass must know.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Intent {
-    /// What was about to be sent: `create`; or [`LOOK`](Self::LOOK).
+    /// What was about to be sent: `create`; [`LOOK`](Self::LOOK); or `doubt` where it was sent.
     pub operation: String,
     /// When.
     pub at: Timestamp,
@@ -131,6 +131,17 @@ pub struct Intent {
 impl Intent {
     /// Nothing was sent, but a person wants the vendor asked before anything is concluded.
     pub const LOOK: &'static str = "look";
+
+    /// A change was sent, and nothing is known of what became of it.
+    pub fn doubt(at: Timestamp) -> Self {
+        Self { operation: Self::DOUBT.to_owned(), at }
+    }
+
+    const DOUBT: &'static str = "doubt";
+
+    fn is_doubt(&self) -> bool {
+        self.operation == Self::DOUBT
+    }
 }
 
 /// All that planning one resource needs.
@@ -155,8 +166,10 @@ impl Dossier {
     /// `began_at`, when the tenure began, is work of which such a call may have been made.
     pub fn may_hide_a_call(&self, began_at: Timestamp) -> bool {
         let Some(Link::Known(row)) = &self.link else { return false };
-        let unrecorded = self.item.failed_at.is_some() || self.item.since < began_at;
-        unrecorded && self.item.generation >= row.synced_generation.saturating_add(2)
+        let item = &self.item;
+        let doubted = item.intent.as_ref().is_some_and(Intent::is_doubt);
+        let unrecorded = doubted || item.failed_at.is_some() || item.since < began_at;
+        unrecorded && item.generation >= row.synced_generation.saturating_add(2)
     }
 }
 
@@ -262,6 +275,13 @@ pub struct Outcome {
     pub work: WorkChange,
     /// One entry per call, and one for an end without a call.
     pub ledger: Vec<LedgerEntry>,
+}
+
+impl Outcome {
+    /// Whether a call may have been done of which nothing is known.
+    pub(in crate::store) fn leaves_doubt(&self) -> bool {
+        self.ledger.iter().any(|entry| entry.result == "unknown")
+    }
 }
 
 /// What was learned of the vendor's side.

@@ -5,7 +5,6 @@
 //! sent is thereby as late as it can be: a hundred changes that came while the vendor was busy are
 //! one call.
 
-pub mod backoff;
 mod bulk;
 mod catch_up;
 pub mod clock;

@@ -128,8 +128,7 @@ async fn step(
         };
         task.item = dossier.item.clone();
         if dossier.may_hide_a_call(run.began_at) {
-            let look = || Intent { operation: Intent::LOOK.to_owned(), at: shared.clock.now() };
-            dossier.item.intent.get_or_insert_with(look);
+            dossier.item.intent = Some(Intent { operation: Intent::LOOK.to_owned(), at: shared.clock.now() });
         }
         let age = shared.clock.now().since(dossier.item.since);
         let mut pass = Pass::begin(dossier, &policy, age);

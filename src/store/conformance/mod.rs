@@ -74,6 +74,7 @@ macro_rules! store_conformance {
                 a_wait_is_looked_at_again_and_is_not_pending,
                 a_change_makes_any_row_due_at_once,
                 a_call_of_unknown_outcome_stays_noted,
+                a_change_that_may_have_been_done_is_noted_until_something_is_known,
                 a_link_is_kept_as_it_was_given,
                 a_resource_that_is_no_work_is_not_loaded,
                 work_and_links_outlive_the_process,

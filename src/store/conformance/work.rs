@@ -165,6 +165,24 @@ pub async fn a_call_of_unknown_outcome_stays_noted(home: &dyn Home) {
     assert_eq!(scene.dossier(&user_key("u")).await.item.intent, None);
 }
 
+pub async fn a_change_that_may_have_been_done_is_noted_until_something_is_known(home: &dyn Home) {
+    let scene = Scene::new(home).await;
+    let key = user_key("u");
+    scene.feed([titled("u", "A")]).await;
+    scene.commit(outcome(&key, 1).linked("v-u", 1, 0).ending(WorkChange::Finish)).await;
+    scene.feed([titled("u", "B")]).await;
+    let began_at = Timestamp::default();
+    assert!(!scene.dossier(&key).await.may_hide_a_call(began_at), "nothing was sent");
+    scene.commit(outcome(&key, 2).ending(retry(NOW)).noting("update", "unknown")).await;
+    scene.feed([titled("u", "A")]).await;
+
+    let scene = scene.restarted(home).await;
+    assert!(scene.dossier(&key).await.may_hide_a_call(began_at), "B may be there");
+    scene.commit(outcome(&key, 3).ending(retry(NOW)).noting("fetch", "found")).await;
+    scene.feed([titled("u", "C")]).await;
+    assert!(!scene.dossier(&key).await.may_hide_a_call(began_at), "the vendor was asked since");
+}
+
 pub async fn a_link_is_kept_as_it_was_given(home: &dyn Home) {
     let scene = Scene::new(home).await;
     let key = user_key("ü/1");

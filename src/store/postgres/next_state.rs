@@ -12,10 +12,10 @@ use crate::store::derived::{gathering, home};
 use crate::store::postgres::commit::Step;
 use crate::store::postgres::holds;
 use crate::store::postgres::rows::{
-    HELD, PARKED, PENDING, WAITING, big, execute, key_at, key_columns, query, storable, unsigned,
+    HELD, PARKED, PENDING, WAITING, big, execute, key_at, key_columns, query, storable, to_json, unsigned,
 };
 use crate::store::postgres::targets::LockedTarget;
-use crate::store::{Lane, StoreError, WorkChange};
+use crate::store::{Intent, Lane, StoreError, WorkChange};
 
 /// By the place in the batch: the lane of a row that is done, and how long it took.
 pub(super) type Converged = BTreeMap<usize, (Lane, Duration)>;
@@ -204,10 +204,9 @@ async fn update(at: &LockedTarget<'_>, rows: &[Stay<'_>]) -> Result<(), StoreErr
     let failed_at: Vec<_> = rows.iter().map(|row| row.state.failed_at).collect();
     let parked_at: Vec<_> = rows.iter().map(|row| row.state.parked_at).collect();
     // A call that may have been sent stays noted until something is known of it.
-    let keep_intent: Vec<_> = rows
-        .iter()
-        .map(|row| row.step.outcome.ledger.iter().any(|entry| entry.result == "unknown"))
-        .collect();
+    let doubt = to_json(&Intent::doubt(at.now));
+    let doubts: Vec<_> =
+        rows.iter().map(|row| row.step.outcome.leaves_doubt().then_some(doubt.as_str())).collect();
     // A parked row counts the failures that led to it.
     execute(
         at.tx,
@@ -215,12 +214,12 @@ async fn update(at: &LockedTarget<'_>, rows: &[Stay<'_>]) -> Result<(), StoreErr
          SET state = k.state, due = k.due,
              attempts = CASE k.state WHEN 2 THEN w.attempts + k.attempts ELSE k.attempts END,
              reason = k.reason, failed_at = k.failed_at, parked_at = k.parked_at,
-             intent = CASE WHEN k.keep_intent THEN w.intent END, woken = false, lost = false
+             intent = CASE WHEN k.doubt IS NOT NULL THEN coalesce(w.intent, k.doubt) END, woken = false, lost = false
          FROM unnest($2::smallint[], $3::text[], $4::smallint[], $5::bigint[], $6::integer[], $7::text[],
-                     $8::bigint[], $9::bigint[], $10::boolean[])
-             AS k (kind, id, state, due, attempts, reason, failed_at, parked_at, keep_intent)
+                     $8::bigint[], $9::bigint[], $10::text[])
+             AS k (kind, id, state, due, attempts, reason, failed_at, parked_at, doubt)
          WHERE w.target = $1 AND w.kind = k.kind AND w.id = k.id",
-        &[&at.name, &kinds, &ids, &states, &dues, &attempts, &reasons, &failed_at, &parked_at, &keep_intent],
+        &[&at.name, &kinds, &ids, &states, &dues, &attempts, &reasons, &failed_at, &parked_at, &doubts],
     )
     .await?;
     Ok(())

@@ -8,9 +8,9 @@ use crate::store::ParkedId;
 use crate::store::derived::{self, gathering};
 use crate::store::sqlite::links::{self, Standing};
 use crate::store::sqlite::members::{Noted, Waiter};
-use crate::store::sqlite::rows::{HELD, PARKED, PENDING, WAITING};
+use crate::store::sqlite::rows::{HELD, PARKED, PENDING, WAITING, to_json};
 use crate::store::sqlite::{derived as sqlite_derived, holds, ledger, targets, work};
-use crate::store::{Committed, Lane, Outcome, StoreError, Tenure, WorkChange};
+use crate::store::{Committed, Intent, Lane, Outcome, StoreError, Tenure, WorkChange};
 
 /// Records outcomes, if the tenure still holds.
 pub(super) fn commit(
@@ -130,8 +130,8 @@ fn change_row(
             parked_at: Some(now),
         },
     };
-    let keep_intent = outcome.ledger.iter().any(|entry| entry.result == "unknown");
-    row.write(waiter, keep_intent)
+    let doubt = outcome.leaves_doubt().then(|| Intent::doubt(now));
+    row.write(waiter, doubt.as_ref())
 }
 
 /// When a row is due that goes on at once: of a derived group, more may come before the rest is sent.
@@ -168,14 +168,14 @@ impl Default for NewState<'_> {
 
 impl NewState<'_> {
     /// A call that may have been sent stays noted until something is known of it.
-    fn write(&self, waiter: &Waiter<'_>, keep_intent: bool) -> Result<(), StoreError> {
+    fn write(&self, waiter: &Waiter<'_>, doubt: Option<&Intent>) -> Result<(), StoreError> {
         let Waiter { conn, target, key, .. } = waiter;
         // A parked row counts the failures that led to it.
         conn.prepare_cached(
             "UPDATE work
              SET state = ?4, due = ?5, attempts = CASE ?4 WHEN 2 THEN attempts + ?6 ELSE ?6 END,
                  reason = ?7, failed_at = ?8, parked_at = ?9,
-                 intent = CASE ?10 WHEN 1 THEN intent END, woken = 0, lost = 0
+                 intent = CASE WHEN ?10 IS NOT NULL THEN coalesce(intent, ?10) END, woken = 0, lost = 0
              WHERE target = ?1 AND kind = ?2 AND id = ?3",
         )?
         .execute(params![
@@ -188,7 +188,7 @@ impl NewState<'_> {
             self.reason,
             self.failed_at,
             self.parked_at,
-            keep_intent
+            doubt.map(to_json)
         ])?;
         Ok(())
     }

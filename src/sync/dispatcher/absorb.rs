@@ -6,9 +6,9 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::{Dispatcher, Ended, STORE_PAUSE, Steps};
+use crate::backoff::Backoff;
 use crate::clock::Timestamp;
 use crate::store::{StoreError, WorkChange, WorkItem};
-use crate::sync::backoff;
 use crate::sync::memory::learn_members_max;
 use crate::sync::outcome::outcome;
 use crate::sync::plan::{End, LaterCause};
@@ -17,6 +17,9 @@ use crate::telemetry::chain;
 
 /// How long a group waits before it is looked at again for members who are about to be linked.
 const GATHER_PAUSE: Duration = Duration::from_secs(1);
+/// How long a failed resource is left alone.
+const BACKOFF: Backoff =
+    Backoff { base: Duration::from_secs(1), cap: Duration::from_mins(5), floor: Duration::from_millis(100) };
 
 impl Dispatcher {
     pub(super) async fn absorb_all(&mut self, steps: Steps) -> Result<(), Ended> {
@@ -117,7 +120,7 @@ impl Dispatcher {
             LaterCause::Transient => worked_since,
         };
         let attempts = task.item.attempts + u32::from(charged);
-        let wait = backoff::wait(attempts, &mut self.chance);
+        let wait = BACKOFF.wait(attempts, &mut self.chance);
         let attempts_max = self.shared().settings.attempts_max;
         self.push_outcome(task, |now, _| {
             if attempts >= attempts_max {

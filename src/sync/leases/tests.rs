@@ -7,7 +7,7 @@ use http::Method;
 use tokio::time::{Instant, advance, sleep};
 
 use crate::store::sqlite::{Options, SqliteStore};
-use crate::store::{Store, TargetState};
+use crate::store::{Lane, Store, TargetState};
 use crate::sync::stage::{ACME, LEASE, Mood, Stage, Vendor, throttled, until};
 use crate::target::layers::breaker::BreakerState;
 
@@ -383,4 +383,29 @@ async fn what_a_dead_replica_may_have_changed_is_looked_at_where_it_was_taken_ba
     );
     assert!(first_of(&Method::PATCH).is_some(), "who was not is sent again: {calls:?}");
     two.shut_down().await;
+}
+
+/// The same where nobody dies: the vendor does what it is told and answers too late.
+#[tokio::test(start_paused = true)]
+async fn what_a_lost_answer_may_have_changed_is_looked_at_where_it_was_taken_back() {
+    let stage = Stage::new(&[ACME], RATE).await;
+    stage.hire(0..1).await;
+    let one = stage.replica("one");
+    stage.quiet(ACME).await;
+    stage.vendor(ACME).set_latency(Duration::from_hours(1));
+    stage.promote(0..1, "Lead").await;
+    let store = stage.world.view();
+    let user = store.due(ACME, Lane::Change, stage.clock.now(), 1).await.unwrap().remove(0).key;
+    let in_doubt = async || {
+        let dossier = store.load(ACME, &user, 1).await.unwrap().unwrap();
+        dossier.item.failed_at.is_some()
+    };
+    until("no answer has come", in_doubt).await;
+    stage.vendor(ACME).set_latency(Duration::ZERO);
+    let before = stage.vendor(ACME).calls().len();
+    stage.promote(0..1, "Newcomer").await;
+    stage.quiet(ACME).await;
+    let calls = stage.vendor(ACME).calls().split_off(before);
+    assert!(calls.iter().any(|seen| seen.method == Method::GET), "what is there is looked at: {calls:?}");
+    one.shut_down().await;
 }
