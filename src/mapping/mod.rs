@@ -86,6 +86,26 @@ impl Mapping {
         derived::memberships(&self.derived_groups, &Subject::new(id, user))
     }
 
+    /// Whether there is a user who has access in the directory and none at the target.
+    pub fn may_end_access(&self) -> bool {
+        let sets_active =
+            |attributes: &AttributeMap| attributes.texts().any(|(path, _)| path == User::ACTIVE);
+        self.scope.is_some() || self.attributes.as_ref().is_some_and(sets_active)
+    }
+
+    /// Whether a user who has access in the directory has none at the target, as far as can be said:
+    /// out of scope, or mapped to be inactive.
+    pub fn ends_access(&self, id: &ExternalId, user: &User) -> bool {
+        if !user.is_described() {
+            return false;
+        }
+        match self.map(id, user) {
+            Mapped::OutOfScope => true,
+            Mapped::To(units) => units.get(User::ACTIVE) == Some(&Value::Bool(false)),
+            Mapped::AsItCame | Mapped::Fault(_) => false,
+        }
+    }
+
     fn evaluate(&self, subject: &Subject) -> Mapped {
         match self.scope.as_ref().map(|scope| scope.holds(subject)) {
             Some(Err(error)) => return Mapped::Fault(format!("the scope fails for this user: {error}")),
@@ -151,6 +171,33 @@ mod tests {
         let fault = mapped(&sales, &json!({"department": "SALES"}));
         assert!(matches!(&fault, Mapped::Fault(reason) if reason.contains("title")), "{fault:?}");
         assert_eq!(mapped(&Mapping::default(), &json!({})), Mapped::AsItCame);
+    }
+
+    #[test]
+    fn access_ends_out_of_scope_and_where_it_is_mapped_to() {
+        let sales = mapping(Some("user.department == 'SALES'"), None);
+        let cleared = mapping(None, Some(&[("active", "user.title == 'Cleared'"), ("title", "user.title")]));
+        let (all, renamed) = (Mapping::default(), mapping(None, Some(&[("title", "user.title")])));
+        let ends = |mapping: &Mapping, attributes: &Value| {
+            let user = fixture::user(attributes);
+            mapping.ends_access(&ExternalId::parse("u-1").unwrap(), &user)
+        };
+        for (mapping, attributes, expected) in [
+            (&sales, json!({"department": "SALES"}), false),
+            (&sales, json!({"department": "HR"}), true),
+            (&cleared, json!({"title": "Cleared"}), false),
+            (&cleared, json!({"title": "Guest"}), true),
+            (&all, json!({"department": "HR"}), false),
+            (&renamed, json!({"title": "Guest"}), false),
+        ] {
+            assert_eq!(ends(mapping, &attributes), expected, "{attributes}");
+            assert!(!expected || mapping.may_end_access());
+        }
+        assert!(!all.may_end_access() && !renamed.may_end_access());
+        let id = ExternalId::parse("u-1").unwrap();
+        assert!(!sales.ends_access(&id, &User::default()), "nothing is known but the id");
+        let broken = mapping(Some("user.department + 1"), None);
+        assert!(!ends(&broken, &json!({"department": "HR"})), "it cannot be said");
     }
 
     #[test]

@@ -1,9 +1,10 @@
 //! What comes in: verified events, and their way into the directory.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use crate::clock::Timestamp;
-use crate::directory::{Change, DirectoryName, ResourceKey};
+use crate::directory::{Change, DirectoryName, ExternalId, ResourceKey, Snapshot, User};
 
 /// A verified, understood event, about to be made durable.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,6 +43,30 @@ pub trait EventReader: Send + Sync {
     fn wanted(&self, _source: &str, _body: &[u8]) -> Vec<ResourceKey> {
         Vec::new()
     }
+
+    /// Who is outside of which target's scope; `None` where every target wants everybody.
+    fn scopes(&self) -> Option<Arc<dyn Scopes>> {
+        None
+    }
+}
+
+/// Says whom a target does not want, so that a store can tell whose access ends there; whoever knows
+/// the mappings implements it.
+pub trait Scopes: Send + Sync {
+    /// Whether a user who has access in the directory is to have none at `target`, as far as can be said.
+    fn excludes(&self, target: &str, id: &ExternalId, user: &User) -> bool;
+}
+
+/// Of the users whom a merge has changed, those who have access in the directory and no place at a target.
+pub(super) fn outside<'a>(
+    snapshot: &'a Snapshot,
+    target: &'a str,
+    scopes: &'a dyn Scopes,
+) -> impl Iterator<Item = &'a ExternalId> {
+    let changed = snapshot.touched().users.iter().filter(|(_, changed)| **changed).map(|(id, _)| id);
+    changed.filter(move |id| {
+        snapshot.user(id).is_some_and(|user| user.has_access() && scopes.excludes(target, id, user))
+    })
 }
 
 /// What one batch of projection did.

@@ -35,7 +35,7 @@ pub use admin::{
 };
 pub use errand::{Errand, ErrandCounts, Settled, Topic};
 pub use feed::{Aspect, Consent, Feed, Feeds, Known, RecordKey, SettledRecord, Tally};
-pub use intake::{Appended, EventReader, NewEvent, Projection};
+pub use intake::{Appended, EventReader, NewEvent, Projection, Scopes};
 pub use lease::{Hint, Roster, Tenure};
 pub use resync::{
     DriftMark, Expected, ExpectedMember, Kept, NewResync, Part, Probe, ResyncRecord, ResyncRow, Resyncs,
@@ -61,7 +61,9 @@ pub trait Store: Send + Sync + 'static {
     async fn append(&self, event: NewEvent) -> Result<Appended, StoreError>;
 
     /// Merges up to `limit` events that are not yet merged into their directories, those that end
-    /// somebody's access first, and marks what changed as work for every enrolled target.
+    /// somebody's access first, and marks what changed as work for every enrolled target. Who has an
+    /// account at a target and is outside of its scope by now ([`EventReader::scopes`]) is work in
+    /// [`Lane::Deprovision`].
     async fn project(&self, reader: &dyn EventReader, limit: usize) -> Result<Projection, StoreError>;
 
     /// What is remembered of feeds: of what is fetched, or dropped, rather than posted.

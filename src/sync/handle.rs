@@ -146,7 +146,6 @@ impl Handle {
         run::run(self.0, tenure, lease, stop).await
     }
 
-    #[cfg(test)]
     pub(super) fn shared(&self) -> &Arc<Shared> {
         &self.0
     }

@@ -25,6 +25,15 @@ const fn weight(lane: Lane) -> i64 {
     }
 }
 
+/// A resource under way.
+pub(super) trait UnderWay {
+    /// Its row.
+    fn item(&self) -> &WorkItem;
+
+    /// Its row is in the first lane now. What was planned and not begun is planned anew.
+    fn hasten(&mut self);
+}
+
 /// One lane's candidates: new rows, and resources under way (`U`).
 struct Window<U> {
     lane: Lane,
@@ -65,9 +74,11 @@ pub(super) struct Lanes<U> {
     windows: [Window<U>; Lane::ALL.len()],
     /// Every key that is in a window, under way, in flight, or whose outcome is not recorded yet.
     held: HashSet<ResourceKey>,
+    /// Those of them that were in flight when their row came into the first lane.
+    hastened: HashSet<ResourceKey>,
 }
 
-impl<U> Lanes<U> {
+impl<U: UnderWay> Lanes<U> {
     pub(super) fn new() -> Self {
         let windows = Lane::ALL.map(|lane| Window {
             lane,
@@ -79,7 +90,7 @@ impl<U> Lanes<U> {
             credit: 0,
             more: true,
         });
-        Self { windows, held: HashSet::new() }
+        Self { windows, held: HashSet::new(), hastened: HashSet::new() }
     }
 
     /// The store may hold work that no window knows.
@@ -100,6 +111,7 @@ impl<U> Lanes<U> {
     pub(super) fn fill(&mut self, lane: Lane, asked: usize, items: Vec<WorkItem>) {
         let Some(window) = self.windows.iter_mut().find(|window| window.lane == lane) else { return };
         window.more = items.len() >= asked;
+        let mut overtaken = Vec::new();
         for item in items {
             if window.fresh.len() >= WINDOW {
                 window.more = true;
@@ -107,8 +119,37 @@ impl<U> Lanes<U> {
             }
             if self.held.insert(item.key.clone()) {
                 window.fresh.push_back(item);
+            } else if lane == Lane::Deprovision {
+                overtaken.push(item);
             }
         }
+        for item in overtaken {
+            self.hasten(item);
+        }
+    }
+
+    /// Somebody's access is to end whose row was taken in before that, for its turn in another lane.
+    fn hasten(&mut self, item: WorkItem) {
+        let [first, others @ ..] = &mut self.windows;
+        if first.holds(&item.key) {
+            return;
+        }
+        for window in others {
+            if let Some(at) = window.fresh.iter().position(|held| held.key == item.key) {
+                window.fresh.remove(at);
+                first.fresh.push_back(item);
+                return;
+            }
+            for queue in [&mut window.under_way, &mut window.looked_at, &mut window.packable] {
+                let at = queue.iter().position(|held| held.item().key == item.key);
+                if let Some(mut held) = at.and_then(|at| queue.remove(at)) {
+                    held.hasten();
+                    first.under_way.push_back(held);
+                    return;
+                }
+            }
+        }
+        self.hastened.insert(item.key);
     }
 
     pub(super) fn has_candidate(&self) -> bool {
@@ -187,22 +228,25 @@ impl<U> Lanes<U> {
     }
 
     /// Puts a resource back that needs a further call.
-    pub(super) fn resume(&mut self, lane: Lane, under_way: U) {
-        if let Some(window) = self.window(lane) {
+    pub(super) fn resume(&mut self, under_way: U) {
+        let Some(under_way) = self.unless_hastened(under_way) else { return };
+        if let Some(window) = self.window(under_way.item().lane) {
             window.under_way.push_back(under_way);
         }
     }
 
     /// Puts a resource back that was looked at and needs a call of its own, the first one.
-    pub(super) fn resume_later(&mut self, lane: Lane, looked_at: U) {
-        if let Some(window) = self.window(lane) {
+    pub(super) fn resume_later(&mut self, looked_at: U) {
+        let Some(looked_at) = self.unless_hastened(looked_at) else { return };
+        if let Some(window) = self.window(looked_at.item().lane) {
             window.looked_at.push_back(looked_at);
         }
     }
 
     /// Puts a resource back that needs a write which may be part of a bulk request.
-    pub(super) fn resume_packable(&mut self, lane: Lane, packable: U) {
-        if let Some(window) = self.window(lane) {
+    pub(super) fn resume_packable(&mut self, packable: U) {
+        let Some(packable) = self.unless_hastened(packable) else { return };
+        if let Some(window) = self.window(packable.item().lane) {
             window.packable.push_back(packable);
         }
     }
@@ -216,6 +260,16 @@ impl<U> Lanes<U> {
         self.windows.iter_mut().flat_map(queues).collect()
     }
 
+    /// Takes what was hastened in flight into the first lane; answers what was not.
+    fn unless_hastened(&mut self, mut under_way: U) -> Option<U> {
+        if !self.hastened.remove(&under_way.item().key) {
+            return Some(under_way);
+        }
+        under_way.hasten();
+        self.windows[0].under_way.push_back(under_way);
+        None
+    }
+
     fn window(&mut self, lane: Lane) -> Option<&mut Window<U>> {
         self.windows.iter_mut().find(|window| window.lane == lane)
     }
@@ -223,10 +277,16 @@ impl<U> Lanes<U> {
     /// The resource's outcome is recorded: it may be taken again.
     pub(super) fn release(&mut self, key: &ResourceKey) {
         self.held.remove(key);
+        self.hastened.remove(key);
     }
 }
 
-impl<U> Window<U> {
+impl<U: UnderWay> Window<U> {
+    fn holds(&self, key: &ResourceKey) -> bool {
+        let under_way = self.under_way.iter().chain(&self.looked_at).chain(&self.packable);
+        under_way.map(UnderWay::item).chain(&self.fresh).any(|item| item.key == *key)
+    }
+
     fn waiting(&self) -> Waiting {
         Waiting {
             fresh: self.fresh.len(),
@@ -261,6 +321,16 @@ mod tests {
     use crate::clock::Timestamp;
     use crate::directory::ExternalId;
 
+    impl UnderWay for WorkItem {
+        fn item(&self) -> &WorkItem {
+            self
+        }
+
+        fn hasten(&mut self) {
+            self.lane = Lane::Deprovision;
+        }
+    }
+
     fn item(lane: Lane, id: usize) -> WorkItem {
         WorkItem {
             key: ResourceKey::user(ExternalId::parse(format!("{}-{id}", lane.as_str())).unwrap()),
@@ -287,18 +357,68 @@ mod tests {
     fn deprovisioning_goes_ahead_of_everything_even_of_what_is_under_way() {
         let mut lanes = Lanes::new();
         fill(&mut lanes, Lane::Change, 10);
-        lanes.resume(Lane::Change, item(Lane::Change, 99));
+        lanes.resume(item(Lane::Change, 99));
         fill(&mut lanes, Lane::Deprovision, 2);
         assert_eq!(taken(&mut lanes), Some(Lane::Deprovision));
         assert_eq!(taken(&mut lanes), Some(Lane::Deprovision));
         assert_eq!(taken(&mut lanes), Some(Lane::Change));
     }
 
+    /// Each stands in another queue of another lane when the same row comes in the first one.
+    #[test]
+    fn who_loses_access_goes_ahead_also_where_an_earlier_change_is_held() {
+        let put: [fn(&mut Lanes<WorkItem>, WorkItem); 5] = [
+            |lanes, item| lanes.fill(Lane::Change, WINDOW, vec![item]),
+            |lanes, item| hold(lanes, item, Lanes::resume),
+            |lanes, item| hold(lanes, item, Lanes::resume_later),
+            |lanes, item| hold(lanes, item, Lanes::resume_packable),
+            |_, _| {},
+        ];
+        for (case, put) in put.into_iter().enumerate() {
+            let mut lanes = Lanes::new();
+            fill(&mut lanes, Lane::Change, 50);
+            put(&mut lanes, item(Lane::Change, 99));
+            let leaver = WorkItem { lane: Lane::Deprovision, ..item(Lane::Change, 99) };
+            lanes.fill(Lane::Deprovision, WINDOW, vec![leaver.clone()]);
+            lanes.fill(Lane::Deprovision, WINDOW, vec![leaver.clone()]);
+            let (Some(Candidate::Fresh(first) | Candidate::UnderWay(first)), Some(next)) =
+                (lanes.take(), taken(&mut lanes))
+            else {
+                panic!("{case}: there are fifty-one");
+            };
+            assert_eq!(
+                (first.key, first.lane, next),
+                (leaver.key, Lane::Deprovision, Lane::Change),
+                "{case}"
+            );
+        }
+    }
+
+    #[test]
+    fn who_loses_access_during_a_call_goes_ahead_after_it() {
+        for resume in [Lanes::resume, Lanes::resume_later, Lanes::resume_packable] {
+            let mut lanes = Lanes::new();
+            fill(&mut lanes, Lane::Change, 1);
+            let Some(Candidate::Fresh(in_flight)) = lanes.take() else { panic!("there is one") };
+            fill(&mut lanes, Lane::Membership, 50);
+            let leaver = WorkItem { lane: Lane::Deprovision, ..in_flight.clone() };
+            lanes.fill(Lane::Deprovision, WINDOW, vec![leaver]);
+            assert!(!lanes.is_urgent(), "it is in flight");
+            resume(&mut lanes, in_flight);
+            assert_eq!(taken(&mut lanes), Some(Lane::Deprovision));
+        }
+    }
+
+    fn hold(lanes: &mut Lanes<WorkItem>, item: WorkItem, put: fn(&mut Lanes<WorkItem>, WorkItem)) {
+        lanes.held.insert(item.key.clone());
+        put(lanes, item);
+    }
+
     #[test]
     fn what_is_under_way_goes_ahead_of_new_rows_of_its_lane() {
         let mut lanes = Lanes::new();
         fill(&mut lanes, Lane::Change, 1);
-        lanes.resume(Lane::Change, item(Lane::Change, 99));
+        lanes.resume(item(Lane::Change, 99));
         assert!(matches!(lanes.take(), Some(Candidate::UnderWay(_))));
     }
 

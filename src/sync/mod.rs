@@ -27,6 +27,7 @@ mod record;
 pub mod resync;
 mod retry_budget;
 mod run;
+mod scopes;
 mod shared;
 #[cfg(test)]
 mod stage;

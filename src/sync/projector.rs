@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::store::{EventReader, Store};
 use crate::sync::handle::Handle;
+use crate::sync::scopes::Scoped;
 
 /// Most events merged in one transaction: large enough that a burst's changes to one user meet in
 /// memory, small enough that accepting goes on meanwhile.
@@ -34,8 +35,9 @@ pub struct Projector {
 
 /// Projects until `stop`.
 pub async fn run(projector: Projector, stop: CancellationToken) {
+    let reader = Scoped::new(&*projector.reader, projector.targets.values());
     loop {
-        let pause = match projector.store.project(&*projector.reader, BATCH).await {
+        let pause = match projector.store.project(&reader, BATCH).await {
             Ok(projection) => {
                 for target in &projection.woken {
                     if let Some(handle) = projector.targets.get(target) {

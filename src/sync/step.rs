@@ -11,6 +11,7 @@ use crate::directory::Kind;
 use crate::store::{Intent, Lane, LedgerEntry, StoreError, WorkItem};
 use crate::sync::bulk;
 use crate::sync::guard::{self, Ruling};
+use crate::sync::lanes::UnderWay;
 use crate::sync::plan::{LaterCause, Next, Pass, Reaction, Request};
 use crate::sync::record;
 use crate::sync::run::Run;
@@ -37,6 +38,19 @@ pub(super) struct Task {
 impl Task {
     pub(super) const fn new(item: WorkItem) -> Self {
         Self { item, pass: None, ledger: Vec::new(), alone: false, within_budget: false }
+    }
+}
+
+impl UnderWay for Task {
+    fn item(&self) -> &WorkItem {
+        &self.item
+    }
+
+    fn hasten(&mut self) {
+        self.item.lane = Lane::Deprovision;
+        if self.ledger.is_empty() {
+            self.pass = None;
+        }
     }
 }
 

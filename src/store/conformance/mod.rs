@@ -67,6 +67,7 @@ macro_rules! store_conformance {
             }
             work {
                 lanes_follow_what_is_desired,
+                who_has_an_account_and_leaves_a_scope_is_a_leaver,
                 due_rows_come_oldest_first_and_not_before_their_time,
                 finishing_removes_the_row_and_tells_how_long_it_took,
                 a_row_that_has_moved_on_is_due_whatever_became_of_the_call,

@@ -1,19 +1,21 @@
 //! Work rows: how they come, in which order, and what becomes of them.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::json;
 
 use crate::clock::Timestamp;
-use crate::directory::{AttributePath, Kind, ResourceKey};
+use crate::directory::{AttributePath, Change, ExternalId, Kind, Operation, ResourceKey, User};
 use crate::scim::etag::ETag;
 use crate::store::conformance::scene::{NOW, Scene, TARGET, outcome, park, retry, wait};
 use crate::store::conformance::script::{
-    deactivate, delete_user, group, group_key, id, members, received_at, titled, user, user_key,
+    DIRECTORY, deactivate, delete_user, group, group_key, id, members, now, received_at, titled, user,
+    user_key,
 };
 use crate::store::conformance::{Home, must};
-use crate::store::{Intent, Lane, Link, LinkChange, Outcome, Row, WorkChange};
+use crate::store::{EventReader, Intent, Lane, Link, LinkChange, Outcome, Row, Scopes, WorkChange};
 
 const LATER: Timestamp = Timestamp::from_seconds(6_000);
 
@@ -41,6 +43,51 @@ pub async fn lanes_follow_what_is_desired(home: &dyn Home) {
     scene.finish(&group_key("g"), "v-g").await;
     scene.feed([members("g", &["d"], &[])]).await;
     assert_eq!(scene.due_names().await, ["deprovision user u", "membership group g"]);
+}
+
+/// Wants nobody with a title.
+struct Untitled;
+
+impl Scopes for Untitled {
+    fn excludes(&self, target: &str, _: &ExternalId, user: &User) -> bool {
+        target == TARGET
+            && user.attributes.shown(&AttributePath::new("title")).is_some_and(|title| !title.is_null())
+    }
+}
+
+/// Reads a script for a target that wants nobody with a title.
+struct Scoped<'a>(&'a dyn EventReader);
+
+impl EventReader for Scoped<'_> {
+    fn read(&self, source: &str, body: &[u8]) -> Result<Vec<Change>, String> {
+        self.0.read(source, body)
+    }
+
+    fn scopes(&self) -> Option<Arc<dyn Scopes>> {
+        Some(Arc::new(Untitled))
+    }
+}
+
+pub async fn who_has_an_account_and_leaves_a_scope_is_a_leaver(home: &dyn Home) {
+    let scene = Scene::new(home).await;
+    must(scene.store.enrol("other", &DIRECTORY.to_owned(), NOW).await);
+    let plain = |name: &str| user(name, &json!({"nickName": name}));
+    scene.feed([plain("known"), plain("sought"), group("g", "G")]).await;
+    scene.finish(&user_key("known"), "v-known").await;
+    let feed = async |operations: [Operation; 3]| {
+        scene.append(operations.into_iter().map(now).collect()).await;
+        must(scene.store.project(&Scoped(&scene.script), 100).await);
+    };
+    feed([titled("known", "A"), titled("sought", "A"), group("g", "H")]).await;
+    let names = ["deprovision user known", "change user sought", "membership group g"];
+    assert_eq!(scene.due_names().await, names);
+    let elsewhere = must(scene.store.due("other", Lane::Deprovision, NOW, 10).await);
+    assert_eq!(elsewhere, [], "the other target wants everybody");
+    feed([user("known", &json!({"title": null})), plain("sought"), group("g", "G")]).await;
+    let names = ["change user known", "change user sought", "membership group g"];
+    let mut due = scene.due_names().await;
+    due.sort_unstable();
+    assert_eq!(due, names);
 }
 
 pub async fn due_rows_come_oldest_first_and_not_before_their_time(home: &dyn Home) {

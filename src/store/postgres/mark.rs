@@ -72,3 +72,19 @@ pub(super) async fn mark(tx: &Tx<'_>, targets: &[String], marks: &[Mark]) -> Res
     .await?;
     Ok(())
 }
+
+/// Puts users who are marked already in the leavers' lane, where they have an account to lose.
+pub(super) async fn hasten(tx: &Tx<'_>, target: &str, users: &[&ExternalId]) -> Result<(), StoreError> {
+    if users.is_empty() {
+        return Ok(());
+    }
+    execute(
+        tx,
+        "UPDATE work SET lane = $3 WHERE target = $1 AND kind = 0 AND id = ANY($2::text[])
+           AND EXISTS (SELECT 1 FROM links AS l WHERE l.target = $1 AND l.kind = 0 AND l.id = work.id
+                       AND l.vendor_id IS NOT NULL)",
+        &[&target, &users, &Lane::Deprovision],
+    )
+    .await?;
+    Ok(())
+}

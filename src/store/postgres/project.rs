@@ -11,13 +11,13 @@ use crate::directory::{
 };
 use crate::store::postgres::database::Database;
 use crate::store::postgres::hints::{Hints, Told};
-use crate::store::postgres::mark::{Mark, lock_followers, mark, marks};
+use crate::store::postgres::mark::{Mark, hasten, lock_followers, mark, marks};
 use crate::store::postgres::rows::{
     Tx, big, execute, limit as row_limit, query, query_one, storable, unsigned,
 };
 use crate::store::postgres::{directory, errands, fault, timeline};
 use crate::store::timeline::written_memberships;
-use crate::store::{EventReader, Projection, StoreError, Topic};
+use crate::store::{EventReader, Projection, Scopes, StoreError, Topic, intake};
 
 /// Bytes of bodies past which a batch takes no further event.
 const BODY_BYTES_MAX: u64 = 8 << 20;
@@ -178,7 +178,7 @@ async fn merge_claimed(
         }
     }
     projection.unreadable = unreadable.len();
-    projection.woken = merge_directories(tx, per_directory).await?;
+    projection.woken = merge_directories(tx, per_directory, reader.scopes().as_deref()).await?;
     let wants: Vec<_> = events.iter().flat_map(wants).collect();
     projection.wanted = wants.len();
     errands::want(tx, wants).await?;
@@ -260,6 +260,7 @@ async fn read(reader: &dyn EventReader, waiting: Vec<WaitingEvent>) -> Vec<ReadE
 async fn merge_directories(
     tx: &Tx<'_>,
     per_directory: BTreeMap<&str, Vec<&ReadEvent>>,
+    scopes: Option<&dyn Scopes>,
 ) -> Result<BTreeSet<String>, StoreError> {
     if per_directory.is_empty() {
         return Ok(BTreeSet::new());
@@ -280,6 +281,12 @@ async fn merge_directories(
         let targets = followers.remove(directory).unwrap_or_default();
         if !targets.is_empty() && !marks.is_empty() {
             mark(tx, &targets, &marks).await?;
+            if let Some(scopes) = scopes {
+                for target in &targets {
+                    hasten(tx, target, &intake::outside(&snapshot, target, scopes).collect::<Vec<_>>())
+                        .await?;
+                }
+            }
             woken.extend(targets);
         }
     }

@@ -1,6 +1,7 @@
 //! Merging events into the directory: picked and read beside the writer, merged by it.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use rusqlite::{Connection, Row as SqlRow, Rows, params};
 
@@ -8,7 +9,7 @@ use crate::clock::Timestamp;
 use crate::directory::{Change, Effect, MergeOutcome, Needs, ResourceKey, Version, VersionedChange, merge};
 use crate::store::sqlite::{directory, errands, timeline, work};
 use crate::store::timeline::written_memberships;
-use crate::store::{EventReader, Projection, StoreError, Topic};
+use crate::store::{EventReader, Projection, Scopes, StoreError, Topic};
 
 /// Bytes of bodies past which a batch takes no further event.
 const BODY_BYTES_MAX: usize = 8 << 20;
@@ -36,6 +37,7 @@ pub(super) struct ReadBatch {
     batch: u64,
     events: Vec<ReadEvent>,
     through: u64,
+    scopes: Option<Arc<dyn Scopes>>,
 }
 
 struct ReadEvent {
@@ -127,7 +129,7 @@ impl Picked {
             events.push(ReadEvent { seq, directory, event_id, source, received_at, changes, wanted });
             tokio::task::consume_budget().await;
         }
-        ReadBatch { batch: self.batch, events, through: self.through }
+        ReadBatch { batch: self.batch, events, through: self.through, scopes: reader.scopes() }
     }
 }
 
@@ -159,7 +161,7 @@ pub(super) fn apply(conn: &Connection, batch: &ReadBatch) -> Result<Option<Proje
         }
     }
     for (directory, events) in per_directory {
-        projection.woken.extend(merge_events(conn, directory, &events)?);
+        projection.woken.extend(merge_events(conn, directory, &events, batch.scopes.as_deref())?);
     }
     advance(conn, batch.through)?;
     projection.more = unprojected(conn)? > 0;
@@ -217,6 +219,7 @@ fn merge_events(
     conn: &Connection,
     name: &str,
     events: &[&ReadEvent],
+    scopes: Option<&dyn Scopes>,
 ) -> Result<BTreeSet<String>, StoreError> {
     let mut changes = Vec::new();
     let mut origins = Vec::new();
@@ -251,7 +254,7 @@ fn merge_events(
     }
     // What an expansion touched has no change of its own.
     let earliest = events.iter().map(|event| event.received_at).min().unwrap_or_default();
-    work::mark(conn, name, &snapshot, |key| received.get(key).copied().unwrap_or(earliest))
+    work::mark(conn, name, &snapshot, scopes, |key| received.get(key).copied().unwrap_or(earliest))
 }
 
 fn record(

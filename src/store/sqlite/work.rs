@@ -8,7 +8,7 @@ use crate::clock::Timestamp;
 use crate::directory::{ExternalId, Kind, ResourceKey, Snapshot};
 use crate::store::derived::OWN;
 use crate::store::sqlite::rows::{PARKED, PENDING, WAITING, from_json, key_at};
-use crate::store::{Intent, Lane, StoreError, WorkItem};
+use crate::store::{Intent, Lane, Scopes, StoreError, WorkItem, intake};
 
 /// Marks what a merge has changed as work of every target that follows the directory, and answers
 /// these targets. `received` says when the change of a resource was received.
@@ -16,6 +16,7 @@ pub(super) fn mark(
     conn: &Connection,
     directory: &str,
     snapshot: &Snapshot,
+    scopes: Option<&dyn Scopes>,
     received: impl Fn(&ResourceKey) -> Timestamp,
 ) -> Result<BTreeSet<String>, StoreError> {
     let marks = marks(snapshot);
@@ -42,8 +43,28 @@ pub(super) fn mark(
         for Mark { key, lane, generation } in &marks {
             statement.execute(params![target, key.kind, key.id, lane, received(key), generation])?;
         }
+        if let Some(scopes) = scopes {
+            hasten(conn, target, intake::outside(snapshot, target, scopes))?;
+        }
     }
     Ok(targets)
+}
+
+/// Puts users who are marked already in the leavers' lane, where they have an account to lose.
+fn hasten<'a>(
+    conn: &Connection,
+    target: &str,
+    users: impl Iterator<Item = &'a ExternalId>,
+) -> Result<(), StoreError> {
+    let mut statement = conn.prepare_cached(
+        "UPDATE work SET lane = ?3 WHERE target = ?1 AND kind = 0 AND id = ?2
+           AND EXISTS (SELECT 1 FROM links AS l WHERE l.target = ?1 AND l.kind = 0 AND l.id = ?2
+                       AND l.vendor_id IS NOT NULL)",
+    )?;
+    for user in users {
+        statement.execute(params![target, user, Lane::Deprovision])?;
+    }
+    Ok(())
 }
 
 struct Mark {

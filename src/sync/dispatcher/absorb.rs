@@ -38,7 +38,7 @@ impl Dispatcher {
         }
         match stepped {
             Stepped::Further { packable } => self.put_back(task, packable),
-            Stepped::Throttled => self.lanes.resume(task.item.lane, task),
+            Stepped::Throttled => self.lanes.resume(task),
             Stepped::Gone => self.let_go(&task),
             Stepped::Settled => {
                 self.retries.succeeded(&task.item.key);
@@ -67,15 +67,14 @@ impl Dispatcher {
 
     /// Another call is needed.
     pub(super) fn put_back(&mut self, mut task: Task, packable: bool) {
-        let lane = task.item.lane;
         if packable && !task.alone {
-            self.lanes.resume_packable(lane, task);
+            self.lanes.resume_packable(task);
         } else if task.ledger.is_empty() && !task.alone {
             // Nothing was sent yet. It is planned anew when its turn comes, with what is true then.
             task.pass = None;
-            self.lanes.resume_later(lane, task);
+            self.lanes.resume_later(task);
         } else {
-            self.lanes.resume(lane, task);
+            self.lanes.resume(task);
         }
     }
 

@@ -28,6 +28,8 @@ pub(super) enum Mishap {
     EditedBefore,
     /// The vendor forgets the resource just before (deleted and made anew by somebody).
     Recreated,
+    /// Somebody makes a resource of the same name just before it is created.
+    MadeBefore,
 }
 
 /// A vendor of one kind of resource.
@@ -39,6 +41,8 @@ pub(super) struct Vendor {
     pub(super) calls: Vec<Request>,
     pub(super) enforces_versions: bool,
     pub(super) lists_members: bool,
+    /// Whoever asks for a group is not told its members.
+    pub(super) hides_members: bool,
     /// Refuses to remove who is no member.
     pub(super) refuses_absent: bool,
     /// Members who leave by themselves, one before each PATCH.
@@ -87,6 +91,12 @@ impl Vendor {
                 }
                 self.perform(request)
             }
+            Mishap::MadeBefore => {
+                if let Request::Create { resource } = request {
+                    self.insert(&json!({"userName": resource["userName"], "nickName": "theirs"}));
+                }
+                self.perform(request)
+            }
         }
     }
 
@@ -94,7 +104,7 @@ impl Vendor {
         match request {
             Request::Lookup { matchers } => {
                 let hits = self.resources.values().filter(|resource| matches(resource, matchers));
-                let mut hits: Vec<_> = hits.cloned().collect();
+                let mut hits: Vec<_> = hits.map(|resource| self.shown(resource)).collect();
                 if !self.lists_members {
                     hits.iter_mut()
                         .filter_map(|hit| hit.get_mut("members"))
@@ -103,7 +113,7 @@ impl Vendor {
                 done(Some(json!({ "totalResults": hits.len(), "Resources": hits })), None)
             }
             Request::Fetch { id } => match self.resources.get(id) {
-                Some(resource) => done(Some(Value::Object(resource.clone())), version(resource)),
+                Some(resource) => done(Some(Value::Object(self.shown(resource))), version(resource)),
                 None => Verdict::Missing,
             },
             Request::Create { resource } => {
@@ -167,6 +177,12 @@ impl Vendor {
                 done(None, None)
             }
         }
+    }
+
+    fn shown(&self, resource: &Map<String, Value>) -> Map<String, Value> {
+        let mut shown = resource.clone();
+        shown.retain(|name, _| name != "members" || !self.hides_members);
+        shown
     }
 
     fn patch(&mut self, id: &str, operations: Vec<PatchOp>, if_match: Option<&ETag>) -> Verdict {

@@ -13,6 +13,7 @@ use super::*;
 use crate::directory::{
     ExternalId, Group, Kind, Operation, Snapshot, User, Version, VersionedChange, merge, parse_attributes,
 };
+use crate::scim::schema;
 use crate::store::{MemberDelta, MemberStanding};
 use crate::sync::policy::OnDelete;
 use crate::target::verdict::Verdict;
@@ -96,6 +97,17 @@ pub(super) fn calm() -> impl FnMut() -> Mishap {
 fn then_calm(mishaps: &[Mishap]) -> impl FnMut() -> Mishap {
     let mut mishaps = mishaps.iter().copied();
     move || mishaps.next().unwrap_or(Mishap::None)
+}
+
+#[test]
+fn who_is_made_by_somebody_between_look_up_and_creation_is_looked_for_again_and_merged() {
+    let mut vendor = Vendor::strict();
+    let mut memory = user(vec![upsert(&jane())]);
+    let race = then_calm(&[Mishap::None, Mishap::MadeBefore]);
+    let (end, _) = memory.pass(&Policy::default(), &mut vendor, race).unwrap();
+    assert_eq!((end, words(&vendor)), (End::Done, vec!["lookup", "create", "lookup", "update"]));
+    let [jane] = vendor.resources.values().collect::<Vec<_>>()[..] else { panic!("made once") };
+    assert_eq!((&jane["nickName"], &jane["title"]), (&json!("theirs"), &json!("Lead")));
 }
 
 #[test]
@@ -288,7 +300,7 @@ fn a_user_known_by_id_alone_is_looked_up_and_waited_for() {
 }
 
 #[test]
-fn a_manager_is_sent_by_the_vendors_id_and_waited_for_until_then() {
+fn a_manager_is_sent_by_the_vendors_id_and_waited_for_until_then_and_cleared() {
     let with_manager = || vec![upsert(&jane()), upsert(&json!({"manager": "boss"}))];
     let mut vendor = Vendor::strict();
     let mut memory = user_with(with_manager(), BTreeMap::new());
@@ -298,22 +310,38 @@ fn a_manager_is_sent_by_the_vendors_id_and_waited_for_until_then() {
     let known = BTreeMap::from([(id("boss"), MemberStanding::Linked("v77".into()))]);
     memory.desired = user_with(with_manager(), known).desired;
     memory.pass(&Policy::default(), &mut vendor, calm()).unwrap();
-    let extension = &vendor.resources.values().next().unwrap()["urn:ietf:params:scim:schemas:extension:enterprise:2.0:User"];
-    assert_eq!(extension["manager"]["value"], "v77");
+    let manager = |vendor: &Vendor| {
+        let extension = vendor.resources.values().next().unwrap().get(schema::ENTERPRISE_USER)?;
+        extension.get("manager").cloned()
+    };
+    assert_eq!(manager(&vendor), Some(json!({"value": "v77"})));
+    let cleared = [with_manager(), vec![upsert(&json!({"manager": null}))]].concat();
+    memory.desired = user(cleared).desired;
+    memory.pass(&Policy::default(), &mut vendor, calm()).unwrap();
+    assert_eq!(manager(&vendor), None);
 }
 
 #[test]
 fn put_sends_the_merged_whole_without_what_is_protected() {
-    let policy = Policy { patch: false, ..Policy::default() };
+    let strip = ["locale".to_owned()].into();
+    let policy = Policy { patch: false, strip, ..Policy::default() };
     let mut vendor = Vendor::strict();
-    vendor.insert(&json!({"userName": "jane@example.com", "nickName": "theirs", "groups": [{"value": "g"}]}));
-    user(vec![upsert(&jane())]).pass(&policy, &mut vendor, calm()).unwrap();
+    vendor.insert(&json!({
+        "schemas": [schema::USER], "userName": "jane@example.com", "nickName": "theirs", "locale": "theirs",
+        "groups": [{"value": "g"}]
+    }));
+    user(vec![upsert(&jane()), upsert(&json!({"locale": "ours", "department": "R&D"}))])
+        .pass(&policy, &mut vendor, calm())
+        .unwrap();
     let Some(Request::Put { resource, if_match, .. }) = vendor.calls.last() else {
         panic!("{:?}", words(&vendor))
     };
     assert!(if_match.is_some());
     assert_eq!((&resource["nickName"], &resource["title"]), (&json!("theirs"), &json!("Lead")));
-    assert!(resource.get("meta").is_none() && resource.get("groups").is_none());
+    assert_eq!(resource["schemas"], json!([schema::USER, schema::ENTERPRISE_USER]));
+    for protected in ["id", "meta", "groups", "locale"] {
+        assert!(resource.get(protected).is_none(), "{protected}");
+    }
 }
 
 #[test]

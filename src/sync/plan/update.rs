@@ -61,7 +61,7 @@ impl Pass {
 /// The vendor's resource with ours merged in, for `PUT`.
 fn merged_whole(remote: &Map<String, Value>, units: &Units, policy: &Policy) -> Value {
     let mut whole = remote.clone();
-    for protected in ["meta", "groups"] {
+    for protected in ["id", "meta", "groups"] {
         whole.remove(protected);
     }
     whole.retain(|name, _| !policy.strips(name));

@@ -76,6 +76,15 @@ fn a_list_without_members_does_not_make_the_group_look_empty() {
 }
 
 #[test]
+fn a_read_that_leaves_members_out_does_not_make_the_group_look_empty() {
+    let mut vendor = Vendor { hides_members: true, ..Vendor::strict() };
+    vendor.insert(&json!({"displayName": "Support", "externalId": "g-1", "members": [{"value": "m1"}]}));
+    group(vec![linked(1, false)]).pass(&Policy::default(), &mut vendor, calm()).unwrap();
+    assert_eq!(words(&vendor), ["lookup", "members"]);
+    assert_eq!(members_of(&vendor), BTreeSet::new());
+}
+
+#[test]
 fn whom_a_capped_read_does_not_show_is_removed_all_the_same() {
     let policy = Policy { members_read_cap: 2, ..Policy::default() };
     let mut vendor = Vendor::strict();

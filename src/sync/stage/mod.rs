@@ -18,12 +18,15 @@ pub(super) use store::{Mood, View, World};
 pub(super) use vendor::{Vendor, throttled};
 
 use crate::clock::{SharedClock, Timestamp, TokioClock};
-use crate::store::conformance::script::{DIRECTORY, Script, now, user};
+use crate::directory::Operation;
+use crate::mapping::Mapping;
+use crate::store::conformance::script::{DIRECTORY, Script, deactivate, now, user};
 use crate::store::{Store, TargetState};
 use crate::sync::handle::{Handle, Handles};
 use crate::sync::leases::keeper::{self, Keeper};
 use crate::sync::leases::{self, hints};
 use crate::sync::policy::Policy;
+use crate::sync::scopes::Scoped;
 use crate::sync::{BulkMode, Settings, leases::Settings as LeaseSettings};
 use crate::target::profile::{BulkSupport, Limits};
 use crate::target::{Auth, Profile, Target};
@@ -51,6 +54,8 @@ pub(super) struct Stage {
     pub(super) discovers: bool,
     /// Whether the vendors take several operations in one request.
     pub(super) bulk: BulkMode,
+    /// Whom the vendors are to know, and what of them.
+    pub(super) mapping: Arc<Mapping>,
 }
 
 /// One replica: what it holds of each target, and its tasks.
@@ -78,6 +83,7 @@ impl Stage {
             limits,
             discovers: false,
             bulk: BulkMode::Off,
+            mapping: Arc::default(),
         };
         let store = stage.world.view();
         for target in targets {
@@ -97,16 +103,34 @@ impl Stage {
 
     /// Users, new or not, get a title.
     pub(super) async fn promote(&self, users: std::ops::Range<usize>, title: &str) {
-        let store = self.world.view();
-        let hired = |number: usize| {
+        let promoted = |number: usize| {
             let name = format!("u{number}");
             let attributes =
                 json!({"userName": format!("{name}@example.com"), "active": true, "title": title});
-            now(user(&name, &attributes))
+            user(&name, &attributes)
         };
+        self.say(users.map(promoted).collect()).await;
+    }
+
+    /// A user's access ends.
+    pub(super) async fn deactivate(&self, number: usize) {
+        self.say(vec![deactivate(&format!("u{number}"))]).await;
+    }
+
+    async fn say(&self, operations: Vec<Operation>) {
+        let store = self.world.view();
         let number = self.events.fetch_add(1, Ordering::Relaxed);
-        store.append(self.script.event(number, users.map(hired).collect())).await.unwrap();
-        while store.project(&self.script, 1_000).await.unwrap().more {}
+        let changes = operations.into_iter().map(now).collect();
+        store.append(self.script.event(number, changes)).await.unwrap();
+        let metrics = Metrics::new();
+        let targets = self.vendors.iter();
+        let targets: Vec<Handle> = targets
+            .map(|(target, _)| {
+                self.handle(target, "projector", Arc::clone(&store) as Arc<dyn Store>, &metrics)
+            })
+            .collect();
+        let reader = Scoped::new(&self.script, targets.iter());
+        while store.project(&reader, 1_000).await.unwrap().more {}
     }
 
     /// A configured target of one replica.
@@ -129,7 +153,10 @@ impl Stage {
         let target = target.played_by(self.vendor(name).called_by(replica));
         let settings = Settings {
             target: name.to_owned(),
-            policy: Policy::new(&profile, crate::sync::policy::OnDelete::Deactivate, true),
+            policy: Policy {
+                mapping: Arc::clone(&self.mapping),
+                ..Policy::new(&profile, crate::sync::policy::OnDelete::Deactivate, true)
+            },
             attempts_max: 20,
             poll_interval: Duration::from_secs(1),
             recheck_after: Duration::from_mins(10),
