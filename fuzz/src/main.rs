@@ -35,6 +35,10 @@ fn run(input: &[u8]) {
     memory::bounded(input.len(), || (target.run)(input));
 }
 
+#[expect(
+    clippy::disallowed_methods,
+    reason = "libFuzzer owns the arguments; the environment is what is left"
+)]
 fn start() {
     let name = env::var("FUZZ_TARGET").unwrap_or_default();
     let Some(target) = TARGETS.iter().find(|target| target.name == name) else {

@@ -93,7 +93,7 @@ const LIMIT_HEADERS: [&str; 8] = [
 
 pub fn limit_seeds() -> Vec<Vec<u8>> {
     texts(&[
-        "\0120\n\n\n\n4\n10\n4\n1786000010\n",
+        "\x00120\n\n\n\n4\n10\n4\n1786000010\n",
         "\0Sun, 06 Nov 1994 08:49:47 GMT\nSun, 06 Nov 1994 08:49:37 GMT\n\"default\";r=50;t=30\n\"default\";q=100;w=60\n\n\n\n\n",
         "\x001.5\n\nlimit=100, remaining=50, reset=5\n100;w=60\n\n\n\n\ninin-ratelimit-count: 120\ninin-ratelimit-allowed: 300\ninin-ratelimit-reset: 61\n",
     ])
