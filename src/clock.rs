@@ -29,6 +29,11 @@ impl Timestamp {
         Some(Self(parsed.as_microsecond()))
     }
 
+    /// Whether it is a date that can be written as one: within the calendar's range, to the year 9999.
+    pub fn is_date(self) -> bool {
+        jiff::Timestamp::from_microsecond(self.0).is_ok()
+    }
+
     /// Microseconds since the Unix epoch.
     pub const fn as_micros(self) -> i64 {
         self.0

@@ -4,6 +4,7 @@
 //! multi-valued attribute is one unit: a source sends the list as it should be.
 
 use std::borrow::Borrow;
+use std::collections::HashSet;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
@@ -104,12 +105,14 @@ impl AttributeError {
 ///
 /// Names compare without case (RFC 7643 section 2.1). The enterprise extension's attributes may
 /// stand at the top. What only a vendor can write (`id`, `meta`, `schemas`, `groups`) is skipped, so
-/// that a whole SCIM resource may be sent as it is.
+/// that a whole SCIM resource may be sent as it is. Of an attribute that is named in several spellings, or in
+/// several places, the last counts.
 pub fn parse_attributes(kind: Kind, object: &Map<String, Value>) -> Result<Attributes, AttributeError> {
-    let mut units = Vec::with_capacity(object.len());
-    for (key, value) in object {
+    let mut units = Vec::with_capacity(object.len().min(Attributes::MAX));
+    for (key, value) in last_spellings(object) {
         parse_attribute(kind, key, value, &mut units)?;
     }
+    let units = last_mentions(units);
     if units.len() > Attributes::MAX {
         return Err(AttributeError::new(
             "",
@@ -117,6 +120,21 @@ pub fn parse_attributes(kind: Kind, object: &Map<String, Value>) -> Result<Attri
         ));
     }
     Ok(Attributes(units))
+}
+
+fn last_spellings(object: &Map<String, Value>) -> Vec<(&String, &Value)> {
+    let mut seen = HashSet::with_capacity(object.len());
+    let mut last: Vec<_> =
+        object.iter().rev().filter(|(key, _)| seen.insert(key.to_ascii_lowercase())).collect();
+    last.reverse();
+    last
+}
+
+fn last_mentions(units: Vec<(AttributePath, Value)>) -> Vec<(AttributePath, Value)> {
+    let mut seen = HashSet::with_capacity(units.len());
+    let mut last: Vec<_> = units.into_iter().rev().filter(|(path, _)| seen.insert(path.clone())).collect();
+    last.reverse();
+    last
 }
 
 fn parse_attribute(
@@ -206,9 +224,10 @@ fn parse_extension(
         return push_enterprise(&canonical_name(kind, &key[offset..]), value, pointer, units);
     }
     let is_enterprise = lower == enterprise;
-    let urn = if is_enterprise { schema::ENTERPRISE_USER } else { key };
+    // `urn` compares without case (RFC 8141 section 3.1), and by its lower case an extension is known.
+    let urn = if is_enterprise { schema::ENTERPRISE_USER.to_owned() } else { format!("urn:{}", &key[4..]) };
     match value {
-        Value::Null => units.push((AttributePath(urn.to_owned()), Value::Null)),
+        Value::Null => units.push((AttributePath(urn), Value::Null)),
         Value::Object(attributes) => {
             for (name, part) in attributes {
                 let pointer = format!("{pointer}/{}", escape(name));
@@ -227,7 +246,7 @@ fn parse_extension(
         }
         // A URN with the attribute's name at its end.
         Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) => {
-            units.push((AttributePath(urn.to_owned()), value.clone()));
+            units.push((AttributePath(urn), value.clone()));
         }
     }
     Ok(())

@@ -12,6 +12,8 @@ pub mod connectors;
 mod event;
 pub mod fed;
 mod formats;
+#[doc(hidden)]
+pub mod fuzzing;
 mod json;
 mod jws;
 mod registry;

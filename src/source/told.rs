@@ -4,21 +4,16 @@
 //! The mark is the record separator of JSON text sequences (RFC 7464), which is no JSON, so that each
 //! sender's format refuses a posted body that begins so.
 
-use std::collections::BTreeSet;
-
-use serde_json::{Map, Value, json};
-
 use super::formats::native;
 use super::json::Malformed;
-use crate::directory::{Attributes, Change, ExternalId, MembersEdit, Operation};
+use crate::directory::Change;
 
 const MARK: u8 = 0x1e;
 
 /// The body that says this.
 pub fn write(changes: &[Change]) -> Vec<u8> {
-    let changes: Vec<Value> = changes.iter().map(change).collect();
     let mut body = vec![MARK];
-    body.extend(json!({"changes": changes}).to_string().into_bytes());
+    body.extend(native::write::body(changes));
     body
 }
 
@@ -27,56 +22,13 @@ pub fn read(body: &[u8]) -> Option<Result<Vec<Change>, Malformed>> {
     Some(native::parse(body.strip_prefix(&[MARK])?))
 }
 
-fn change(change: &Change) -> Value {
-    let Change { occurred_at, operation } = change;
-    let mut said = json!({"op": operation.name(), "id": operation.key().id.as_str()});
-    if let Some(at) = occurred_at {
-        said["occurred_at"] = at.to_string().into();
-    }
-    match operation {
-        Operation::UserUpsert { attributes, .. } | Operation::GroupUpsert { attributes, .. } => {
-            said["attributes"] = attributes_of(attributes).into();
-        }
-        Operation::GroupMembers { edit: MembersEdit::Set(users), .. } => {
-            said["set"] = json!(each_once(users, &mut BTreeSet::new()));
-        }
-        Operation::GroupMembers { edit: MembersEdit::Delta { add, remove }, .. } => {
-            // Of somebody who joins and leaves at once it is not known in which order.
-            let mut named = BTreeSet::new();
-            said["remove"] = json!(each_once(remove, &mut named));
-            said["add"] = json!(each_once(add, &mut named));
-        }
-        Operation::UserDeactivate { .. } | Operation::UserDelete { .. } | Operation::GroupDelete { .. } => {}
-    }
-    said
-}
-
-/// A list of the provider's may name somebody twice, which the relay's own format refuses.
-fn each_once<'a>(users: &'a [ExternalId], named: &mut BTreeSet<&'a ExternalId>) -> Vec<&'a ExternalId> {
-    users.iter().filter(|user| named.insert(user)).collect()
-}
-
-fn attributes_of(attributes: &Attributes) -> Map<String, Value> {
-    let mut object = Map::new();
-    for (path, value) in attributes.iter() {
-        match path.place() {
-            (None, name) => {
-                object.insert(name.to_owned(), value.clone());
-            }
-            (Some(container), name) => {
-                let container = object.entry(container).or_insert_with(|| json!({}));
-                container[name] = value.clone();
-            }
-        }
-    }
-    object
-}
-
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
     use crate::clock::Timestamp;
-    use crate::directory::{Kind, parse_attributes};
+    use crate::directory::{ExternalId, Kind, MembersEdit, Operation, parse_attributes};
 
     fn id(text: &str) -> ExternalId {
         ExternalId::parse(text).unwrap()
@@ -107,11 +59,7 @@ mod tests {
         ];
         let changes = operations.map(|operation| Change { occurred_at: at, operation });
         let said = read(&write(&changes)).unwrap().unwrap();
-        let sorted = |changes: &[Change]| {
-            let plain = changes.iter().map(change);
-            plain.collect::<Vec<_>>()
-        };
-        assert_eq!(sorted(&said), sorted(&changes));
+        assert_eq!(native::write::body(&said), native::write::body(&changes));
         assert_eq!(said.len(), changes.len());
         assert_eq!(said[0].occurred_at, at);
     }

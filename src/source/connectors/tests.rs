@@ -171,8 +171,8 @@ fn a_google_user_is_inactive_while_suspended_or_archived() {
         let attributes = said(&Provider::Google, &user("1"), &record)[0]["attributes"].clone();
         assert_eq!(attributes["active"], active);
         assert_eq!(
-            (&attributes["title"], &attributes[ENTERPRISE]),
-            (&json!("Lead"), &json!({"department": "Sales"}))
+            (&attributes["title"], &attributes[format!("{ENTERPRISE}:department")]),
+            (&json!("Lead"), &json!("Sales"))
         );
     }
     let first = Provider::Google.open().members(&id("g")).unwrap().path;

@@ -69,6 +69,13 @@ impl Keys {
         Self { url, http: OnceLock::new(), known: RwLock::default(), asking: Mutex::new(None) }
     }
 
+    /// Those of a set that is at hand, which are never fetched; `None` where it is no set of keys.
+    pub fn of_set(body: &[u8]) -> Option<Self> {
+        let keys = Self::new(Url::parse("https://localhost/").ok()?);
+        *keys.write() = Known { keys: Arc::new(read_set(body).ok()?), since: None };
+        Some(keys)
+    }
+
     /// The keys that could have made a signature.
     pub fn candidates(&self, id: Option<&str>, algorithm: Algorithm) -> Vec<DecodingKey> {
         let keys = self.read().0;
@@ -129,8 +136,7 @@ impl Keys {
                 return Err(FetchError::TooLarge);
             }
         }
-        let set: JwkSet = serde_json::from_slice(&body).map_err(FetchError::Unreadable)?;
-        Ok(set.keys.iter().take(KEYS_MAX).filter_map(Key::of).collect())
+        read_set(&body).map_err(FetchError::Unreadable)
     }
 
     fn http(&self) -> Result<&reqwest::Client, FetchError> {
@@ -156,6 +162,11 @@ impl Keys {
     fn write(&self) -> std::sync::RwLockWriteGuard<'_, Known> {
         self.known.write().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn read_set(body: &[u8]) -> Result<Vec<Key>, serde_json::Error> {
+    let set: JwkSet = serde_json::from_slice(body)?;
+    Ok(set.keys.iter().take(KEYS_MAX).filter_map(Key::of).collect())
 }
 
 impl Key {

@@ -21,15 +21,16 @@ pub enum Format {
 }
 
 impl Format {
-    /// Reads a time; `None` when it is not written so.
+    /// Reads a time; `None` when it is not written so, or lies behind the calendar's end: the relay writes
+    /// times as dates.
     pub fn read(self, text: &str) -> Option<Timestamp> {
         match self {
-            Self::UnixSeconds => digits(text).map(Timestamp::from_seconds),
+            Self::UnixSeconds => digits(text).and_then(seconds),
             Self::UnixMillis => digits(text).and_then(millis),
             Self::Rfc3339 => Timestamp::parse_rfc3339(text),
             Self::Auto => match digits(text) {
                 Some(number) if number > SECONDS_MAX => millis(number),
-                Some(number) => Some(Timestamp::from_seconds(number)),
+                Some(number) => seconds(number),
                 None => Timestamp::parse_rfc3339(text),
             },
         }
@@ -60,9 +61,13 @@ impl Tolerance {
     }
 }
 
-/// The milliseconds since the Unix epoch as a time.
+/// The milliseconds since the Unix epoch as a time; `None` behind the calendar's end.
 pub fn millis(number: i64) -> Option<Timestamp> {
-    number.checked_mul(1000).map(Timestamp::from_micros)
+    number.checked_mul(1000).map(Timestamp::from_micros).filter(|time| time.is_date())
+}
+
+fn seconds(number: i64) -> Option<Timestamp> {
+    Some(Timestamp::from_seconds(number)).filter(|time| time.is_date())
 }
 
 /// At most 15 digits without a sign, which `parse` would take.
@@ -97,6 +102,11 @@ mod tests {
             (auto, "", None),
             (auto, " 1786000000", None),
             (ms, "9999999999999999", None),
+            (s, "253402200000", Some(Timestamp::from_seconds(253_402_200_000))),
+            (s, "253402300800", None),
+            (s, "999999999999999", None),
+            (ms, "999999999999999", None),
+            (auto, "999999999999999", None),
         ] {
             assert_eq!(format.read(text), expected, "{format:?} {text}");
         }

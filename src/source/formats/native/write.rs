@@ -1,8 +1,11 @@
 //! Changes in the relay's own format, for what it takes in by itself.
 
+use std::collections::BTreeSet;
+
 use serde_json::{Map, Value, json};
 
-use crate::directory::{Attributes, Change, ExternalId, MembersEdit, Operation};
+use crate::directory::{AttributePath, Attributes, Change, ExternalId, MembersEdit, Operation};
+use crate::scim::schema;
 
 /// A body with these changes; [`read`](super::parse) reads it back.
 pub fn body(changes: &[Change]) -> Vec<u8> {
@@ -24,27 +27,28 @@ pub fn change(change: &Change) -> Value {
             item.insert("attributes".to_owned(), object(attributes));
         }
         Operation::GroupMembers { edit: MembersEdit::Set(members), .. } => {
-            item.insert("set".to_owned(), ids(members));
+            item.insert("set".to_owned(), each_once(members, &mut BTreeSet::new()));
         }
         Operation::GroupMembers { edit: MembersEdit::Delta { add, remove }, .. } => {
-            item.insert("add".to_owned(), ids(add));
-            item.insert("remove".to_owned(), ids(remove));
+            // Of somebody who joins and leaves at once it is not known in which order.
+            let mut named = BTreeSet::new();
+            item.insert("remove".to_owned(), each_once(remove, &mut named));
+            item.insert("add".to_owned(), each_once(add, &mut named));
         }
         Operation::UserDeactivate { .. } | Operation::UserDelete { .. } | Operation::GroupDelete { .. } => {}
     }
     item.into()
 }
 
-/// The parts of a name stand in one object; an extension's attributes have their whole names.
 fn object(attributes: &Attributes) -> Value {
     let mut object = Map::new();
     for (path, value) in attributes.iter() {
-        match path.as_str().split_once('.').filter(|_| !path.as_str().starts_with("urn:")) {
-            Some((container, part)) => {
+        match path.place() {
+            (Some(container), name) if stands_inside(path, value) => {
                 let slot = object.entry(container).or_insert_with(|| Value::Object(Map::new()));
-                slot[part] = value.clone();
+                slot[name] = value.clone();
             }
-            None => {
+            _ => {
                 object.insert(path.as_str().to_owned(), value.clone());
             }
         }
@@ -52,8 +56,19 @@ fn object(attributes: &Attributes) -> Value {
     object.into()
 }
 
-fn ids(ids: &[ExternalId]) -> Value {
-    ids.iter().map(ExternalId::as_str).collect()
+/// Whether an attribute is written inside its container rather than under its whole name: the parts of a
+/// person's name are, and of an extension what is an object, since that under a whole name would be read
+/// as an extension itself.
+fn stands_inside(path: &AttributePath, value: &Value) -> bool {
+    match path.extension() {
+        Some((urn, _)) => value.is_object() && urn != schema::ENTERPRISE_USER,
+        None => true,
+    }
+}
+
+/// A list of the sender's may name somebody twice, which the relay's own format refuses.
+fn each_once<'a>(users: &'a [ExternalId], named: &mut BTreeSet<&'a ExternalId>) -> Value {
+    users.iter().filter(|user| named.insert(user)).map(ExternalId::as_str).collect()
 }
 
 #[cfg(test)]
@@ -79,5 +94,26 @@ mod tests {
         let changes = parse(written.to_string().as_bytes()).unwrap();
         assert_eq!(changes.len(), 7);
         assert_eq!(parse(&body(&changes)).unwrap(), changes);
+    }
+
+    #[test]
+    fn what_a_sender_spells_oddly_is_read_back_all_the_same() {
+        const ENTERPRISE: &str = "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User";
+        for attributes in [
+            json!({"urn:x:1.0": {"badge": {"no": 1}}}),
+            json!({"urn:x:1.0": {"badge": {}}, "URN:x:1.0:desk": "d"}),
+            json!({"urn:x:1.0": null, "urn:y:b.c": 1, "urn:z": 1, "urn:": 1}),
+            json!({"urn:x:y": null, "URN:x:y": {"badge": {"no": 1}}}),
+            json!({ENTERPRISE: null, "department": "d"}),
+            json!({format!("{ENTERPRISE}:a.b"): {"c": 1}, format!("{ENTERPRISE}:"): 2}),
+            json!({"name": null, "NAME": {"givenName": "a"}}),
+            json!({"name": {"givenName": "a", "GIVENNAME": "b"}, "userName": "a", "USERNAME": "b"}),
+            json!({"department": "a", ENTERPRISE: {"department": "b"}}),
+        ] {
+            let given = json!({"changes": [{"op": "user.upsert", "id": "u", "attributes": attributes}]});
+            let changes = parse(given.to_string().as_bytes()).unwrap();
+            let again = parse(&body(&changes));
+            assert_eq!(again.map(|again| body(&again)), Ok(body(&changes)), "{attributes}");
+        }
     }
 }
