@@ -6,6 +6,7 @@ mod file;
 mod mapping;
 mod poll;
 mod signature;
+mod tokens;
 mod transmitter;
 
 use std::num::NonZeroU32;
@@ -57,6 +58,7 @@ pub fn read(name: &str, mut section: Section<'_>, body_bytes_max: usize) -> Opti
         // Nobody posts; or a token proves by itself who made it.
         Some(Kind::Fed) => Some(Vec::new()),
         Some(Kind::ScimEvents(_) | Kind::File(_)) if !section.has("secrets") => Some(Vec::new()),
+        Some(Kind::Preset(_, options)) if options.issued.is_some() => Some(Vec::new()),
         Some(_) | None => secrets(&mut section),
     };
     let intake_limit = section.section("intake_limit").and_then(intake_limit);
@@ -104,7 +106,7 @@ fn kind(section: &mut Section<'_>) -> Option<Read> {
         return Some(Read::Posted(Kind::ScimEvents(Box::new(transmitter))));
     }
     if let Some(preset) = PRESETS.iter().find(|preset| preset.name == text) {
-        return Some(Read::Posted(Kind::Preset(preset, options(section, preset))));
+        return options(section, preset).map(|options| Read::Posted(Kind::Preset(preset, options)));
     }
     if text == "poll" {
         return poll::read(section).map(|fed| Read::Fed(Kind::Fed, fed));
@@ -119,15 +121,21 @@ fn kind(section: &mut Section<'_>) -> Option<Read> {
 }
 
 /// What a sender leaves open; keys that it does not know are left for the end of the section.
-fn options(section: &mut Section<'_>, preset: &Preset) -> Options {
+fn options(section: &mut Section<'_>, preset: &Preset) -> Option<Options> {
     let mut options = Options::default();
+    if let Some(tokens) = preset.tokens {
+        match tokens::read(section, tokens)? {
+            tokens::Vouched::Secret => {}
+            tokens::Vouched::Token(issued) => options.issued = Some(issued),
+        }
+    }
     if preset.options.contains(&Options::HEADER) {
         options.header = header(section, Options::HEADER);
     }
     if preset.options.contains(&Options::ALGORITHM) {
         options.algorithm = algorithm(section);
     }
-    options
+    Some(options)
 }
 
 fn header(section: &mut Section<'_>, key: &'static str) -> Option<HeaderName> {

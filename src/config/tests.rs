@@ -4,6 +4,7 @@ mod connectors;
 mod feeds;
 mod guard;
 mod mapped;
+mod tokens;
 
 use std::num::NonZeroU32;
 use std::path::Path;

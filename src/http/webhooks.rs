@@ -190,7 +190,7 @@ async fn take(
     if registered.source.is_trial(&body) {
         return Ok(Receipt::Trial);
     }
-    if let Some(ready) = registered.source.prepare(&body) {
+    if let Some(ready) = registered.source.prepare(request.headers(), &body) {
         ready.await?;
     }
     let received_at = relay.clock.now();

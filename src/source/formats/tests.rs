@@ -49,7 +49,7 @@ fn fixtures(preset: &Preset) -> &'static [Fixture] {
 fn read_fixtures(preset: &Preset) -> Vec<Fixture> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/hooks").join(preset.name);
     let mut paths: Vec<PathBuf> = fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path()).collect();
-    paths.retain(|path| path.extension().is_some_and(|extension| extension == "json"));
+    paths.retain(|path| path.extension().is_some_and(|extension| extension == "json" || extension == "form"));
     paths.sort();
     paths.into_iter().map(fixture).collect()
 }
