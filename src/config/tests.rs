@@ -1,5 +1,6 @@
 //! What a configuration says back: one row a message, and the whole reference example.
 
+mod alarms;
 mod connectors;
 mod feeds;
 mod guard;

@@ -129,6 +129,9 @@ pub async fn receive(State(relay): State<Relay>, Path(source): Path<String>, req
             Err(rejection)
         }
     };
+    if taken.is_ok() {
+        relay.rhythms.heard(&source, relay.clock.now());
+    }
     let manners = registered.source.manners();
     let outcome = taken.as_ref().map_or_else(Rejection::outcome, Receipt::outcome);
     relay.metrics.events.get_or_create(&EventLabels { source, outcome }).inc();

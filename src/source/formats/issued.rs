@@ -1,5 +1,6 @@
 //! Senders that may sign with a private key of theirs instead of a secret that both sides know.
 
+use std::fmt::Write as _;
 use std::sync::Arc;
 
 use futures_util::FutureExt;
@@ -141,8 +142,14 @@ fn ends(claims: &Value, now: Timestamp) -> Result<bool, Refusal> {
 
 fn check_digest(claims: &Value, name: &'static str, body: &[u8]) -> Result<(), Refusal> {
     let told = claims.get(name).and_then(Value::as_str).ok_or_else(|| Refusal::unreadable(name))?;
-    let made: String = Sha256::digest(body).iter().map(|byte| format!("{byte:02x}")).collect();
-    if told.eq_ignore_ascii_case(&made) { Ok(()) } else { Err(Refusal::Mismatch) }
+    if told.eq_ignore_ascii_case(&digest_of(body)) { Ok(()) } else { Err(Refusal::Mismatch) }
+}
+
+fn digest_of(body: &[u8]) -> String {
+    Sha256::digest(body).iter().fold(String::new(), |mut text, byte| {
+        write!(text, "{byte:02x}").expect("a String takes all that is written");
+        text
+    })
 }
 
 #[cfg(test)]

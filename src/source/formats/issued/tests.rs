@@ -41,9 +41,8 @@ fn realm() -> Option<Expected> {
 }
 
 fn about(body: &str) -> Value {
-    let digest: String = Sha256::digest(body).iter().map(|byte| format!("{byte:02x}")).collect();
     json!({"iss": "https://sso.example/realms/acme", "aud": "relay", "jti": "t-1",
-           "exp": NOW.as_seconds() + 300, "request_body_sha256": digest})
+           "exp": NOW.as_seconds() + 300, "request_body_sha256": digest_of(body.as_bytes())})
 }
 
 #[tokio::test]
