@@ -65,10 +65,10 @@ async fn what_other_libraries_sign_is_believed_and_what_is_changed_after_that_is
 }
 
 async fn believes(source: &dyn Source, webhook: &Signed, body: &[u8]) -> bool {
-    if let Some(ready) = source.prepare(body) {
+    let headers = webhook.headers();
+    if let Some(ready) = source.prepare(&headers, body) {
         ready.await.unwrap();
     }
-    let headers = webhook.headers();
     source.verify(&Delivery { headers: &headers, query: "", body }, SystemClock.now()).is_ok()
 }
 

@@ -170,7 +170,8 @@ fn relay(store: Arc<dyn Store>) -> Relay {
         clock: Arc::new(SystemClock),
         metrics: Metrics::new(),
         targets: Arc::default(),
-        alarms: scim_relay::http::alarms::Alarms::default(),
+        alarms: Arc::default(),
+        rhythms: Arc::default(),
         appended: Arc::new(Notify::new()),
         keys: Arc::new(Keys::new(Vec::new())),
     }

@@ -167,6 +167,9 @@ impl Store for Forgetful {
     async fn want(&self, _: &str, _: &Topic, _: Timestamp) -> Result<(), StoreError> {
         unreachable!("{UNASKED}")
     }
+    async fn want_known(&self, _: &str, _: &str, _: Kind, _: &str, _: Timestamp) -> Result<(), StoreError> {
+        unreachable!("{UNASKED}")
+    }
     async fn take_errands(
         &self,
         _: &str,

@@ -11,10 +11,15 @@ use crate::app::engine::{Engine, StartError};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::http::admin::Keys;
+use crate::http::expiry;
 use crate::http::intake::IntakeLimits;
+use crate::http::rhythm::Rhythms;
 use crate::http::targets::TargetControl;
 use crate::http::{Relay, router, router_on_one_listener, serve};
 use crate::telemetry::metrics::Metrics;
+
+/// Events that are looked at when the relay starts.
+const RECALLED_MAX: usize = 1000;
 
 /// A relay that runs until it is shut down.
 pub struct Running {
@@ -35,8 +40,11 @@ pub async fn start(config: &Config, clock: Arc<dyn Clock>, metrics: Metrics) -> 
     };
     let engine = Engine::start(config, clock, metrics).await?;
     let relay = relay(config, &engine);
+    recall(&relay).await;
     let stop = CancellationToken::new();
     let mut servers = JoinSet::new();
+    let (expiries, notice) = (config.alarms.expiries.clone(), config.alarms.secret_notice);
+    servers.spawn(expiry::remind(expiries, notice, Arc::clone(&engine.clock), stop.clone()));
     let public_address = local_address(&public)?;
     let admin_address = admin.as_ref().map(local_address).transpose()?;
     match admin {
@@ -90,7 +98,22 @@ fn relay(config: &Config, engine: &Engine) -> Relay {
         targets: Arc::new(targets.collect()),
         appended: Arc::clone(&engine.accepted),
         keys: Arc::new(Keys::new(config.admin.keys.clone())),
-        alarms: config.alarms.clone(),
+        alarms: Arc::new(config.alarms.clone()),
+        rhythms: Arc::new(Rhythms::new(&engine.sources, &config.alarms.silent_after, engine.clock.now())),
+    }
+}
+
+/// Takes what came before this process began into account for what is usual. Without it the relay
+/// learns anew.
+async fn recall(relay: &Relay) {
+    match relay.store.events(None, RECALLED_MAX).await {
+        Ok(page) => {
+            page.items.iter().rev().for_each(|event| relay.rhythms.heard(&event.source, event.received_at))
+        }
+        Err(error) => {
+            let error: &dyn std::error::Error = &error;
+            tracing::warn!(error, "failed to read when sources were heard");
+        }
     }
 }
 

@@ -18,6 +18,7 @@ mod target;
 mod tests;
 mod values;
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
@@ -51,7 +52,7 @@ pub struct Config {
     pub retention: Retention,
     /// Who may use the admin API.
     pub admin: AdminConfig,
-    /// How long work may wait before it counts as late.
+    /// What somebody should know of before it hurts.
     pub alarms: Alarms,
     /// Who sends changes, by name.
     pub sources: BTreeMap<String, crate::source::Settings>,
@@ -86,8 +87,9 @@ impl Config {
         let mut table: Table = text.parse().map_err(|error| vec![syntax_problem(text, name, &error)])?;
         let problems = Problems::default();
         let overridden = apply_overrides(&mut table, environment, &problems);
-        let context = Context { environment, folder, overridden, problems };
-        let config = read(Section::root(&context, &table), name);
+        let context = Context { environment, folder, overridden, problems, expiries: RefCell::default() };
+        let mut config = read(Section::root(&context, &table), name);
+        config.alarms.expiries = context.expiries.take();
 
         let problems = context.problems.into_sorted();
         match problems.first() {
@@ -115,6 +117,9 @@ fn read(mut root: Section<'_>, name: &str) -> Config {
     let feeds = sources.iter().filter_map(|(name, source)| Some((name.clone(), source.feed.clone()?)));
     let connectors =
         sources.iter().filter_map(|(name, source)| Some((name.clone(), source.connector.clone()?)));
+    let silent_after =
+        sources.iter().filter_map(|(name, source)| Some((name.clone(), source.silent_after?))).collect();
+    let alarms = root.section("alarms").map(alarms::read).unwrap_or_default();
     let config = Config {
         feeds: feeds.collect(),
         connectors: connectors.collect(),
@@ -122,7 +127,7 @@ fn read(mut root: Section<'_>, name: &str) -> Config {
         store,
         retention,
         admin: root.section("admin").map(admin::read).unwrap_or_default(),
-        alarms: root.section("alarms").map(alarms::read).unwrap_or_default(),
+        alarms: Alarms { silent_after, ..alarms },
         targets: read_named(targets, target::read),
         server,
     };

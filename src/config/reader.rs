@@ -4,6 +4,7 @@
 //! A [`Section`] instead hands out `None` for what is wrong, notes why, and remembers which keys
 //! were asked for: whatever is left over at the end is a typo.
 
+use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::fmt::Display;
 use std::fs::File;
@@ -14,6 +15,7 @@ use toml::{Table, Value};
 
 use super::environment::{Environment, Overridden, extend_path};
 use super::problem::{Problem, Problems};
+use crate::http::expiry::Expiry;
 
 /// How alike two keys must be for one to be offered in place of the other, of 1.
 const LIKENESS_MIN: f64 = 0.75;
@@ -28,6 +30,8 @@ pub struct Context<'a> {
     pub overridden: Overridden,
     /// What was found wrong so far.
     pub problems: Problems,
+    /// The secrets whose end was told so far.
+    pub expiries: RefCell<Vec<Expiry>>,
 }
 
 impl Context<'_> {

@@ -9,6 +9,8 @@ use secrecy::SecretString;
 
 use super::problem::Problem;
 use super::reader::{Context, Section, read_text};
+use crate::clock::Timestamp;
+use crate::http::expiry::Expiry;
 use crate::target::Secret;
 
 /// Largest secret read from a file, in bytes. Keys and tokens are far smaller; a wrong path may not be.
@@ -42,6 +44,20 @@ impl Section<'_> {
         let texts = self.hidden_texts(key)?;
         let resolved: Vec<_> = texts.iter().map(|(path, text)| self.resolved(path, text)).collect();
         resolved.into_iter().collect()
+    }
+
+    /// When the secrets of this table end, where it says so: a date, of which the first moment in UTC is
+    /// meant, or a date and time.
+    pub fn expires(&mut self) {
+        let Some(text) = self.text("expires") else { return };
+        let whole = format!("{text}T00:00:00Z");
+        match Timestamp::parse_rfc3339(&text).or_else(|| Timestamp::parse_rfc3339(&whole)) {
+            Some(at) => {
+                let secret = self.path().to_owned();
+                self.context().expiries.borrow_mut().push(Expiry { secret, at });
+            }
+            None => self.reject("expires", &text, "is no date", "write expires = \"2026-12-01\""),
+        }
     }
 
     /// A text that is no secret but may live beside one, such as a client id.

@@ -6,9 +6,12 @@ mod file;
 mod mapping;
 mod poll;
 mod signature;
+mod tokens;
 mod transmitter;
 
 use std::num::NonZeroU32;
+use std::ops::RangeInclusive;
+use std::time::Duration;
 
 use http::HeaderName;
 use secrecy::SecretString;
@@ -28,6 +31,8 @@ pub const DEFAULT_DIRECTORY: &str = "default";
 /// Highest intake limit that may be set.
 const WEBHOOKS_MAX: NonZeroU32 = NonZeroU32::new(1_000_000).expect("a million is over zero");
 
+const SILENCE: RangeInclusive<Duration> = Duration::from_mins(1)..=Duration::from_hours(24 * 365);
+
 const SECRETS_REMEDY: &str = "write secrets = [\"env:NAME\"]";
 
 /// The hashes of signatures, by the words for them.
@@ -43,6 +48,8 @@ pub struct Source {
     pub feed: Option<crate::feed::Settings>,
     /// How it is asked for what its webhooks leave out.
     pub connector: Option<ConnectorConfig>,
+    /// After how long it counts as silent; `None`: learned.
+    pub silent_after: Option<Duration>,
 }
 
 /// Reads one source. `body_bytes_max` is the server's limit.
@@ -57,7 +64,16 @@ pub fn read(name: &str, mut section: Section<'_>, body_bytes_max: usize) -> Opti
         // Nobody posts; or a token proves by itself who made it.
         Some(Kind::Fed) => Some(Vec::new()),
         Some(Kind::ScimEvents(_) | Kind::File(_)) if !section.has("secrets") => Some(Vec::new()),
+        Some(Kind::Preset(_, options)) if options.issued.is_some() => Some(Vec::new()),
         Some(_) | None => secrets(&mut section),
+    };
+    if secrets.as_ref().is_none_or(|secrets| !secrets.is_empty()) {
+        section.expires();
+    }
+    let silent_after = match &kind {
+        // How often these are asked is configured; that they fail is told besides.
+        Some(Kind::Fed | Kind::File(_)) => None,
+        Some(_) | None => section.duration("silent_after", SILENCE),
     };
     let intake_limit = section.section("intake_limit").and_then(intake_limit);
     let connector = section.section("connector").map(|section| connector::read(name, section, kind.as_ref()));
@@ -78,7 +94,7 @@ pub fn read(name: &str, mut section: Section<'_>, body_bytes_max: usize) -> Opti
         limits,
         way,
     });
-    Some(Source { settings, feed, connector })
+    Some(Source { settings, feed, connector, silent_after })
 }
 
 /// What a kind's own keys say.
@@ -104,7 +120,7 @@ fn kind(section: &mut Section<'_>) -> Option<Read> {
         return Some(Read::Posted(Kind::ScimEvents(Box::new(transmitter))));
     }
     if let Some(preset) = PRESETS.iter().find(|preset| preset.name == text) {
-        return Some(Read::Posted(Kind::Preset(preset, options(section, preset))));
+        return options(section, preset).map(|options| Read::Posted(Kind::Preset(preset, options)));
     }
     if text == "poll" {
         return poll::read(section).map(|fed| Read::Fed(Kind::Fed, fed));
@@ -119,15 +135,21 @@ fn kind(section: &mut Section<'_>) -> Option<Read> {
 }
 
 /// What a sender leaves open; keys that it does not know are left for the end of the section.
-fn options(section: &mut Section<'_>, preset: &Preset) -> Options {
+fn options(section: &mut Section<'_>, preset: &Preset) -> Option<Options> {
     let mut options = Options::default();
+    if let Some(tokens) = preset.tokens {
+        match tokens::read(section, tokens)? {
+            tokens::Vouched::Secret => {}
+            tokens::Vouched::Token(issued) => options.issued = Some(issued),
+        }
+    }
     if preset.options.contains(&Options::HEADER) {
         options.header = header(section, Options::HEADER);
     }
     if preset.options.contains(&Options::ALGORITHM) {
         options.algorithm = algorithm(section);
     }
-    options
+    Some(options)
 }
 
 fn header(section: &mut Section<'_>, key: &'static str) -> Option<HeaderName> {

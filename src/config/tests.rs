@@ -1,9 +1,11 @@
 //! What a configuration says back: one row a message, and the whole reference example.
 
+mod alarms;
 mod connectors;
 mod feeds;
 mod guard;
 mod mapped;
+mod tokens;
 
 use std::num::NonZeroU32;
 use std::path::Path;

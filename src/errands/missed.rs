@@ -87,6 +87,9 @@ impl Runner {
         if !changes.is_empty() {
             self.append(registered, &changes, now).await?;
         }
+        if reading.everyone_needs_read {
+            self.store.want(&self.source, &Topic::Everyone, now).await?;
+        }
         for key in reading.needs_read {
             self.store.want(&self.source, &Topic::Record(key), now).await?;
         }

@@ -42,6 +42,10 @@ const SECOND_LOOK: Duration = Duration::from_secs(30);
 const BACKOFF: Backoff =
     Backoff { base: Duration::from_secs(2), cap: Duration::from_mins(15), floor: Duration::from_millis(500) };
 
+/// How long a provider may take to remove everybody of a directory that was deleted: whoever is read
+/// before that would be found there.
+const GONE_BY_THEN: Duration = Duration::from_mins(15);
+
 /// What runs the errands of one source.
 pub struct Runner {
     /// The source's name.
@@ -143,7 +147,22 @@ impl Runner {
             Topic::Record(key) => self.read(registered, errand, key).await,
             Topic::Missed => self.missed(registered).await,
             Topic::Subscription => self.keep(registered).await,
+            Topic::Everyone => self.everyone(registered).await,
         }
+    }
+
+    /// Wants the record of everybody who came of the provider. Each is asked for by itself, so that who is
+    /// still there stays, and an end goes the way of all ends.
+    async fn everyone(&self, registered: &Registered) -> Result<Settled, RunError> {
+        let Some(ids) = registered.connector.as_ref().and_then(|connector| connector.ids()) else {
+            return Ok(Settled::Done);
+        };
+        let due = self.clock.now().after(GONE_BY_THEN);
+        for (kind, prefix) in [(Kind::User, ids.users), (Kind::Group, ids.groups)] {
+            self.store.want_known(&self.source, &registered.settings.directory, kind, prefix, due).await?;
+        }
+        self.count("everyone");
+        Ok(Settled::Done)
     }
 
     async fn read(

@@ -23,7 +23,7 @@ use crate::errands::runner::{Runner, run};
 use crate::source::connectors::Provider;
 use crate::source::{Kind, Options, PRESETS, Settings, Sources};
 use crate::store::sqlite::SqliteStore;
-use crate::store::{ErrandCounts, Page, Store, Topic};
+use crate::store::{ErrandCounts, NewEvent, Page, Store, Topic};
 use crate::target::layers::auth::Authorized;
 use crate::target::{self, Answer, Auth, CallError, Profile, Target};
 use crate::telemetry::metrics::{Metrics, ReadLabels, SubscriptionLabels};
@@ -190,6 +190,19 @@ impl Desk {
         }
     }
 
+    /// Stores a webhook of the source.
+    async fn take_in(&self, body: &Value) {
+        let event = NewEvent {
+            source: SOURCE.to_owned(),
+            directory: "corp".to_owned(),
+            event_id: body["id"].as_str().unwrap().to_owned(),
+            received_at: self.clock.now(),
+            urgent: false,
+            body: body.to_string().into_bytes(),
+        };
+        self.store.append(event).await.unwrap();
+    }
+
     async fn want(&self, topic: &Topic) {
         self.store.want(SOURCE, topic, self.clock.now()).await.unwrap();
         self.wanted.notify_waiters();
@@ -253,6 +266,35 @@ async fn what_was_read_becomes_an_event_of_the_source() {
     desk.wait(2).await;
     assert_eq!(desk.merged().await, ["user.upsert u merged"]);
     assert_eq!((desk.counts().await, desk.counted("read")), (ErrandCounts::default(), 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn where_a_whole_directory_was_deleted_who_is_gone_ends_and_who_is_there_stays() {
+    let desk = Desk::open("workos", Provider::WorkOs);
+    let user = |id: &str| {
+        json!({"object": "directory_user", "id": id, "email": format!("{id}@acme.example"), "state": "active",
+               "updated_at": "2026-08-20T10:00:00.000Z"})
+    };
+    let gone = || json!({"message": "Could not find user.", "code": "entity_not_found"});
+    desk.idp.answer("directory_users/directory_user_gone", 404, gone());
+    desk.idp.answer("directory_users/directory_user_there", 200, user("directory_user_there"));
+    for (number, id) in ["directory_user_gone", "directory_user_there", "custom_1"].iter().enumerate() {
+        let event = json!({"id": format!("event_{number}"), "event": "dsync.user.created", "data": user(id)});
+        desk.take_in(&event).await;
+    }
+    desk.take_in(&json!({"id": "event_9", "event": "dsync.deleted", "data": {"id": "directory_1"}})).await;
+    desk.merged().await;
+    desk.wait(14 * 60).await;
+    assert_eq!((desk.counted("everyone"), desk.counted("read")), (1, 0), "they are given time to be gone");
+    desk.wait(2 * 60).await;
+    assert_eq!((desk.counted("read"), desk.counted("deleted"), desk.counted("failed")), (1, 1, 0));
+    let merged = desk.merged().await;
+    assert_eq!(
+        merged.last().map(String::as_str),
+        Some("user.delete directory_user_gone merged"),
+        "{merged:?}"
+    );
+    assert_eq!(desk.counts().await, ErrandCounts::default());
 }
 
 #[tokio::test(start_paused = true)]

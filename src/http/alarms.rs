@@ -1,21 +1,36 @@
-//! How long work may wait before somebody should know.
+//! What somebody should know of before it hurts: work that waits, secrets that end, sources that are
+//! silent.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
+use super::expiry::Expiry;
 use crate::store::Lane;
 
-/// The objective of each lane: how old its oldest work may be.
+/// The objective of each lane, which is how old its oldest work may be; and what else is watched.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Alarms {
     /// For the ends of somebody's access.
     pub deprovision: Duration,
     /// For all other changes.
     pub other: Duration,
+    /// How far ahead of its end a secret is told of.
+    pub secret_notice: Duration,
+    /// The secrets whose end is known.
+    pub expiries: Vec<Expiry>,
+    /// After how long a source counts as silent, where that is configured rather than learned.
+    pub silent_after: BTreeMap<String, Duration>,
 }
 
 impl Default for Alarms {
     fn default() -> Self {
-        Self { deprovision: Duration::from_mins(5), other: Duration::from_mins(15) }
+        Self {
+            deprovision: Duration::from_mins(5),
+            other: Duration::from_mins(15),
+            secret_notice: Duration::from_hours(14 * 24),
+            expiries: Vec::new(),
+            silent_after: BTreeMap::new(),
+        }
     }
 }
 

@@ -6,7 +6,9 @@ use axum::response::IntoResponse;
 
 use super::Relay;
 use super::admin::status::{StatusReport, report};
-use crate::telemetry::metrics::{LaneLabels, Metrics, SourceLabels, TargetLabels, TargetStateLabels};
+use crate::telemetry::metrics::{
+    LaneLabels, Metrics, SecretLabels, SourceLabels, TargetLabels, TargetStateLabels,
+};
 
 /// Prometheus metrics.
 ///
@@ -46,6 +48,7 @@ fn refresh<'a>(metrics: &Metrics, report: &StatusReport, sources: impl Iterator<
         let oldest = reads.and_then(|reads| reads.oldest_seconds).unwrap_or(0.0);
         metrics.reads_oldest_seconds.get_or_create(&labels).set(oldest);
     }
+    refresh_sources(metrics, report);
     for (name, target) in &report.targets {
         for (lane, rows) in &target.lanes {
             metrics.pending.get_or_create(&LaneLabels { target: name.clone(), lane }).set(gauge(*rows));
@@ -69,6 +72,22 @@ fn refresh<'a>(metrics: &Metrics, report: &StatusReport, sources: impl Iterator<
             let labels = TargetStateLabels { target: name.clone(), state };
             metrics.target_state.get_or_create(&labels).set(i64::from(target.state == state));
         }
+    }
+}
+
+fn refresh_sources(metrics: &Metrics, report: &StatusReport) {
+    for (name, source) in &report.sources {
+        let labels = SourceLabels { source: name.clone() };
+        metrics.source_quiet_seconds.get_or_create(&labels).set(source.quiet_seconds);
+        // Nothing is said of a source whose rhythm is not known.
+        if let Some((limit, silent)) = source.silent_after_seconds.zip(source.silent) {
+            metrics.source_silent_after_seconds.get_or_create(&labels).set(limit);
+            metrics.source_silent.get_or_create(&labels).set(i64::from(silent));
+        }
+    }
+    for (name, secret) in &report.secrets {
+        let labels = SecretLabels { secret: name.clone() };
+        metrics.secret_left_seconds.get_or_create(&labels).set(secret.seconds_left);
     }
 }
 

@@ -7,11 +7,13 @@
 pub mod admin;
 pub mod alarms;
 mod body;
+pub mod expiry;
 mod health;
 pub mod intake;
 mod metrics;
 pub mod openapi;
 mod problem;
+pub mod rhythm;
 mod router;
 mod server;
 pub mod targets;
@@ -35,6 +37,7 @@ use crate::telemetry::metrics::Metrics;
 use admin::Keys;
 use alarms::Alarms;
 use intake::IntakeLimits;
+use rhythm::Rhythms;
 use targets::Targets;
 
 /// What the endpoints know of the relay. Cheap to clone.
@@ -56,6 +59,8 @@ pub struct Relay {
     pub appended: Arc<Notify>,
     /// Who may use the admin API.
     pub keys: Arc<Keys>,
-    /// How long work may wait before it counts as late.
-    pub alarms: Alarms,
+    /// What somebody should know of.
+    pub alarms: Arc<Alarms>,
+    /// When each source was heard.
+    pub rhythms: Arc<Rhythms>,
 }

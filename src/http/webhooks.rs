@@ -129,6 +129,9 @@ pub async fn receive(State(relay): State<Relay>, Path(source): Path<String>, req
             Err(rejection)
         }
     };
+    if taken.is_ok() {
+        relay.rhythms.heard(&source, relay.clock.now());
+    }
     let manners = registered.source.manners();
     let outcome = taken.as_ref().map_or_else(Rejection::outcome, Receipt::outcome);
     relay.metrics.events.get_or_create(&EventLabels { source, outcome }).inc();
@@ -190,7 +193,7 @@ async fn take(
     if registered.source.is_trial(&body) {
         return Ok(Receipt::Trial);
     }
-    if let Some(ready) = registered.source.prepare(&body) {
+    if let Some(ready) = registered.source.prepare(request.headers(), &body) {
         ready.await?;
     }
     let received_at = relay.clock.now();

@@ -78,6 +78,8 @@ pub struct Reading {
     /// Whose record the sender must be asked for, since the body names it without saying all that
     /// has changed.
     pub needs_read: Vec<ResourceKey>,
+    /// Whether the sender must be asked for everybody, since the body ends many without naming them.
+    pub everyone_needs_read: bool,
     /// How many of its events mean nothing to a directory.
     pub ignored: usize,
 }

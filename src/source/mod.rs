@@ -28,6 +28,7 @@ use http::{HeaderMap, Request, Response, StatusCode};
 use secrecy::SecretString;
 
 pub use event::{Proof, Reading};
+pub use formats::issued::{Issued, TokenPlace, Tokens};
 pub use formats::mapped;
 pub use formats::scim_events::Transmitter;
 pub use formats::view::View;
@@ -45,9 +46,13 @@ use crate::directory::DirectoryName;
 
 /// How one sender proves who it is and words what has changed.
 pub trait Source: Send + Sync {
-    /// Fetches what [`verify`](Self::verify) needs for this body, where it is not there yet; `None`:
+    /// Fetches what [`verify`](Self::verify) needs for this webhook, where it is not there yet; `None`:
     /// nothing is ever needed.
-    fn prepare<'a>(&'a self, _body: &'a [u8]) -> Option<BoxFuture<'a, Result<(), Unready>>> {
+    fn prepare<'a>(
+        &'a self,
+        _headers: &'a HeaderMap,
+        _body: &'a [u8],
+    ) -> Option<BoxFuture<'a, Result<(), Unready>>> {
         None
     }
 

@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use crate::clock::Timestamp;
-use crate::directory::{Change, DirectoryName, ExternalId, ResourceKey, Snapshot, User};
+use crate::directory::{Change, DirectoryName, ExternalId, Snapshot, User};
+use crate::store::Topic;
 
 /// A verified, understood event, about to be made durable.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,9 +39,8 @@ pub trait EventReader: Send + Sync {
     /// more (the source was removed, or its format changed).
     fn read(&self, source: &str, body: &[u8]) -> Result<Vec<Change>, String>;
 
-    /// The records that the body names without saying what has become of them, where `source` can be
-    /// asked.
-    fn wanted(&self, _source: &str, _body: &[u8]) -> Vec<ResourceKey> {
+    /// What the body leaves to be read, where `source` can be asked.
+    fn wanted(&self, _source: &str, _body: &[u8]) -> Vec<Topic> {
         Vec::new()
     }
 

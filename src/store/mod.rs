@@ -199,6 +199,17 @@ pub trait Store: Send + Sync + 'static {
     /// leave to be read ([`EventReader::wanted`]).
     async fn want(&self, source: &str, topic: &Topic, due: Timestamp) -> Result<(), StoreError>;
 
+    /// Notes that the record of everybody whom a directory has, and whose id begins so, is wanted of a
+    /// source, not before `due`.
+    async fn want_known(
+        &self,
+        source: &str,
+        directory: &str,
+        kind: Kind,
+        prefix: &str,
+        due: Timestamp,
+    ) -> Result<(), StoreError>;
+
     /// Takes errands of a source that are due and that nobody runs. Nobody else takes them before
     /// `until`, unless they are settled earlier.
     async fn take_errands(

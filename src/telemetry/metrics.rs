@@ -32,7 +32,7 @@ pub struct EventLabels {
 pub struct ReadLabels {
     /// Name of the source in the configuration.
     pub source: String,
-    /// `read`, `absent`, `deleted`, `unasked` or `failed`; of streams and subscriptions `begun_again` and
+    /// `read`, `absent`, `deleted`, `unasked` or `failed`; `everyone` where all were wanted; of streams and subscriptions `begun_again` and
     /// `subscribed`.
     pub outcome: &'static str,
 }
@@ -51,6 +51,13 @@ pub struct SubscriptionLabels {
 pub struct SourceLabels {
     /// Name of the source in the configuration.
     pub source: String,
+}
+
+/// Labels of one secret.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct SecretLabels {
+    /// The table of the configuration that tells its end.
+    pub secret: String,
 }
 
 /// Labels of one lane of one target.
@@ -149,6 +156,14 @@ pub struct Metrics {
     pub reads_failing: Family<SourceLabels, Gauge>,
     /// Age in seconds of the oldest record that is to be asked of a provider; 0 when none is.
     pub reads_oldest_seconds: Family<SourceLabels, FloatGauge>,
+    /// For how long nothing has come of a source, in seconds.
+    pub source_quiet_seconds: Family<SourceLabels, FloatGauge>,
+    /// For how long that may be; without a value while too little is known.
+    pub source_silent_after_seconds: Family<SourceLabels, FloatGauge>,
+    /// 1 where it is longer; without a value while too little is known.
+    pub source_silent: Family<SourceLabels, Gauge>,
+    /// Seconds until a secret ends, where the configuration tells its end; negative afterwards.
+    pub secret_left_seconds: Family<SecretLabels, Gauge>,
     /// When a subscription at a provider ends, in seconds since the Unix epoch.
     pub subscription_end_seconds: Family<SubscriptionLabels, Gauge>,
     /// Work rows that wait for a call.
@@ -213,6 +228,10 @@ impl Metrics {
             reads_pending: Family::default(),
             reads_failing: Family::default(),
             reads_oldest_seconds: Family::default(),
+            source_quiet_seconds: Family::default(),
+            source_silent_after_seconds: Family::default(),
+            source_silent: Family::default(),
+            secret_left_seconds: Family::default(),
             subscription_end_seconds: Family::default(),
             pending: Family::default(),
             oldest_pending_seconds: Family::default(),
@@ -240,6 +259,7 @@ impl Metrics {
             files: Family::default(),
         };
         metrics.register_intake(&mut registry);
+        metrics.register_silence(&mut registry);
         metrics.register_work(&mut registry);
         metrics.register_calls(&mut registry);
         metrics.register_standing(&mut registry);
@@ -274,6 +294,29 @@ impl Metrics {
             "subscription_end_seconds",
             "When a subscription at a provider ends, as Unix time",
             self.subscription_end_seconds.clone(),
+        );
+    }
+
+    fn register_silence(&self, registry: &mut Registry) {
+        registry.register(
+            "source_quiet_seconds",
+            "For how long nothing has come of a source",
+            self.source_quiet_seconds.clone(),
+        );
+        registry.register(
+            "source_silent_after_seconds",
+            "For how long nothing may come of a source",
+            self.source_silent_after_seconds.clone(),
+        );
+        registry.register(
+            "source_silent",
+            "1 where nothing has come of a source for too long",
+            self.source_silent.clone(),
+        );
+        registry.register(
+            "secret_left_seconds",
+            "Time until a secret ends whose end is configured",
+            self.secret_left_seconds.clone(),
         );
     }
 

@@ -36,6 +36,7 @@ pub fn read(target: &mut Section<'_>, hints: Option<&AuthHints>) -> Option<Auth>
         ("oauth2", Kind::OAuth2),
     ];
     let kind = section.choice("type", &kinds);
+    section.expires();
     let remedy = "write type = \"bearer\", \"basic\", \"header\" or \"oauth2\"";
     match section.require("type", kind, remedy)? {
         Kind::Bearer => bearer(section),

@@ -10,6 +10,8 @@ use utoipa::ToSchema;
 use super::CommonProblems;
 use crate::clock::Timestamp;
 use crate::http::alarms::Alarms;
+use crate::http::expiry::Expiry;
+use crate::http::rhythm::Quiet;
 use crate::http::targets::TargetSnapshot;
 use crate::http::{Problem, Relay};
 use crate::store::{ErrandCounts, LaneCount, StoreError, TargetCounts, TargetState};
@@ -21,6 +23,16 @@ pub struct StatusReport {
     pub inbox: InboxReport,
     /// What providers are still to be asked, per source that has anything of the kind.
     pub reads: BTreeMap<String, ReadsReport>,
+    /// How the sources stand that post webhooks.
+    #[schema(example = json!({"okta": {
+        "last_heard": "2026-11-20T10:00:00Z", "quiet_seconds": 40.0, "silent_after_seconds": 3600.0, "silent": false
+    }}))]
+    pub sources: BTreeMap<String, SourceReport>,
+    /// The secrets whose end the configuration tells, by the table that tells it.
+    #[schema(example = json!({"sources.okta": {
+        "expires": "2026-12-01T00:00:00Z", "seconds_left": 864_000, "near": true
+    }}))]
+    pub secrets: BTreeMap<String, SecretReport>,
     /// What is still to do, per target.
     #[schema(example = json!({"genesys": {
         "state": "running", "reason": null, "since": null, "by": null,
@@ -54,6 +66,30 @@ pub struct ReadsReport {
     pub failure: Option<String>,
     /// Age of the oldest event that waits for a record.
     pub oldest_seconds: Option<f64>,
+}
+
+/// Whether a source is silent.
+#[derive(Serialize, ToSchema)]
+pub struct SourceReport {
+    /// When the replica that answers heard it last (RFC 3339); null where it has not yet.
+    pub last_heard: Option<String>,
+    /// For how long nothing has come.
+    pub quiet_seconds: f64,
+    /// For how long that may be: configured, or learned; null while too little is known.
+    pub silent_after_seconds: Option<f64>,
+    /// Whether it is longer; null while too little is known.
+    pub silent: Option<bool>,
+}
+
+/// A secret whose end is known.
+#[derive(Serialize, ToSchema)]
+pub struct SecretReport {
+    /// Its end (RFC 3339).
+    pub expires: String,
+    /// Seconds until then; negative once it has ended.
+    pub seconds_left: i64,
+    /// Whether it is time to replace it.
+    pub near: bool,
 }
 
 /// One target's state and backlog.
@@ -136,6 +172,12 @@ pub async fn report(relay: &Relay) -> Result<StatusReport, StoreError> {
             .iter()
             .map(|(name, counts)| (name.clone(), reads_report(counts, now)))
             .collect(),
+        sources: relay
+            .rhythms
+            .quiet(now)
+            .map(|(name, quiet)| (name.to_owned(), source_report(&quiet)))
+            .collect(),
+        secrets: secret_reports(&relay.alarms, now),
         inbox: InboxReport { unprojected: status.unprojected, unreadable: status.unreadable },
         targets,
     })
@@ -148,6 +190,24 @@ fn reads_report(counts: &ErrandCounts, now: Timestamp) -> ReadsReport {
         failure: counts.failure.clone(),
         oldest_seconds: counts.oldest_since.map(|since| now.since(since).as_secs_f64()),
     }
+}
+
+fn source_report(quiet: &Quiet) -> SourceReport {
+    SourceReport {
+        last_heard: quiet.last.map(|last| last.to_string()),
+        quiet_seconds: quiet.lasting.as_secs_f64(),
+        silent_after_seconds: quiet.limit.map(|limit| limit.as_secs_f64()),
+        silent: quiet.is_silence(),
+    }
+}
+
+fn secret_reports(alarms: &Alarms, now: Timestamp) -> BTreeMap<String, SecretReport> {
+    let report = |expiry: &Expiry| SecretReport {
+        expires: expiry.at.to_string(),
+        seconds_left: expiry.seconds_left(now),
+        near: expiry.is_near(alarms.secret_notice, now),
+    };
+    alarms.expiries.iter().map(|expiry| (expiry.secret.clone(), report(expiry))).collect()
 }
 
 fn target_report(

@@ -16,8 +16,8 @@ use super::client::{self, Answer};
 use super::faulty::{FaultyStore, Mood};
 use crate::clock::{Clock, Timestamp};
 use crate::http::admin::{AdminKey, Keys, Role};
-use crate::http::alarms::Alarms;
 use crate::http::intake::IntakeLimits;
+use crate::http::rhythm::Rhythms;
 use crate::http::targets::{TargetControl, TargetSnapshot};
 use crate::http::{Relay, router_on_one_listener, serve};
 use crate::source::signature::standard_webhooks::{self, sign};
@@ -117,6 +117,7 @@ pub async fn parts_with(sources: impl IntoIterator<Item = Settings>) -> Parts {
     let sources = Arc::new(Sources::open(sources).unwrap());
     let control: Arc<dyn TargetControl> = target.clone();
     let key = |name: &str, secret: &str, role| AdminKey { name: name.into(), secret: secret.into(), role };
+    let rhythms = Rhythms::new(&sources, &BTreeMap::new(), NOW);
     let relay = Relay {
         limits: Arc::new(IntakeLimits::new(&sources)),
         sources,
@@ -125,7 +126,8 @@ pub async fn parts_with(sources: impl IntoIterator<Item = Settings>) -> Parts {
         metrics: Metrics::new(),
         targets: Arc::new(BTreeMap::from([("genesys".to_owned(), control)])),
         appended: Arc::new(Notify::new()),
-        alarms: Alarms::default(),
+        alarms: Arc::default(),
+        rhythms: Arc::new(rhythms),
         keys: Arc::new(Keys::new(vec![
             key("screen", VIEWER, Role::Viewer),
             key("ops", OPERATOR, Role::Operator),

@@ -1,6 +1,7 @@
 //! The server over real ports, on the real store.
 
 mod admin;
+mod alarms;
 mod client;
 mod connections;
 mod faulty;

@@ -32,6 +32,8 @@ impl Connector for Auth0 {
         }])
     }
 
+    /// With the code that goes with `The user does not exist.`, as clients of the Management API have
+    /// recorded it; the API's description gives no codes.
     fn is_absent(&self, status: StatusCode, body: &Value) -> bool {
         status == StatusCode::NOT_FOUND && body["errorCode"] == "inexistent_user"
     }

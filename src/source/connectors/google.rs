@@ -43,6 +43,8 @@ impl Connector for Google {
         }])
     }
 
+    /// With `notFound`, and the message `Resource Not Found: userKey` or `groupKey`, as several clients of
+    /// the Directory API have recorded it. A path that leads nowhere is answered without such a list.
     fn is_absent(&self, status: StatusCode, body: &Value) -> bool {
         let reasons = body["error"]["errors"].as_array();
         status == StatusCode::NOT_FOUND

@@ -34,7 +34,8 @@ impl Connector for Keycloak {
         })
     }
 
-    /// In the words that Keycloak has for users and groups; a realm or a path has others.
+    /// In the words that Keycloak has for users and groups (`UsersResource` and `GroupsResource` of its
+    /// source); a realm or a path has others. An account that may not list users is answered 403 instead.
     fn is_absent(&self, status: StatusCode, body: &Value) -> bool {
         let words = ["User not found", "Could not find group by id"];
         status == StatusCode::NOT_FOUND && body["error"].as_str().is_some_and(|said| words.contains(&said))

@@ -56,6 +56,11 @@ pub trait Connector: Send + Sync {
         Err(page.view().wrong("no page of members is expected"))
     }
 
+    /// What the ids of users and of groups begin with, where the provider's can be told from others'.
+    fn ids(&self) -> Option<Ids> {
+        None
+    }
+
     /// What tells what was missed, where the provider has something of the kind.
     fn feed(&self) -> Option<&dyn Feed> {
         None
@@ -70,6 +75,15 @@ pub trait Connector: Send + Sync {
     fn members_changed_at(&self, _record: &View<'_>) -> Result<Option<crate::clock::Timestamp>, Malformed> {
         Ok(None)
     }
+}
+
+/// What a provider's ids begin with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ids {
+    /// Those of users.
+    pub users: &'static str,
+    /// Those of groups.
+    pub groups: &'static str,
 }
 
 /// One call that reads.

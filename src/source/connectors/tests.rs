@@ -241,11 +241,16 @@ fn only_a_providers_own_words_say_that_a_record_is_absent() {
         ),
         (
             Provider::Google,
-            json!({"error": {"code": 404, "errors": [{"domain": "global", "reason": "notFound"}]}}),
+            json!({"error": {"code": 404, "message": "Resource Not Found: userKey", "errors":
+                [{"domain": "global", "message": "Resource Not Found: userKey", "reason": "notFound"}]}}),
         ),
-        (Provider::Auth0, json!({"statusCode": 404, "error": "Not Found", "errorCode": "inexistent_user"})),
-        (Provider::WorkOs, json!({"message": "Could not find user.", "code": "entity_not_found"})),
+        (
+            Provider::Auth0,
+            json!({"statusCode": 404, "error": "Not Found", "message": "The user does not exist.", "errorCode": "inexistent_user"}),
+        ),
+        (Provider::WorkOs, json!({"message": "User not found", "code": "entity_not_found"})),
         (Provider::Keycloak, json!({"error": "User not found"})),
+        (Provider::Keycloak, json!({"error": "Could not find group by id"})),
         (
             Provider::Scim,
             json!({"schemas": ["urn:ietf:params:scim:api:messages:2.0:Error"], "status": "404"}),

@@ -3,7 +3,7 @@
 use http::StatusCode;
 use serde_json::Value;
 
-use super::{Ask, Connector, Feed, FeedPage, Members, Next, Page, one, page, segment, with_parameter};
+use super::{Ask, Connector, Feed, FeedPage, Ids, Members, Next, Page, one, page, segment, with_parameter};
 use crate::clock::Timestamp;
 use crate::directory::{Change, ExternalId, Kind, ResourceKey};
 use crate::source::Reading;
@@ -33,6 +33,8 @@ impl Connector for WorkOs {
         }])
     }
 
+    /// With this code, as clients of the API have recorded it; <https://workos.com/docs/reference/errors>
+    /// gives statuses only.
     fn is_absent(&self, status: StatusCode, body: &Value) -> bool {
         status == StatusCode::NOT_FOUND && body["code"] == "entity_not_found"
     }
@@ -50,13 +52,18 @@ impl Connector for WorkOs {
         Ok(Members { users, next })
     }
 
+    fn ids(&self) -> Option<Ids> {
+        Some(Ids { users: "directory_user_", groups: "directory_group_" })
+    }
+
     fn feed(&self) -> Option<&dyn Feed> {
         Some(self)
     }
 }
 
 /// What of the events is about directories.
-const EVENTS: [&str; 8] = [
+const EVENTS: [&str; 9] = [
+    "dsync.deleted",
     "dsync.user.created",
     "dsync.user.updated",
     "dsync.user.deleted",

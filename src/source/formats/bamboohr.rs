@@ -1,23 +1,32 @@
-//! BambooHR: <https://documentation.bamboohr.com/docs/webhooks>, in the format JSON.
+//! BambooHR: <https://documentation.bamboohr.com/docs/webhooks>, field-based and event-based, each as
+//! JSON or as a posted form.
 //!
-//! A body lists employees with the fields that the webhook was set up to send. Who is deleted or
-//! whose `status` is `Inactive` loses access. The signature covers the body and the header with the
+//! A field-based body lists employees with the fields that the webhook was set up to send, under
+//! BambooHR's names or aliases. An event-based one names one employee, who must be read. Who is deleted
+//! or whose `status` is `Inactive` loses access. The signature covers the body and the header with the
 //! time, without anything between them.
 
+mod form;
+
 use http::HeaderName;
+use serde_json::{Map, Value};
 
 use super::Preset;
 use super::draft::{Draft, user_deletion};
 use super::view::View;
 use crate::directory::ResourceKey;
-use crate::source::Reading;
 use crate::source::json::{self, Malformed};
 use crate::source::signature::Scheme;
 use crate::source::signature::keyed::{Settings, Template, Time};
 use crate::source::signature::time::{Format, Tolerance};
+use crate::source::{Manners, Media, Reading};
 
 /// `kind = "bamboohr"`.
-pub const PRESET: Preset = Preset::new("bamboohr", |_| scheme(), read);
+pub const PRESET: Preset = Preset {
+    // A form is declared as one.
+    manners: Manners { media: Media::Any, ..Manners::USUAL },
+    ..Preset::new("bamboohr", |_| scheme(), read)
+};
 
 /// The time was seen both as RFC 3339 and as digits.
 fn scheme() -> Scheme {
@@ -30,9 +39,27 @@ fn scheme() -> Scheme {
 }
 
 fn read(body: &[u8]) -> Result<Reading, Malformed> {
-    let body = json::parse(body)?;
-    let employees = View::root(&body).need("employees")?;
-    employees.items()?.try_fold(Reading::default(), |read, employee| Ok(read.and(read_employee(&employee)?)))
+    let body = match body.trim_ascii_start().first() {
+        Some(b'{') | None => json::parse(body)?,
+        Some(_) => form::read(body)?,
+    };
+    let root = View::root(&body);
+    match root.get("employees") {
+        Some(employees) => employees
+            .items()?
+            .try_fold(Reading::default(), |read, employee| Ok(read.and(read_employee(&employee)?))),
+        None => read_event(&root),
+    }
+}
+
+/// An event-based body.
+fn read_event(event: &View<'_>) -> Result<Reading, Malformed> {
+    let id = || event.need("data")?.need("employeeId")?.id();
+    Ok(match event.text("type")? {
+        "employee.created" | "employee.updated" => Reading::needing(ResourceKey::user(id()?)),
+        "employee.deleted" => Reading::of(vec![user_deletion(id()?, event.time("timestamp")?)]),
+        _ => Reading::nothing(),
+    })
 }
 
 fn read_employee(employee: &View<'_>) -> Result<Reading, Malformed> {
@@ -41,33 +68,37 @@ fn read_employee(employee: &View<'_>) -> Result<Reading, Malformed> {
     if employee.word("action").is_some_and(|action| action.eq_ignore_ascii_case("deleted")) {
         return Ok(Reading::of(vec![user_deletion(id, at)]));
     }
-    let Some(fields) = employee.get("fields").filter(|fields| fields.object().is_some_and(|f| !f.is_empty()))
-    else {
+    let fields =
+        employee.get("fields").and_then(|fields| fields.object()).filter(|fields| !fields.is_empty());
+    let Some(fields) = fields.map(plain) else {
         return Ok(Reading::needing(ResourceKey::user(id)));
     };
-    let field = |name: &str| fields.get(name).and_then(|field| field.word("value"));
+    let fields = employee.in_place(&fields);
     let mut draft = Draft::user()
-        .key("userName", field("workEmail"))
-        .email(field("workEmail"))
-        .active(field("status").map(|status| !status.eq_ignore_ascii_case("inactive")));
+        .key("userName", fields.word("workemail"))
+        .email(fields.word("workemail"))
+        .name("givenName", &fields, "firstname")
+        .name("familyName", &fields, "lastname")
+        .active(fields.word("status").map(|status| !status.eq_ignore_ascii_case("inactive")));
     for (name, attribute) in FIELDS {
-        if let Some(field) = fields.get(name) {
-            draft = draft.text(attribute, &field, "value");
-        }
-    }
-    for (name, part) in [("firstName", "givenName"), ("lastName", "familyName")] {
-        if let Some(field) = fields.get(name) {
-            draft = draft.name(part, &field, "value");
-        }
+        draft = draft.text(attribute, &fields, name);
     }
     Ok(Reading::of(vec![draft.upsert(id, at)?]))
 }
 
+/// The fields by their names in small letters and without spaces, so that a field is known by its name
+/// in forms (`First name`) and by its alias (`firstName`). A value may stand in an object of its own.
+fn plain(fields: &Map<String, Value>) -> Value {
+    let name = |text: &str| text.replace([' ', '_'], "").replace('#', "number").to_ascii_lowercase();
+    let value = |value: &Value| value.get("value").unwrap_or(value).clone();
+    Value::Object(fields.iter().map(|(key, field)| (name(key), value(field))).collect())
+}
+
 /// BambooHR's names of fields, and what they are in SCIM.
 const FIELDS: [(&str, &str); 5] = [
-    ("displayName", "displayName"),
-    ("jobTitle", "title"),
+    ("displayname", "displayName"),
+    ("jobtitle", "title"),
     ("department", "department"),
     ("division", "division"),
-    ("employeeNumber", "employeeNumber"),
+    ("employeenumber", "employeeNumber"),
 ];

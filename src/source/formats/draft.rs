@@ -183,6 +183,7 @@ impl Reading {
     pub(in crate::source) fn and(mut self, other: Self) -> Self {
         self.changes.extend(other.changes);
         self.needs_read.extend(other.needs_read);
+        self.everyone_needs_read |= other.everyone_needs_read;
         self.ignored += other.ignored;
         self
     }

@@ -2,13 +2,14 @@
 //! <https://github.com/p2-inc/keycloak-events>. Keycloak itself sends no webhooks.
 //!
 //! Admin events bear the representation that an administrator sent, as a text of JSON; `resourcePath`
-//! says what it is about. What people do themselves (`access.…`) names the user and little more. The
-//! signature covers the body alone; an old body that is sent again loses by its `time`.
+//! says what it is about. What people do themselves (`access.…`) names the user and little more. A keyed
+//! hash covers the body alone: an old body that is sent again loses by its `time`. A realm's token ends.
 
 use serde_json::Value;
 
 use super::Preset;
 use super::draft::{Draft, group_deletion, membership, user_deletion};
+use super::issued::{TokenPlace, Tokens};
 use super::preset::Options;
 use super::view::View;
 use crate::clock::Timestamp;
@@ -19,7 +20,17 @@ use crate::source::signature::Scheme;
 use crate::source::signature::keyed::{Algorithm, Settings};
 
 /// `kind = "keycloak"`.
-pub const PRESET: Preset = Preset { options: &[Options::ALGORITHM], ..Preset::new("keycloak", scheme, read) };
+pub const PRESET: Preset =
+    Preset { options: &[Options::ALGORITHM], tokens: Some(&TOKENS), ..Preset::new("keycloak", scheme, read) };
+
+/// `authType` of the webhook: with `bearer`, a token of the realm's key that names the body's hash.
+const TOKENS: Tokens = Tokens {
+    key: "auth_type",
+    shared: "hmac",
+    signed: "bearer",
+    encrypted: None,
+    place: TokenPlace::Beside { digest: "request_body_sha256" },
+};
 
 fn scheme(options: &Options) -> Scheme {
     let algorithm = options.algorithm.unwrap_or(Algorithm::Sha256);

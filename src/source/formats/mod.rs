@@ -8,6 +8,8 @@ mod entra;
 mod fed;
 mod google;
 mod hibob;
+pub mod issued;
+mod jumpcloud;
 pub(super) mod keycloak;
 mod logto;
 pub mod mapped;
@@ -38,6 +40,7 @@ pub static PRESETS: &[&Preset] = &[
     &entra::PRESET,
     &google::PRESET,
     &hibob::PRESET,
+    &jumpcloud::PRESET,
     &keycloak::PRESET,
     &logto::PRESET,
     &okta::PRESET,

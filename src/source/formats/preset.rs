@@ -1,13 +1,16 @@
 //! A sender as data: its signature, its format and its manners.
 
-use http::{HeaderName, Request, Response};
+use futures_util::future::BoxFuture;
+use http::{HeaderMap, HeaderName, Request, Response};
 use secrecy::SecretString;
 
+use super::issued::{Issued, Issuer, TokenPlace, Tokens};
 use crate::clock::Timestamp;
 use crate::source::json::Malformed;
+use crate::source::jws::Unready;
 use crate::source::signature::keyed::Algorithm;
 use crate::source::signature::{Scheme, SecretError, Verifier};
-use crate::source::{Delivery, Manners, Proof, Reading, Refusal, Source};
+use crate::source::{Delivery, Manners, Media, Proof, Reading, Refusal, Source};
 
 /// A sender that is built in.
 #[derive(Debug)]
@@ -28,6 +31,8 @@ pub struct Preset {
     pub manners: Manners,
     /// Which of the [`Options`] it knows.
     pub options: &'static [&'static str],
+    /// How it signs with a key of its own, where it can.
+    pub tokens: Option<&'static Tokens>,
 }
 
 /// What an operator chooses where a sender leaves a choice.
@@ -37,6 +42,8 @@ pub struct Options {
     pub header: Option<HeaderName>,
     /// The hash that signs.
     pub algorithm: Option<Algorithm>,
+    /// Who signs, where the sender signs with a key of its own; then there are no secrets.
+    pub issued: Option<Issued>,
 }
 
 impl Options {
@@ -62,6 +69,7 @@ impl Preset {
             is_trial: |_| false,
             manners: Manners::USUAL,
             options: &[],
+            tokens: None,
         }
     }
 }
@@ -69,23 +77,50 @@ impl Preset {
 /// A source of a built-in sender.
 pub struct Hook {
     preset: &'static Preset,
-    verifier: Verifier,
+    means: Means,
+}
+
+/// How a webhook is verified.
+enum Means {
+    /// With a secret that both sides know.
+    Secret(Verifier),
+    /// With the sender's public key.
+    Token(Issuer),
 }
 
 impl Hook {
-    /// With any of these secrets.
+    /// With any of these secrets, or with the keys that the sender publishes.
     pub fn open(
         preset: &'static Preset,
         options: &Options,
         secrets: &[SecretString],
     ) -> Result<Self, SecretError> {
-        Ok(Self { preset, verifier: Verifier::new((preset.scheme)(options), secrets)? })
+        let issuer = preset.tokens.zip(options.issued.as_ref());
+        let means = match issuer {
+            Some((tokens, issued)) => Means::Token(Issuer::new(tokens.place, issued)),
+            None => Means::Secret(Verifier::new((preset.scheme)(options), secrets)?),
+        };
+        Ok(Self { preset, means })
     }
 }
 
 impl Source for Hook {
+    fn prepare<'a>(
+        &'a self,
+        headers: &'a HeaderMap,
+        body: &'a [u8],
+    ) -> Option<BoxFuture<'a, Result<(), Unready>>> {
+        match &self.means {
+            Means::Secret(_) => None,
+            Means::Token(issuer) => issuer.prepare(headers, body),
+        }
+    }
+
     fn verify(&self, delivery: &Delivery<'_>, now: Timestamp) -> Result<Proof, Refusal> {
-        self.verifier.verify(delivery, now)
+        match &self.means {
+            Means::Secret(verifier) => verifier.verify(delivery, now),
+            Means::Token(issuer) => issuer.verify(delivery, now),
+        }
     }
 
     fn read(&self, body: &[u8]) -> Result<Reading, Malformed> {
@@ -93,7 +128,10 @@ impl Source for Hook {
     }
 
     fn record(&self, delivery: &Delivery<'_>) -> Option<Vec<u8>> {
-        self.preset.record.map(|record| record(delivery))
+        match &self.means {
+            Means::Secret(_) => self.preset.record.map(|record| record(delivery)),
+            Means::Token(issuer) => issuer.record(delivery),
+        }
     }
 
     fn handshake(&self, request: &Request<()>) -> Option<Response<String>> {
@@ -105,6 +143,11 @@ impl Source for Hook {
     }
 
     fn manners(&self) -> Manners {
-        self.preset.manners
+        match &self.means {
+            Means::Token(issuer) if issuer.place() == TokenPlace::Body => {
+                Manners { media: Media::Any, ..self.preset.manners }
+            }
+            Means::Secret(_) | Means::Token(_) => self.preset.manners,
+        }
     }
 }

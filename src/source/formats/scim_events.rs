@@ -15,8 +15,8 @@ use std::sync::Arc;
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use http::StatusCode;
 use http::header::AUTHORIZATION;
+use http::{HeaderMap, StatusCode};
 use secrecy::SecretString;
 use url::Url;
 
@@ -57,7 +57,11 @@ impl ScimEvents {
 }
 
 impl Source for ScimEvents {
-    fn prepare<'a>(&'a self, body: &'a [u8]) -> Option<BoxFuture<'a, Result<(), Unready>>> {
+    fn prepare<'a>(
+        &'a self,
+        _headers: &'a HeaderMap,
+        body: &'a [u8],
+    ) -> Option<BoxFuture<'a, Result<(), Unready>>> {
         Some(self.keys.prepare(body.trim_ascii()).boxed())
     }
 

@@ -49,7 +49,7 @@ fn fixtures(preset: &Preset) -> &'static [Fixture] {
 fn read_fixtures(preset: &Preset) -> Vec<Fixture> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/hooks").join(preset.name);
     let mut paths: Vec<PathBuf> = fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path()).collect();
-    paths.retain(|path| path.extension().is_some_and(|extension| extension == "json"));
+    paths.retain(|path| path.extension().is_some_and(|extension| extension == "json" || extension == "form"));
     paths.sort();
     paths.into_iter().map(fixture).collect()
 }
@@ -75,6 +75,7 @@ pub fn tell(reading: &Reading) -> String {
     let mut lines: Vec<String> = reading.event_id.iter().map(|id| format!("event {id}")).collect();
     lines.extend(reading.changes.iter().map(tell_change));
     lines.extend(reading.needs_read.iter().map(|key| format!("needs_read {} {}", key.kind, key.id)));
+    lines.extend(reading.everyone_needs_read.then(|| "needs_read everyone".to_owned()));
     if reading.ignored > 0 {
         lines.push(format!("ignored {}", reading.ignored));
     }

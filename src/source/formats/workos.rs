@@ -2,8 +2,8 @@
 //!
 //! Users and groups come whole, with the time of their last change; that time orders them, since
 //! events come out of order and are repeated with the data of their first time. A deleted group sends
-//! no removals of members. A deleted directory sends nothing of its users and groups: it names
-//! nobody, so it ends nobody's access here.
+//! no removals of members. A deleted directory sends nothing of its users and groups, and names nobody:
+//! everybody known by WorkOS's ids must be read then, and who is gone there ends here.
 
 use super::Preset;
 use super::draft::{Draft, group_deletion, membership, user_deletion};
@@ -48,6 +48,7 @@ pub fn read_event(root: &View<'_>) -> Result<Reading, Malformed> {
         }
         ("dsync.group.user_added", Some(pair)) => Reading::of(vec![edge(&pair, true, created_at)?]),
         ("dsync.group.user_removed", Some(pair)) => Reading::of(vec![edge(&pair, false, created_at)?]),
+        ("dsync.deleted", _) => Reading { everyone_needs_read: true, ..Reading::default() },
         _ => Reading::nothing(),
     })
 }

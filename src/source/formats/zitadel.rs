@@ -1,5 +1,7 @@
 //! Zitadel Actions v2, conditions on events:
-//! <https://zitadel.com/docs/guides/integrate/actions/usage>. The target's payload type must be JSON.
+//! <https://zitadel.com/docs/guides/integrate/actions/usage>. The target's payload type is JSON, or JWT: a
+//! token of the instance's key whose claims are the event, without issuer and audience. JWE is not
+//! understood.
 //!
 //! Each event is one entry of Zitadel's event store: what changed and nothing else, numbered within
 //! its aggregate. `event_payload` is an object, or in older versions its Base64.
@@ -10,6 +12,7 @@ use serde_json::Value;
 
 use super::Preset;
 use super::draft::{Draft, deactivation, group_deletion, memberships, user_deletion};
+use super::issued::{TokenPlace, Tokens};
 use super::view::View;
 use crate::clock::Timestamp;
 use crate::directory::{Change, ExternalId, ResourceKey};
@@ -20,7 +23,11 @@ use crate::source::signature::keyed::Settings;
 use crate::source::signature::time::{Format, Tolerance};
 
 /// `kind = "zitadel"`.
-pub const PRESET: Preset = Preset::new("zitadel", |_| scheme(), read);
+pub const PRESET: Preset = Preset { tokens: Some(&TOKENS), ..Preset::new("zitadel", |_| scheme(), read) };
+
+/// The target's payload type.
+const TOKENS: Tokens =
+    Tokens { key: "payload", shared: "json", signed: "jwt", encrypted: Some("jwe"), place: TokenPlace::Body };
 
 /// `ZITADEL-Signature: t=<s>,v1=<hex>,v1=<hex>…`; a comment in their code puts an `X-` before it.
 fn scheme() -> Scheme {

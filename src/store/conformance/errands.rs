@@ -5,9 +5,11 @@ use std::time::Duration;
 use serde_json::json;
 
 use crate::clock::Timestamp;
-use crate::directory::{Change, ResourceKey};
+use crate::directory::{Change, Kind, ResourceKey};
 use crate::store::conformance::scene::{NOW, Scene};
-use crate::store::conformance::script::{now, received_at, user, user_key};
+use crate::store::conformance::script::{
+    DIRECTORY, delete_user, group, group_key, now, received_at, user, user_key,
+};
 use crate::store::conformance::{Home, must};
 use crate::store::{Errand, ErrandCounts, EventReader, Settled, Store, Topic};
 
@@ -107,8 +109,8 @@ impl EventReader for Thin<'_> {
         self.0.read(source, body)
     }
 
-    fn wanted(&self, _: &str, _: &[u8]) -> Vec<ResourceKey> {
-        vec![user_key("thin")]
+    fn wanted(&self, _: &str, _: &[u8]) -> Vec<Topic> {
+        vec![record("thin")]
     }
 }
 
@@ -127,13 +129,34 @@ pub async fn what_events_leave_to_be_read_is_noted_as_they_are_merged(home: &dyn
 pub async fn topics_are_apart_and_what_is_no_record_is_not_counted_as_one(home: &dyn Home) {
     let store = home.open().await;
     let group = Topic::Record(ResourceKey::group(user_key("u-1").id));
-    for topic in [&record("u-1"), &group, &Topic::Missed, &Topic::Subscription] {
+    for topic in [&record("u-1"), &group, &Topic::Missed, &Topic::Subscription, &Topic::Everyone] {
         must(store.want(SOURCE, topic, NOW).await);
     }
     let mut topics: Vec<Topic> = take(&*store, NOW).await.into_iter().map(|errand| errand.topic).collect();
     topics.sort();
-    assert_eq!(topics, [record("u-1"), group, Topic::Missed, Topic::Subscription]);
+    assert_eq!(topics, [record("u-1"), group, Topic::Missed, Topic::Subscription, Topic::Everyone]);
     assert_eq!(counts(&*store).await.records, 2);
+}
+
+pub async fn everybody_who_is_known_by_a_sources_ids_is_wanted_and_nobody_else(home: &dyn Home) {
+    let scene = Scene::new(home).await;
+    for id in ["dir_1", "dir_2", "dir%3", "hr_4"] {
+        scene.append(vec![now(user(id, &json!({})))]).await;
+    }
+    scene.append(vec![now(group("dir_1", "Staff"))]).await;
+    scene.append(vec![now(delete_user("dir_2"))]).await;
+    must(scene.store.project(&scene.script, 100).await);
+    let later = NOW.after(MINUTE);
+    let want = async |kind| must(scene.store.want_known(SOURCE, DIRECTORY, kind, "dir_", later).await);
+    let topics = |taken: Vec<Errand>| taken.into_iter().map(|errand| errand.topic).collect::<Vec<_>>();
+    want(Kind::User).await;
+    want(Kind::User).await;
+    assert_eq!(take(&*scene.store, NOW).await, [], "not before it is due");
+    assert_eq!(topics(take(&*scene.store, later).await), [record("dir_1")]);
+    want(Kind::Group).await;
+    assert_eq!(topics(take(&*scene.store, later).await), [Topic::Record(group_key("dir_1"))]);
+    must(scene.store.want_known(SOURCE, "another", Kind::User, "dir_", NOW).await);
+    assert_eq!(take(&*scene.store, NOW).await, [], "another directory has nobody of that name");
 }
 
 pub async fn what_is_remembered_of_a_source_is_kept_by_name(home: &dyn Home) {

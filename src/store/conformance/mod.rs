@@ -139,6 +139,7 @@ macro_rules! store_conformance {
                 that_a_record_is_absent_is_remembered_until_it_is_wanted_again,
                 what_events_leave_to_be_read_is_noted_as_they_are_merged,
                 topics_are_apart_and_what_is_no_record_is_not_counted_as_one,
+                everybody_who_is_known_by_a_sources_ids_is_wanted_and_nobody_else,
                 what_is_remembered_of_a_source_is_kept_by_name,
             }
             feeds {

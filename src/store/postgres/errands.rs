@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use tokio_postgres::Row as SqlRow;
 
 use crate::clock::Timestamp;
+use crate::directory::Kind;
 use crate::store::postgres::rows::{
     Tx, big, corrupt, execute, from_json, limit as rows_max, query, query_opt, storable, to_json, unsigned,
     unsigned_int,
@@ -30,6 +31,31 @@ pub(super) async fn want(tx: &Tx<'_>, mut wants: Vec<(String, Topic, Timestamp)>
         )
         .await?;
     }
+    Ok(())
+}
+
+/// Notes that the record of everybody is wanted whom a directory has and whose id begins so.
+pub(super) async fn want_known(
+    tx: &Tx<'_>,
+    source: &str,
+    directory: &str,
+    kind: Kind,
+    prefix: &str,
+    due: Timestamp,
+) -> Result<(), StoreError> {
+    let (table, number) = match kind {
+        Kind::User => ("users", 0_i16),
+        Kind::Group => ("groups", 1),
+    };
+    let sql = format!(
+        "INSERT INTO errands AS e (source, kind, id, wanted, since, due, busy_until, attempts)
+         SELECT $1, $2, id, 1, $5, $5, 0, 0 FROM {table}
+         WHERE directory = $3 AND gone_since IS NULL AND starts_with(id, $4) ORDER BY id
+         ON CONFLICT (source, kind, id) DO UPDATE
+         SET wanted = e.wanted + 1, absent_since = NULL,
+             due = CASE e.attempts WHEN 0 THEN least(e.due, excluded.due) ELSE e.due END"
+    );
+    execute(tx, &sql, &[&source, &number, &directory, &prefix, &due]).await?;
     Ok(())
 }
 

@@ -339,6 +339,20 @@ impl Store for PostgresStore {
         self.database.write(|tx, _| errands::want(tx, vec![want.clone()]).boxed()).await
     }
 
+    async fn want_known(
+        &self,
+        source: &str,
+        directory: &str,
+        kind: Kind,
+        prefix: &str,
+        due: Timestamp,
+    ) -> Result<(), StoreError> {
+        let (source, directory, prefix) = (source.to_owned(), directory.to_owned(), prefix.to_owned());
+        self.database
+            .write(|tx, _| errands::want_known(tx, &source, &directory, kind, &prefix, due).boxed())
+            .await
+    }
+
     async fn take_errands(
         &self,
         source: &str,

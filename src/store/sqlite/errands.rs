@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use rusqlite::{Connection, OptionalExtension, Row as SqlRow, params};
 
 use crate::clock::Timestamp;
+use crate::directory::Kind;
 use crate::store::sqlite::rows::{corrupt, from_json, to_json};
 use crate::store::{Errand, ErrandCounts, Settled, StoreError, Topic};
 
@@ -26,6 +27,31 @@ pub(super) fn want(conn: &Connection, source: &str, topic: &Topic, due: Timestam
              due = CASE attempts WHEN 0 THEN min(due, excluded.due) ELSE due END",
     )?
     .execute(params![source, kind, id, due])?;
+    Ok(())
+}
+
+/// Notes that the record of everybody is wanted whom a directory has and whose id begins so.
+pub(super) fn want_known(
+    conn: &Connection,
+    source: &str,
+    directory: &str,
+    kind: Kind,
+    prefix: &str,
+    due: Timestamp,
+) -> Result<(), StoreError> {
+    let table = match kind {
+        Kind::User => "users",
+        Kind::Group => "groups",
+    };
+    let sql = format!(
+        "INSERT INTO errands (source, kind, id, wanted, since, due, busy_until, attempts)
+         SELECT ?1, ?2, id, 1, ?5, ?5, 0, 0 FROM {table}
+         WHERE directory = ?3 AND gone_since IS NULL AND substr(id, 1, length(?4)) = ?4
+         ON CONFLICT DO UPDATE
+         SET wanted = wanted + 1, absent_since = NULL,
+             due = CASE attempts WHEN 0 THEN min(due, excluded.due) ELSE due END"
+    );
+    conn.prepare_cached(&sql)?.execute(params![source, kind, directory, prefix, due])?;
     Ok(())
 }
 

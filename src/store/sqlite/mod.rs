@@ -324,6 +324,20 @@ impl Store for SqliteStore {
         self.writer.write(move |conn| errands::want(conn, &source, &topic, due)).await
     }
 
+    async fn want_known(
+        &self,
+        source: &str,
+        directory: &str,
+        kind: Kind,
+        prefix: &str,
+        due: Timestamp,
+    ) -> Result<(), StoreError> {
+        let (source, directory, prefix) = (source.to_owned(), directory.to_owned(), prefix.to_owned());
+        self.writer
+            .write(move |conn| errands::want_known(conn, &source, &directory, kind, &prefix, due))
+            .await
+    }
+
     async fn take_errands(
         &self,
         source: &str,

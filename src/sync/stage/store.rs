@@ -134,6 +134,16 @@ impl Store for View {
     async fn want(&self, source: &str, topic: &Topic, due: Timestamp) -> Result<(), StoreError> {
         self.reach().await?.want(source, topic, due).await
     }
+    async fn want_known(
+        &self,
+        source: &str,
+        directory: &str,
+        kind: Kind,
+        prefix: &str,
+        due: Timestamp,
+    ) -> Result<(), StoreError> {
+        self.reach().await?.want_known(source, directory, kind, prefix, due).await
+    }
     async fn take_errands(
         &self,
         source: &str,
