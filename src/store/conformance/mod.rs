@@ -189,6 +189,8 @@ macro_rules! store_conformance {
                 what_was_seen_goes_with_the_end_and_old_reports_go_with_newer_ones,
                 a_probe_meets_rows_by_name_external_id_or_value,
                 what_is_expected_is_what_planning_knows,
+                what_is_named_is_expected_and_no_other,
+                groups_that_a_target_derives_are_expected_and_mended,
                 expected_memberships_come_in_the_order_of_their_users,
                 what_is_linked_and_what_is_held_are_counted,
                 what_drifted_is_due_in_the_lane_that_its_access_wants,

@@ -219,6 +219,43 @@ pub async fn what_is_expected_is_what_planning_knows(home: &dyn Home) {
     assert_eq!(nobody, []);
 }
 
+pub async fn what_is_named_is_expected_and_no_other(home: &dyn Home) {
+    let scene = Scene::new(home).await;
+    scene.feed(["a", "b", "c"].map(|name| titled(name, "Lead"))).await;
+    scene.feed([group("a", "All")]).await;
+    scene.finish(&user_key("c"), "v-c").await;
+    let among = async |kind, names: &[&str]| {
+        let ids: Vec<_> = names.iter().map(|name| id(name)).collect();
+        must(scene.store.resyncs().expected_among(TARGET, kind, &ids).await)
+    };
+    let all = expected(&scene, Kind::User).await;
+    assert_eq!(among(Kind::User, &["c", "nobody", "a", "c"]).await, [all[0].clone(), all[2].clone()]);
+    assert_eq!(ids(&among(Kind::Group, &["a", "b"]).await), ["a"]);
+    assert_eq!(among(Kind::User, &[]).await, []);
+}
+
+pub async fn groups_that_a_target_derives_are_expected_and_mended(home: &dyn Home) {
+    let scene = Scene::new(home).await;
+    scene.feed([titled("a", "Lead"), group("b", "All"), group("z", "Zoo")]).await;
+    let generation = scene.dossier(&user_key("a")).await.item.generation;
+    let linked = outcome(&user_key("a"), generation).linked("v-a", generation, 0);
+    scene.commit(linked.judging(&[("Sellers", true)])).await;
+    let sellers = group_key("derived:Sellers");
+    scene.finish(&sellers, "v-s").await;
+
+    let resyncs = scene.store.resyncs();
+    let groups = expected(&scene, Kind::Group).await;
+    assert_eq!(ids(&groups), ["b", "derived:Sellers", "z"], "each in its place");
+    let Desired::Group { group, .. } = &groups[1].dossier.desired else { panic!("it is a group") };
+    assert!(group.is_described());
+    assert_eq!(ids(&must(resyncs.expected_among(TARGET, Kind::Group, &[sellers.id.clone()]).await)).len(), 1);
+    assert_eq!(must(resyncs.expected_counts(TARGET, Kind::Group).await), (1, 3));
+    let members = must(resyncs.expected_members(TARGET, &sellers.id, None, 9).await);
+    assert_eq!(members, [ExpectedMember { user: id("a"), present: true, vendor_id: Some("v-a".to_owned()) }]);
+    must(mark_all(&scene, &[DriftMark { members: vec![id("a")], ..mark(sellers.clone()) }]).await);
+    assert_eq!(scene.deltas(&sellers).await.len(), 1);
+}
+
 pub async fn expected_memberships_come_in_the_order_of_their_users(home: &dyn Home) {
     let scene = Scene::new(home).await;
     scene.feed([titled("a", "Lead"), members("g", &["c", "a", "b"], &[]), members("g", &[], &["b"])]).await;

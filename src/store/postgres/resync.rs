@@ -7,6 +7,7 @@ use tokio_postgres::Row as SqlRow;
 
 use crate::clock::Timestamp;
 use crate::directory::{ExternalId, Kind};
+use crate::store::derived::home;
 use crate::store::postgres::hints::Told;
 use crate::store::postgres::page::page;
 use crate::store::postgres::rows::{
@@ -93,6 +94,15 @@ impl Resyncs for PostgresStore {
     ) -> Result<Vec<Expected>, StoreError> {
         let after = after.map_or("", ExternalId::as_str);
         self.database.read(|tx, _| load::unasked(tx, target, kind, after, limit.min(PAGE_MAX)).boxed()).await
+    }
+
+    async fn expected_among(
+        &self,
+        target: &str,
+        kind: Kind,
+        ids: &[ExternalId],
+    ) -> Result<Vec<Expected>, StoreError> {
+        self.database.read(|tx, _| load::unasked_among(tx, target, kind, ids).boxed()).await
     }
 
     async fn expected_members(
@@ -268,7 +278,9 @@ async fn members(
     limit: usize,
 ) -> Result<Vec<ExpectedMember>, StoreError> {
     let sql = "SELECT m.user_id, m.present, l.vendor_id FROM targets AS t
-               JOIN members AS m ON m.directory = t.directory AND m.group_id = $2 AND m.user_id > $3
+               JOIN members AS m ON m.directory = CASE WHEN starts_with($2, 'derived:')
+                                        THEN 'derived:' || t.name ELSE t.directory END
+                    AND m.group_id = $2 AND m.user_id > $3
                LEFT JOIN links AS l ON l.target = t.name AND l.kind = 0 AND l.id = m.user_id
                WHERE t.name = $1 ORDER BY m.user_id LIMIT $4";
     let member = |row: &SqlRow| {
@@ -285,7 +297,8 @@ async fn counts(tx: &Tx<'_>, target: &str, kind: Kind) -> Result<(u64, u64), Sto
     let table = table(kind);
     let sql = format!(
         "SELECT (SELECT count(*) FROM links WHERE target = $1 AND kind = $2 AND vendor_id IS NOT NULL),
-                (SELECT count(*) FROM {table} AS d JOIN targets AS t ON t.directory = d.directory
+                (SELECT count(*) FROM targets AS t
+                 JOIN {table} AS d ON d.directory IN (t.directory, 'derived:' || t.name)
                  WHERE t.name = $1 AND d.gone_since IS NULL)"
     );
     let row = query_one(tx, &sql, &[&storable(target), &kind]).await?;
@@ -297,6 +310,7 @@ async fn mark(tx: &Tx<'_>, tenure: &Tenure, marks: &[DriftMark], now: Timestamp)
     let directory = targets::check_tenure(tx, tenure).await?;
     let target = &tenure.target;
     for DriftMark { key, link, reread, members } in marks {
+        let home = home(target, &directory, key);
         if let Some(vendor_id) = link {
             execute(
                 tx,
@@ -325,7 +339,7 @@ async fn mark(tx: &Tx<'_>, tenure: &Tenure, marks: &[DriftMark], now: Timestamp)
                  SELECT $1, 1, group_id, user_id, true FROM members
                  WHERE directory = $4 AND group_id = $2 AND user_id = ANY ($3::text[])
                  ON CONFLICT (target, kind, id, user_id) DO UPDATE SET ready = true",
-                &[target, &key.id, members, &directory],
+                &[target, &key.id, members, &home],
             )
             .await?;
             let sql = "DELETE FROM parked_members
@@ -346,7 +360,7 @@ async fn mark(tx: &Tx<'_>, tenure: &Tenure, marks: &[DriftMark], now: Timestamp)
                  due = least(work.due, excluded.due), attempts = 0, failed_at = NULL, parked_at = NULL,
                  reason = NULL"
         );
-        execute(tx, &sql, &[target, &key.kind, &key.id, &now, &lane, &Lane::Backfill, &directory]).await?;
+        execute(tx, &sql, &[target, &key.kind, &key.id, &now, &lane, &Lane::Backfill, &home]).await?;
     }
     Ok(())
 }

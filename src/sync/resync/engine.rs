@@ -14,6 +14,7 @@ use crate::store::{
 };
 use crate::sync::drift::{self, Candidate, Class, Compared, Finding, Member, Ours};
 use crate::sync::plan::{ShouldBe, members_at, should_be};
+use crate::sync::policy::Policy;
 use crate::sync::resync::paging::{After, Gap, plausible};
 use crate::sync::resync::progress::{Mode, Phase, Progress, Scope, State};
 use crate::sync::resync::{REPORTS_KEPT, reading};
@@ -24,6 +25,8 @@ use crate::telemetry::metrics::DriftLabels;
 
 /// Resources compared, or findings marked, at a time.
 const PAGE: usize = 200;
+/// Resources of a narrow scope looked up between two notes of how far it is.
+const LOOKUPS: usize = 10;
 /// Members compared at a time.
 const MEMBERS_PAGE: usize = 1_000;
 /// Memberships of one group that nobody knows and that are told one by one.
@@ -128,8 +131,9 @@ impl Resync<'_> {
         let shared = &self.run.shared;
         let before = self.store.resyncs(shared.name(), 2).await?;
         self.progress.previous = before.into_iter().find(|other| other.ended).map(|other| other.id);
+        self.progress.expected = 2 * self.progress.scope.named().unwrap_or(0);
         for kind in [Kind::User, Kind::Group] {
-            if self.progress.scope.has(kind) {
+            if self.progress.scope == Scope::All {
                 let (linked, held) = self.store.expected_counts(shared.name(), kind).await?;
                 self.progress.expected += linked.max(held) + held;
             }
@@ -177,9 +181,14 @@ impl Resync<'_> {
         let profile = shared.target.profile();
         let hidden = !profile.list.includes_inactive;
         let groups_left_out = kind == Kind::Group && !profile.groups.supported;
-        if !self.progress.scope.has(kind) || groups_left_out || (inactive_only && !hidden) {
+        let is_narrow = self.progress.scope != Scope::All;
+        let skip_inactive = inactive_only && (!hidden || is_narrow);
+        if !self.progress.scope.has(kind) || groups_left_out || skip_inactive {
             self.progress.advance();
             return self.keep(&[]).await.map(drop);
+        }
+        if is_narrow {
+            return self.look_up(kind).await;
         }
         if inactive_only && !profile.can_filter_users_by("active") {
             self.progress.note_gap(kind, Gap::Unread);
@@ -192,10 +201,7 @@ impl Resync<'_> {
             Err(gap) => (Vec::new(), Err(gap)),
         };
         let came = rows.len() as u64;
-        self.progress.read += came;
-        self.progress.members_shown |=
-            rows.iter().any(|row| row.body.as_object().is_some_and(|body| members_at(body).is_some()));
-        let fresh = self.keep(&rows).await?.fresh;
+        let fresh = self.note_read(&rows).await?.fresh;
         match after {
             _ if fresh < came => self.progress.note_gap(kind, Gap::Repeated),
             Ok(After::More) => return Ok(()),
@@ -212,6 +218,54 @@ impl Resync<'_> {
         self.keep(&[]).await.map(drop)
     }
 
+    async fn note_read(&mut self, rows: &[ResyncRow]) -> Result<Kept, StoreError> {
+        self.progress.read += rows.len() as u64;
+        self.progress.members_shown |=
+            rows.iter().any(|row| row.body.as_object().is_some_and(|body| members_at(body).is_some()));
+        self.keep(rows).await
+    }
+
+    /// Looks up some of the resources that a narrow scope names; no list is read for them.
+    async fn look_up(&mut self, kind: Kind) -> Result<(), StoreError> {
+        let shared = &self.run.shared;
+        let Some(page) = self.next_expected(kind, LOOKUPS).await? else {
+            self.progress.advance();
+            return self.keep(&[]).await.map(drop);
+        };
+        let policy = shared.policy();
+        let mut rows = Vec::new();
+        for one in page {
+            let known = Known::of(one, &policy);
+            let matchers = matchers(kind, &known, &policy);
+            match reading::one(shared, kind, known.linked.as_deref(), &matchers).await {
+                Ok(found) => rows.extend(found),
+                Err(gap) => {
+                    self.progress.note_gap(kind, gap);
+                    self.progress.advance();
+                    break;
+                }
+            }
+        }
+        self.note_read(&rows).await.map(drop)
+    }
+
+    /// The directory's resources that come next, and where to go on; `None` after the last.
+    async fn next_expected(&mut self, kind: Kind, limit: usize) -> Result<Option<Vec<Expected>>, StoreError> {
+        let target = self.run.shared.name();
+        let after = self.progress.after.as_deref();
+        if let Some(named) = self.progress.scope.named_after(after, limit) {
+            let Some(last) = named.last() else { return Ok(None) };
+            let page = self.store.expected_among(target, kind, &named).await?;
+            self.progress.after = Some(last.to_string());
+            return Ok(Some(page));
+        }
+        let after = after.and_then(|after| ExternalId::parse(after).ok());
+        let page = self.store.expected(target, kind, after.as_ref(), limit).await?;
+        let Some(last) = page.last() else { return Ok(None) };
+        self.progress.after = Some(last.dossier.item.key.id.to_string());
+        Ok(Some(page))
+    }
+
     async fn read_page(&mut self, kind: Kind, inactive_only: bool) -> Result<(Vec<ResyncRow>, After), Gap> {
         let shared = &self.run.shared;
         let page = reading::page(shared, kind, &self.progress.paging, inactive_only).await?;
@@ -219,7 +273,7 @@ impl Resync<'_> {
         let after = paging.absorb(&page)?;
         let mut rows = Vec::with_capacity(page.resources.len());
         for resource in page.resources {
-            rows.push(reading::row(shared, kind, resource).await?);
+            rows.push(reading::listed(shared, kind, resource).await?);
         }
         self.progress.paging = paging;
         Ok((rows, after))
@@ -233,19 +287,14 @@ impl Resync<'_> {
             self.progress.advance();
             return self.keep(&[]).await.map(drop);
         }
-        let after = self.progress.after.clone().and_then(|after| ExternalId::parse(after).ok());
-        let page = self.store.expected(shared.name(), kind, after.as_ref(), PAGE).await?;
-        let Some(last) = page.last().map(|last| last.dossier.item.key.id.clone()) else {
+        let Some(page) = self.next_expected(kind, PAGE).await? else {
             self.progress.advance();
             return self.keep(&[]).await.map(drop);
         };
         self.progress.compared += page.len() as u64;
-        let page: Vec<_> =
-            page.into_iter().filter(|one| self.progress.scope.holds(&one.dossier.item.key.id)).collect();
         let (found, claimed) = self.compare_page(kind, page).await?;
         let mut rows = self.note(found).await?;
         rows.extend(claimed);
-        self.progress.after = Some(last.to_string());
         self.keep(&rows).await.map(drop)
     }
 
@@ -420,6 +469,19 @@ fn marks(findings: &[Finding]) -> Vec<DriftMark> {
     marks.into_values().collect()
 }
 
+/// What a resource may be looked up by at the vendor: as planning asks, where it knows no link.
+fn matchers(kind: Kind, known: &Known, policy: &Policy) -> Vec<(String, String)> {
+    let is_derived = known.id.derived_name().is_some();
+    let (by_id, attribute) = match kind {
+        Kind::User => (policy.lookup_external_id, policy.user_match.as_str()),
+        Kind::Group if is_derived => (false, "displayName"),
+        Kind::Group => (policy.group_lookup_external_id, policy.group_match.as_str()),
+    };
+    let by_id = by_id.then(|| ("externalId".to_owned(), known.id.to_string()));
+    let by_value = known.match_value.as_ref().map(|value| (attribute.to_owned(), value.clone()));
+    by_id.into_iter().chain(by_value).collect()
+}
+
 /// A resource of the directory, ready to be compared.
 struct Known {
     id: ExternalId,
@@ -432,7 +494,7 @@ struct Known {
 }
 
 impl Known {
-    fn of(Expected { dossier, pending }: Expected, policy: &crate::sync::policy::Policy) -> Self {
+    fn of(Expected { dossier, pending }: Expected, policy: &Policy) -> Self {
         let id = dossier.item.key.id.clone();
         let linked = match &dossier.link {
             Some(Link::Known(row)) => Some(row.vendor_id.clone()),
@@ -447,7 +509,6 @@ impl Known {
             Desired::Group { .. } => (None, None),
         };
         let (should_be, match_value) = should_be(dossier, policy);
-        let match_value = match_value.map(|value| value.to_lowercase());
         Self { id, linked, should_be, match_value, pending, email, department }
     }
 
@@ -455,7 +516,7 @@ impl Known {
         Probe {
             name: self.linked.clone(),
             external_id: Some(self.id.to_string()),
-            match_value: self.match_value.clone(),
+            match_value: self.match_value.as_ref().map(|value| value.to_lowercase()),
         }
     }
 
