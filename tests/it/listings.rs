@@ -238,7 +238,11 @@ async fn nothing_follows_from_a_list_that_is_partial_or_lies() {
     for Lie { name, twist, gap } in LIES {
         stage.vendor.twist(*twist);
         let (view, lines) = resync(&stage.relay, "apply").await;
-        assert_eq!((&view["state"], &view["summary"]["marked"]), (&json!("incomplete"), &json!(0)), "{name}: {view}");
+        assert_eq!(
+            (&view["state"], &view["summary"]["marked"]),
+            (&json!("incomplete"), &json!(0)),
+            "{name}: {view}"
+        );
         assert_eq!(view["incomplete"], json!([format!("users: {gap}")]), "{name}");
         let missing: Vec<_> = lines.iter().filter(|line| line.contains("missing")).collect();
         assert!(missing.is_empty(), "{name}: {missing:?}");
@@ -360,7 +364,11 @@ async fn inactive_users_whom_the_vendor_hides_are_looked_for() {
     let path = format!("Users/{}", locked["id"].as_str().unwrap());
     stage.sandbox.console(reqwest::Method::PATCH, &path, &body).await;
     let (view, lines) = resync(&stage.relay, "apply").await;
-    assert_eq!((&view["state"], lines), (&json!("complete"), vec!["user differs u-8 active".to_owned()]), "{view}");
+    assert_eq!(
+        (&view["state"], lines),
+        (&json!("complete"), vec!["user differs u-8 active".to_owned()]),
+        "{view}"
+    );
     stage.relay.quiet("acme", LIMIT).await;
     assert_eq!(stage.sandbox.user("u-8").await["active"], true);
     assert_eq!(stage.relay.terminate().await, Some(0));
@@ -382,9 +390,7 @@ async fn a_narrow_scope_reads_what_it_names_and_no_list() {
             "Operations": [{"op": "replace", "path": path, "value": value}]});
         stage.sandbox.console(reqwest::Method::PATCH, id, &body).await;
     };
-    let path = async |user: &str| {
-        format!("Users/{}", stage.sandbox.user(user).await["id"].as_str().unwrap())
-    };
+    let path = async |user: &str| format!("Users/{}", stage.sandbox.user(user).await["id"].as_str().unwrap());
     for user in ["u-1", "u-2", "u-30"] {
         patch(&path(user).await, "title", json!("King")).await;
     }
@@ -407,7 +413,11 @@ async fn a_narrow_scope_reads_what_it_names_and_no_list() {
 
     let before = stage.sandbox.calls().await.len();
     let (view, lines) = scoped(&stage.relay, "apply", &json!({"groups": ["g-0"]})).await;
-    assert_eq!((&view["state"], lines), (&json!("complete"), vec!["member missing g-0 u-6".to_owned()]), "{view}");
+    assert_eq!(
+        (&view["state"], lines),
+        (&json!("complete"), vec!["member missing g-0 u-6".to_owned()]),
+        "{view}"
+    );
     let (lists, _, ones) = reads(&stage.sandbox.calls().await[before..]);
     assert_eq!(lists, 0, "users are not read for a group");
     assert!(ones >= 1);
@@ -435,7 +445,8 @@ async fn a_lookup_that_is_answered_with_others_proves_nobody_absent() {
     });
     let (view, lines) = scoped(&stage.relay, "apply", &json!({"users": ["u-9"]})).await;
     assert_eq!((&view["state"], lines), (&json!("incomplete"), vec![]), "{view}");
-    let why = "users: a lookup was answered with resources that do not match; does the vendor support filters?";
+    let why =
+        "users: a lookup was answered with resources that do not match; does the vendor support filters?";
     assert_eq!(view["incomplete"], json!([why]));
     assert_eq!(stage.relay.terminate().await, Some(0));
 }

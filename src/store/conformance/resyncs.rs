@@ -297,7 +297,9 @@ async fn mark_all(scene: &Scene, marks: &[DriftMark]) -> Result<(), StoreError> 
 
 pub async fn what_drifted_is_due_in_the_lane_that_its_access_wants(home: &dyn Home) {
     let scene = Scene::new(home).await;
-    scene.feed([titled("here", "Lead"), titled("off", "Lead"), titled("new", "Lead"), group("g", "All")]).await;
+    scene
+        .feed([titled("here", "Lead"), titled("off", "Lead"), titled("new", "Lead"), group("g", "All")])
+        .await;
     scene.feed([deactivate("off")]).await;
     for key in [user_key("here"), user_key("off"), group_key("g")] {
         scene.finish(&key, key.id.as_str()).await;

@@ -122,7 +122,9 @@ impl Resyncs for SqliteStore {
     ) -> Result<Vec<ExpectedMember>, StoreError> {
         let (target, after) = (target.to_owned(), after.cloned());
         let group = ResourceKey::group(group.clone());
-        self.readers.read(move |conn| members(conn, &target, &group, after.as_ref(), limit.min(PAGE_MAX))).await
+        self.readers
+            .read(move |conn| members(conn, &target, &group, after.as_ref(), limit.min(PAGE_MAX)))
+            .await
     }
 
     async fn expected_counts(&self, target: &str, kind: Kind) -> Result<(u64, u64), StoreError> {

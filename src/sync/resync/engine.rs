@@ -1,20 +1,20 @@
 //! Runs what was asked for, phase by phase, page by page.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::convert::Infallible;
 use std::time::Duration;
 
-use serde_json::{Value, json};
+use serde_json::json;
 use tokio::time::sleep;
 
-use crate::directory::{AttributePath, ExternalId, Kind, ResourceKey};
+use crate::directory::{ExternalId, Kind};
 use crate::store::{
-    Desired, DriftMark, Expected, Kept, Link, NewResync, Part, Probe, ResyncRecord, ResyncRow, Resyncs,
-    StoreError, TargetState,
+    Expected, Kept, NewResync, Part, Probe, ResyncRecord, ResyncRow, Resyncs, StoreError, TargetState,
 };
 use crate::sync::drift::{self, Candidate, Class, Compared, Finding, Member, Ours};
-use crate::sync::plan::{ShouldBe, members_at, should_be};
-use crate::sync::policy::Policy;
+use crate::sync::plan::members_at;
+use crate::sync::resync::known::{Known, candidate};
+use crate::sync::resync::marks::marks;
 use crate::sync::resync::paging::{After, Gap, plausible};
 use crate::sync::resync::progress::{Mode, Phase, Progress, Scope, State};
 use crate::sync::resync::{REPORTS_KEPT, reading};
@@ -236,7 +236,7 @@ impl Resync<'_> {
         let mut rows = Vec::new();
         for one in page {
             let known = Known::of(one, &policy);
-            let matchers = matchers(kind, &known, &policy);
+            let matchers = known.matchers(kind, &policy);
             match reading::one(shared, kind, known.linked.as_deref(), &matchers).await {
                 Ok(found) => rows.extend(found),
                 Err(gap) => {
@@ -445,103 +445,4 @@ impl Resync<'_> {
         }
         self.keep(&[]).await.map(drop)
     }
-}
-
-/// What is to be done about findings that the relay can mend and does not mend anyway: one mark a resource.
-fn marks(findings: &[Finding]) -> Vec<DriftMark> {
-    let mut marks: BTreeMap<ResourceKey, DriftMark> = BTreeMap::new();
-    for finding in findings.iter().filter(|finding| finding.class.can_be_mended() && !finding.pending) {
-        let Some(id) = &finding.id else { continue };
-        let key = ResourceKey { kind: finding.kind, id: id.clone() };
-        let mark = marks.entry(key.clone()).or_insert_with(|| DriftMark {
-            key,
-            link: None,
-            reread: false,
-            members: Vec::new(),
-        });
-        match (&finding.member, finding.class) {
-            (Some(member), _) => mark.members.extend(member.id.clone()),
-            (None, Class::Unlinked | Class::Extra) => mark.link.clone_from(&finding.vendor_id),
-            (None, Class::Missing | Class::Differs) => mark.reread = true,
-            (None, Class::Unmanaged | Class::Duplicate) => {}
-        }
-    }
-    marks.into_values().collect()
-}
-
-/// What a resource may be looked up by at the vendor: as planning asks, where it knows no link.
-fn matchers(kind: Kind, known: &Known, policy: &Policy) -> Vec<(String, String)> {
-    let is_derived = known.id.derived_name().is_some();
-    let (by_id, attribute) = match kind {
-        Kind::User => (policy.lookup_external_id, policy.user_match.as_str()),
-        Kind::Group if is_derived => (false, "displayName"),
-        Kind::Group => (policy.group_lookup_external_id, policy.group_match.as_str()),
-    };
-    let by_id = by_id.then(|| ("externalId".to_owned(), known.id.to_string()));
-    let by_value = known.match_value.as_ref().map(|value| (attribute.to_owned(), value.clone()));
-    by_id.into_iter().chain(by_value).collect()
-}
-
-/// A resource of the directory, ready to be compared.
-struct Known {
-    id: ExternalId,
-    linked: Option<String>,
-    should_be: ShouldBe,
-    match_value: Option<String>,
-    pending: bool,
-    email: Option<String>,
-    department: Option<String>,
-}
-
-impl Known {
-    fn of(Expected { dossier, pending }: Expected, policy: &Policy) -> Self {
-        let id = dossier.item.key.id.clone();
-        let linked = match &dossier.link {
-            Some(Link::Known(row)) => Some(row.vendor_id.clone()),
-            Some(Link::Absent { .. }) | None => None,
-        };
-        let (email, department) = match &dossier.desired {
-            Desired::User { user, .. } => {
-                let shown = |path| user.attributes.shown(&path);
-                let department = shown(AttributePath::enterprise("department")).and_then(Value::as_str);
-                (shown(AttributePath::new("emails")).and_then(email), department.map(str::to_owned))
-            }
-            Desired::Group { .. } => (None, None),
-        };
-        let (should_be, match_value) = should_be(dossier, policy);
-        Self { id, linked, should_be, match_value, pending, email, department }
-    }
-
-    fn probe(&self) -> Probe {
-        Probe {
-            name: self.linked.clone(),
-            external_id: Some(self.id.to_string()),
-            match_value: self.match_value.as_ref().map(|value| value.to_lowercase()),
-        }
-    }
-
-    fn told(&self, finding: Finding) -> Finding {
-        Finding {
-            pending: self.pending,
-            email: self.email.clone(),
-            department: self.department.clone(),
-            ..finding
-        }
-    }
-}
-
-/// The primary address, or the first.
-fn email(emails: &Value) -> Option<String> {
-    let emails = emails.as_array()?;
-    let primary = emails.iter().find(|email| email.get("primary") == Some(&Value::Bool(true)));
-    primary.or(emails.first())?.get("value")?.as_str().map(str::to_owned)
-}
-
-fn candidate(row: &ResyncRow) -> Option<Candidate> {
-    Some(Candidate {
-        vendor_id: row.name.clone(),
-        external_id: row.external_id.clone(),
-        holder: row.holder.clone(),
-        resource: row.body.as_object()?.clone(),
-    })
 }

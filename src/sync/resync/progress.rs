@@ -46,7 +46,8 @@ impl Scope {
             Self::All => return None,
             Self::Users(ids) | Self::Groups(ids) => ids,
         };
-        let named: BTreeSet<_> = ids.iter().filter(|id| after.is_none_or(|after| id.as_str() > after)).collect();
+        let named: BTreeSet<_> =
+            ids.iter().filter(|id| after.is_none_or(|after| id.as_str() > after)).collect();
         Some(named.into_iter().take(limit).cloned().collect())
     }
 

@@ -58,11 +58,8 @@ impl Middleman {
     /// Starts in front of the service at this URL, honest at first.
     pub async fn start(upstream: &str) -> Self {
         let twist: Arc<Mutex<Twist>> = Arc::new(Mutex::new(|_, answer| Told::Json(answer)));
-        let shared = Shared {
-            upstream: upstream.to_owned(),
-            client: super::http_client(),
-            twist: Arc::clone(&twist),
-        };
+        let shared =
+            Shared { upstream: upstream.to_owned(), client: super::http_client(), twist: Arc::clone(&twist) };
         let router = Router::new().fallback(forward).with_state(shared);
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let base_url = format!("http://{}/scim", listener.local_addr().expect("bound"));
