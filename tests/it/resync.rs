@@ -288,7 +288,7 @@ async fn a_vendor_with_accounts_is_compared_while_it_is_paused_and_changes_when_
         "user duplicate u-3",
         "user duplicate u-3",
         "user missing u-4",
-        "user unlinked u-1 externalId,title,userName",
+        "user unlinked u-1 externalId,title",
         "user unlinked u-2 title,userName",
         "user unmanaged",
     ];

@@ -79,7 +79,8 @@ async fn forward(State(shared): State<Shared>, request: Request) -> Response {
     // A cursor of this service is the index at which its page begins.
     let query = parts.uri.query().unwrap_or_default().replace("cursor=", "startIndex=");
     let start = query.split('&').find_map(|part| part.strip_prefix("startIndex=")?.parse().ok());
-    let url = format!("{}/{path}?{query}", shared.upstream);
+    let mark = if query.is_empty() { "" } else { "?" };
+    let url = format!("{}/{path}{mark}{query}", shared.upstream);
     let body = to_bytes(body, BODY_MAX).await.expect("a small body");
     let mut call = shared.client.request(parts.method.clone(), url).body(body);
     for name in [header::AUTHORIZATION, header::CONTENT_TYPE, header::IF_MATCH, header::USER_AGENT] {
