@@ -251,7 +251,7 @@ async fn writes(sandbox: &Sandbox) -> usize {
 
 async fn stand(relay: &Relay, user: &str) -> String {
     let story = relay.admin(&format!("/directories/default/users/{user}/timeline")).await;
-    story["now"]["targets"]["acme"]["words"].as_str().unwrap_or_default().to_owned()
+    story["present"]["targets"]["acme"]["words"].as_str().unwrap_or_default().to_owned()
 }
 
 #[tokio::test(flavor = "multi_thread")]
