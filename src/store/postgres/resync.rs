@@ -244,17 +244,20 @@ async fn like(
 ) -> Result<Vec<Vec<ResyncRow>>, StoreError> {
     let mut met = Vec::with_capacity(probes.len());
     for Probe { name, external_id, match_value } in probes {
-        // One search per index.
+        // One search per index, and then one for each name that it met. OFFSET keeps it so: of rows that
+        // have just been written statistics say that there are none, and a plan for none goes through all.
         let found = query(
             tx,
             "SELECT r.name, r.external_id, r.match_value, r.claimed, r.body,
                     (SELECT l.id FROM links AS l
                      WHERE l.target = (SELECT target FROM resyncs WHERE id = $1) AND l.kind = $2
                        AND l.vendor_id = r.name ORDER BY l.id LIMIT 1)
-             FROM resync_rows AS r WHERE r.resync = $1 AND r.part = $2 AND r.name IN (
-                 SELECT $3::text WHERE $3::text IS NOT NULL
-                 UNION SELECT name FROM resync_rows WHERE resync = $1 AND part = $2 AND external_id = $4
-                 UNION SELECT name FROM resync_rows WHERE resync = $1 AND part = $2 AND match_value = $5)
+             FROM (SELECT $3::text COLLATE \"C\" WHERE $3::text IS NOT NULL
+                   UNION SELECT name FROM resync_rows WHERE resync = $1 AND part = $2 AND external_id = $4
+                   UNION SELECT name FROM resync_rows WHERE resync = $1 AND part = $2 AND match_value = $5)
+                  AS met (name)
+             CROSS JOIN LATERAL (SELECT * FROM resync_rows
+                                 WHERE resync = $1 AND part = $2 AND name = met.name OFFSET 0) AS r
              ORDER BY r.name LIMIT 20",
             &[
                 &storable(id),

@@ -264,10 +264,11 @@ fn finish((row, body): RawRow) -> Result<ResyncRow, StoreError> {
 }
 
 fn like(conn: &Connection, id: &str, part: Part, probe: &Probe) -> Result<Vec<ResyncRow>, StoreError> {
-    // One search per index: with OR in their place SQLite may read the whole part.
+    // One search per index: with OR in their place SQLite may read the whole part. By itself it would go
+    // through all links in the order of their ids.
     let mut statement = conn.prepare_cached(
         "SELECT r.name, r.external_id, r.match_value, r.claimed, r.body,
-                (SELECT l.id FROM links AS l
+                (SELECT l.id FROM links AS l INDEXED BY links_of_vendor
                  WHERE l.target = (SELECT target FROM resyncs WHERE id = ?1) AND l.kind = ?2
                    AND l.vendor_id = r.name ORDER BY l.id LIMIT 1)
          FROM resync_rows AS r WHERE r.resync = ?1 AND r.part = ?2 AND r.name IN (
