@@ -50,6 +50,8 @@ const PURE: &[&str] = &[
     "sync/plan",
     "sync/leases/balance",
     "sync/drift",
+    "sync/resync/known",
+    "sync/resync/marks",
     "sync/resync/paging",
 ];
 

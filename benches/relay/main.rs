@@ -20,7 +20,9 @@ mod load;
 mod memory;
 mod program;
 mod report;
+mod resync;
 mod start;
+mod timeline;
 mod vendor;
 mod watched;
 
@@ -38,18 +40,22 @@ enum Benchmark {
     Growth,
     Latency,
     Memory,
+    Resync,
     Start,
+    Timeline,
 }
 
 impl Benchmark {
-    const ALL: [(&str, Self); 7] = [
+    const ALL: [(&str, Self); 9] = [
         ("accept", Self::Accept),
         ("coalescing", Self::Coalescing),
         ("costs", Self::Costs),
         ("growth", Self::Growth),
         ("latency", Self::Latency),
         ("memory", Self::Memory),
+        ("resync", Self::Resync),
         ("start", Self::Start),
+        ("timeline", Self::Timeline),
     ];
 
     async fn run(self) -> Vec<Figure> {
@@ -60,7 +66,9 @@ impl Benchmark {
             Self::Growth => growth::run().await,
             Self::Latency => latency::run().await,
             Self::Memory => memory::run().await,
+            Self::Resync => resync::run().await,
             Self::Start => start::run().await,
+            Self::Timeline => timeline::run().await,
         }
     }
 }

@@ -143,6 +143,26 @@ impl Program {
         .await;
     }
 
+    /// Has the vendor compared with the directory; answers how that ended.
+    pub async fn resync(&self, limit: Duration) -> Value {
+        let begun = self.client.post(self.admin("/targets/vendor/resyncs")).bearer_auth(ADMIN_KEY);
+        let begun = begun.send().await.expect("an answer");
+        assert_eq!(begun.status(), 202);
+        let begun = begun.bytes().await.expect("a body");
+        let begun: Value = serde_json::from_slice(&begun).expect("JSON");
+        let path = format!("/resyncs/{}", begun["id"].as_str().expect("a name"));
+        let deadline = Instant::now() + limit;
+        loop {
+            let request = self.client.get(self.admin(&path)).bearer_auth(ADMIN_KEY);
+            let view = read_json(request.send().await.expect("an answer")).await;
+            if !matches!(view["state"].as_str(), Some("waiting" | "running")) {
+                return view;
+            }
+            assert!(Instant::now() < deadline, "not within {limit:?}: {view}");
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+    }
+
     /// Ends it as an operator does.
     pub async fn stop(mut self) {
         let pid = self.pid().to_string();

@@ -46,13 +46,22 @@ pub trait Resyncs: Send + Sync {
     ) -> Result<Vec<Vec<ResyncRow>>, StoreError>;
 
     /// The directory's resources of one kind in the order of their ids, as planning knows them but for
-    /// memberships.
+    /// memberships; groups that the target derives are among them.
     async fn expected(
         &self,
         target: &str,
         kind: Kind,
         after: Option<&ExternalId>,
         limit: usize,
+    ) -> Result<Vec<Expected>, StoreError>;
+
+    /// Those of these resources that the directory knows, in the order of their ids, as [`Self::expected`]
+    /// tells them.
+    async fn expected_among(
+        &self,
+        target: &str,
+        kind: Kind,
+        ids: &[ExternalId],
     ) -> Result<Vec<Expected>, StoreError>;
 
     /// A group's membership rows in the order of their users.

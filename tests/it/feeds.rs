@@ -30,8 +30,12 @@ active_when = ["yes"]
 "#;
 
 async fn start(source: &str) -> (Sandbox, Home, Relay) {
+    start_guarded(source, "guard = false").await
+}
+
+async fn start_guarded(source: &str, guard: &'static str) -> (Sandbox, Home, Relay) {
     let sandbox = Sandbox::start(Behaviour::default(), &[]).await;
-    let home = Home::new(&[TargetSetup::new("acme", sandbox.base_url(), TOKEN)]);
+    let home = Home::new(&[TargetSetup::new("acme", sandbox.base_url(), TOKEN).with_guard(guard)]);
     home.append(&format!("\n[sources.people]\n{source}{RULES}"));
     let relay = home.start().await;
     (sandbox, home, relay)
@@ -73,6 +77,29 @@ async fn what_an_hr_system_lists_reaches_a_vendor_and_so_does_who_has_left() {
     assert!(metrics.value("scim_relay_poll_last_success_timestamp_seconds", &[("source", "people")]) > 1e9);
     let feed = relay.admin("/sources/people/feed").await;
     assert_eq!((&feed["memory"]["failures"], &feed["memory"]["records"]), (&json!(0), &json!(2)), "{feed}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_hr_system_that_says_that_everyone_has_left_ends_little_before_a_person_agrees() {
+    let all = |status: &str| -> Vec<Value> {
+        let person = |n| json!({"id": format!("p{n}"), "email": format!("p{n}@x.example"), "active": "yes", "status": status});
+        (0..12).map(person).collect()
+    };
+    let people: People = Arc::new(Mutex::new(all("here")));
+    let url = hr_system(Arc::clone(&people)).await;
+    let source = format!(
+        "kind = \"poll\"\nurl = \"{url}\"\nlist = \"/people\"\nrecord_type = \"/status\"\nevery = \"10s\"\n"
+    );
+    let guard = "guard = { max_destructive = 2, always_allowed = 2 }";
+    let (sandbox, _home, relay) = start_guarded(&source, guard).await;
+    held(&sandbox, "all are there", |users| active(users) == 12).await;
+    *people.lock().unwrap() = all("left");
+    held(&sandbox, "few have left", |users| active(users) == 10).await;
+    relay.until("acme", "the rest are held", LIMIT, |counts| counts["held"] == 10).await;
+    relay.quiet("acme", LIMIT).await;
+    assert_eq!(active(&sandbox.users().await), 10);
+    let holds = relay.items("/holds").await;
+    assert_eq!((holds.len(), &holds[0]["state"]), (1, &json!("open")), "{holds:?}");
 }
 
 fn csv(count: usize) -> String {

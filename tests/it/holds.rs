@@ -7,6 +7,7 @@ use scim_relay::sandbox::Behaviour;
 use serde_json::{Value, json};
 
 use crate::support::relay::{ADMIN_KEY, Home, JsonValue as _, Relay, TargetSetup};
+use crate::support::resyncs::resync;
 use crate::support::sandbox::{Sandbox, TOKEN};
 use crate::support::{eventually, http_client};
 
@@ -145,6 +146,31 @@ async fn what_is_rejected_is_not_done_at_the_next_pass_and_items_are_decided_one
         .admin(&format!("/events/evt-fire-{}", kept.trim_start_matches("u-").parse::<usize>().unwrap()))
         .await;
     assert_eq!(event["changes"][0]["targets"]["acme"]["state"], "rejected", "{event}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_resync_lets_nobody_leave_whom_a_person_has_not_let_go() {
+    let (sandbox, _home, relay) = start(8, "guard = { max_destructive = 2, always_allowed = 2 }").await;
+    for number in 0..8 {
+        fire(&relay, number).await;
+    }
+    relay.quiet("acme", LIMIT).await;
+    assert_eq!((inactive(&sandbox).await, members(&sandbox).await), (2, 6));
+    // What is held differs, and is found; to mend it takes what it took before.
+    for _ in 0..2 {
+        let (view, _) = resync(&relay, "apply").await;
+        assert_eq!(view["state"], "complete", "{view}");
+        let status = relay.quiet("acme", LIMIT).await;
+        assert_eq!((inactive(&sandbox).await, members(&sandbox).await), (2, 6), "{view}");
+        assert_eq!(status["targets"]["acme"]["held"], 12, "{status}");
+    }
+    let hold = only_hold(&relay).await;
+    assert_eq!((&hold["state"], &hold["items"]["held"]), (&json!("open"), &json!(12)), "{hold}");
+    decide(&relay, &hold, "reject", &json!({"reason": "a bug at the identity provider"})).await;
+    resync(&relay, "apply").await;
+    let status = relay.quiet("acme", LIMIT).await;
+    assert_eq!((inactive(&sandbox).await, members(&sandbox).await), (2, 6), "{status}");
+    assert_eq!(relay.terminate().await, Some(0));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -26,6 +26,7 @@ mod full_disk;
 mod holds;
 mod lifecycle;
 mod line;
+mod listings;
 mod long_day;
 mod mapping;
 mod memberships;

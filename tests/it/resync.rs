@@ -8,17 +8,19 @@ use scim_relay::sandbox::Behaviour;
 use scim_relay::sandbox::settings::Paging;
 use serde_json::{Value, json};
 
-use crate::support::relay::{ADMIN_KEY, Home, JsonValue as _, Relay, TargetSetup};
+use crate::support::relay::{ADMIN_KEY, Home, Relay, TargetSetup};
+use crate::support::resyncs::{begin, ended, found, resync, scoped};
 use crate::support::sandbox::{Sandbox, TOKEN};
 use crate::support::scim_server::ScimServer;
 use crate::support::{eventually, http_client};
 
-const LIMIT: Duration = Duration::from_mins(4);
+/// Ample for the largest sizes that are asked for by hand.
+const LIMIT: Duration = Duration::from_mins(40);
 
-/// Users and groups: 2,000 and 20 unless `SCIM_RELAY_RESYNC_USERS` says otherwise.
-fn size() -> (usize, usize) {
-    let users = std::env::var("SCIM_RELAY_RESYNC_USERS").ok().and_then(|users| users.parse().ok());
-    let users = users.unwrap_or(2_000);
+/// Users and groups: a hundredth as many groups as users, of which the variable may want more.
+fn size(variable: &str, users: usize) -> (usize, usize) {
+    let wanted = std::env::var(variable).ok().and_then(|users| users.parse().ok());
+    let users = wanted.unwrap_or(users);
     (users, users / 100)
 }
 
@@ -109,53 +111,6 @@ impl Console {
     }
 }
 
-async fn begin(relay: &Relay, body: &Value) -> String {
-    let request = http_client()
-        .post(format!("{}/admin/v1/targets/acme/resyncs", relay.admin_url))
-        .bearer_auth(ADMIN_KEY)
-        .header("content-type", "application/json")
-        .body(body.to_string());
-    let answer = request.send().await.unwrap();
-    assert_eq!(answer.status(), 202);
-    let location = answer.headers()["location"].to_str().unwrap().to_owned();
-    let id = answer.json_value().await["id"].as_str().unwrap().to_owned();
-    assert_eq!(location, format!("/admin/v1/resyncs/{id}"));
-    id
-}
-
-async fn ended(relay: &Relay, id: &str) -> Value {
-    eventually("the resync has ended", LIMIT, async || {
-        let view = relay.admin(&format!("/resyncs/{id}")).await;
-        (view["state"] != "waiting" && view["state"] != "running").then_some(view)
-    })
-    .await
-}
-
-async fn resync(relay: &Relay, mode: &str) -> (Value, Vec<String>) {
-    let id = begin(relay, &json!({ "mode": mode })).await;
-    let view = ended(relay, &id).await;
-    (view, found(&relay.admin(&format!("/resyncs/{id}/report")).await))
-}
-
-/// Entries as short text, sorted: `user differs u-1 title`.
-fn found(report: &Value) -> Vec<String> {
-    let line = |entry: &Value| {
-        let text = |key: &str| entry[key].as_str().unwrap_or_default().to_owned();
-        let attributes: Vec<_> =
-            entry["attributes"].as_array().unwrap().iter().filter_map(Value::as_str).collect();
-        let member = if entry["external_id"].is_null() || !text("member").starts_with("u-") {
-            String::new()
-        } else {
-            text("member")
-        };
-        let words = [text("kind"), text("drift"), text("external_id"), member, attributes.join(",")];
-        words.into_iter().filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ")
-    };
-    let mut lines: Vec<_> = report["entries"].as_array().unwrap().iter().map(line).collect();
-    lines.sort();
-    lines
-}
-
 async fn exactly_the_edits(console: &Console, home: &Home, users: usize, groups: usize) {
     let relay = home.start().await;
     fill(&relay, users, groups).await;
@@ -194,7 +149,7 @@ async fn exactly_the_edits(console: &Console, home: &Home, users: usize, groups:
 
 #[tokio::test(flavor = "multi_thread")]
 async fn exactly_what_somebody_edited_is_found_and_mended() {
-    let (users, groups) = size();
+    let (users, groups) = size("SCIM_RELAY_RESYNC_USERS", 2_000);
     let paging = Paging { count_max: 73, ..Paging::default() };
     let sandbox = Sandbox::start(Behaviour { paging, ..Behaviour::default() }, &[]).await;
     let home = Home::new(&[TargetSetup::new("acme", sandbox.base_url(), TOKEN)]);
@@ -204,10 +159,16 @@ async fn exactly_what_somebody_edited_is_found_and_mended() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn exactly_what_somebody_edited_is_found_at_a_server_that_is_not_ours() {
-    let server = ScimServer::start().await;
-    let home = Home::new(&[TargetSetup::new("acme", server.base_url(), ScimServer::TOKEN)]);
+    // It has an index for what is compared alone; of a filter with `or` it walks through everybody.
+    const PEER: &str = "name = \"peer\"\nsummary = \"scim2-server\"\nevidence = \"verified\"\n\
+                        sources = [\"scim2-server\"]\nas_of = \"2026-11-21\"\n[filter]\nor = false\n";
+    let (users, groups) = size("SCIM_RELAY_RESYNC_PEER_USERS", 200);
+    let server = ScimServer::start_with_users(users).await;
+    let target = TargetSetup::new("acme", server.base_url(), ScimServer::TOKEN).with_profile("peer.toml");
+    let home = Home::new(&[target]);
+    std::fs::write(home.path().join("peer.toml"), PEER).unwrap();
     let console = Console { base_url: server.base_url(), token: ScimServer::TOKEN };
-    exactly_the_edits(&console, &home, 120, 2).await;
+    exactly_the_edits(&console, &home, users, groups).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -282,5 +243,157 @@ async fn the_command_shows_the_drift_as_csv() {
         text.starts_with("target_id,external_id,email,department,sync_status,error_detail,drift,attributes,")
     );
     assert!(text.contains(",u-1,u1@example.com,SUPPORT,drifted,,differs,title,user,"), "{text}");
+    assert_eq!(relay.terminate().await, Some(0));
+}
+
+async fn writes(sandbox: &Sandbox) -> usize {
+    sandbox.calls().await.iter().filter(|call| call.method != "GET").count()
+}
+
+async fn stand(relay: &Relay, user: &str) -> String {
+    let story = relay.admin(&format!("/directories/default/users/{user}/timeline")).await;
+    story["present"]["targets"]["acme"]["words"].as_str().unwrap_or_default().to_owned()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_vendor_with_accounts_is_compared_while_it_is_paused_and_changes_when_it_is_told_to() {
+    let sandbox = Sandbox::start(Behaviour::default(), &[]).await;
+    let there = async |collection: &str, attributes: Value| sandbox.make(collection, &attributes).await;
+    there("Users", json!({"userName": "U1@example.com", "active": true, "title": "King"})).await;
+    there("Users", json!({"userName": "old@example.com", "externalId": "u-2", "active": true})).await;
+    for name in ["one", "two"] {
+        let name = format!("{name}@example.com");
+        there("Users", json!({"userName": name, "externalId": "u-3", "active": true})).await;
+    }
+    let stranger = there("Users", json!({"userName": "stranger@example.com", "active": true})).await;
+    let members = json!([{ "value": stranger }]);
+    there("Groups", json!({"displayName": "Group 0", "members": members})).await;
+
+    let home = Home::new(&[TargetSetup::new("acme", sandbox.base_url(), TOKEN)]);
+    let relay = home.start().await;
+    relay.act("/targets/acme/pause").await;
+    let users = (1..=4).map(|n| {
+        json!({"op": "user.upsert", "id": format!("u-{n}"),
+            "attributes": {"userName": format!("u{n}@example.com"), "active": true, "title": "Clerk"}})
+    });
+    relay.changes("users", &users.collect()).await;
+    let ids: Vec<_> = (1..=4).map(|n| format!("u-{n}")).collect();
+    let group = json!([{"op": "group.upsert", "id": "g-0", "attributes": {"displayName": "Group 0"}},
+                       {"op": "group.members", "id": "g-0", "set": ids}]);
+    relay.changes("group", &group).await;
+    relay.until("acme", "all is work", LIMIT, |counts| counts["pending"] == 5).await;
+
+    let wanted = [
+        "group unlinked g-0 externalId",
+        "member unmanaged g-0",
+        "user duplicate u-3",
+        "user duplicate u-3",
+        "user missing u-4",
+        "user unlinked u-1 externalId,title",
+        "user unlinked u-2 title,userName",
+        "user unmanaged",
+    ];
+    for mode in ["report", "apply"] {
+        let (view, lines) = resync(&relay, mode).await;
+        assert_eq!(lines, wanted, "{mode}");
+        let said = (&view["state"], &view["summary"]["marked"]);
+        assert_eq!(said, (&json!("complete"), &json!(0)), "what waits is not marked: {view}");
+    }
+    assert_eq!(writes(&sandbox).await, 0, "nothing is done until it is told to");
+
+    relay.act("/targets/acme/resume").await;
+    relay.quiet("acme", LIMIT).await;
+    let (_, lines) = resync(&relay, "report").await;
+    let left = ["member unmanaged g-0", "user duplicate u-3", "user duplicate u-3", "user unmanaged"];
+    assert_eq!(lines, left, "what is not ours stays, and nobody guesses between two");
+    assert!(
+        stand(&relay, "u-3").await.contains("several users at the vendor match"),
+        "{}",
+        stand(&relay, "u-3").await
+    );
+    let holdings = sandbox.holdings().await;
+    assert_eq!((holdings.users.len(), holdings.groups.len()), (6, 1), "u-4 alone is new");
+    assert_eq!(relay.terminate().await, Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_taken_away_and_is_there_again_is_extra() {
+    let sandbox = Sandbox::start(Behaviour::default(), &[]).await;
+    let limits = "limits = { rate_per_second = 2000, burst = 50, concurrency = 8 }\non_delete = \"delete\"\n";
+    let home = Home::new(&[TargetSetup::new("acme", sandbox.base_url(), TOKEN).with(limits)]);
+    let relay = home.start().await;
+    fill(&relay, 30, 1).await;
+    let changes =
+        json!([{"op": "group.members", "id": "g-0", "remove": ["u-3"]}, {"op": "user.delete", "id": "u-20"}]);
+    relay.changes("leaving", &changes).await;
+    relay.quiet("acme", LIMIT).await;
+
+    let console = Console { base_url: sandbox.base_url().to_owned(), token: TOKEN };
+    let back = json!([{"op": "add", "path": "members", "value": [{"value": console.user(3).await["id"]}]}]);
+    console.patch("Groups", &console.group(0).await, back).await;
+    let again = json!({"userName": "u20@example.com", "externalId": "u-20", "active": true});
+    sandbox.make("Users", &again).await;
+    let namesake = json!({"userName": "u21x@example.com", "externalId": "u-21", "active": true});
+    let namesake = sandbox.make("Users", &namesake).await;
+
+    let extra = ["member extra g-0 u-3", "user duplicate u-21", "user extra u-20"];
+    let (view, lines) = resync(&relay, "apply").await;
+    assert_eq!(lines, extra, "{view}");
+    relay.quiet("acme", LIMIT).await;
+    let (_, lines) = resync(&relay, "report").await;
+    assert_eq!(lines, ["user duplicate u-21"], "which of two is meant is for a person to say");
+    console.call(Method::DELETE, &format!("Users/{namesake}"), None).await;
+    let (view, lines) = resync(&relay, "report").await;
+    assert_eq!((&view["state"], lines), (&json!("complete"), vec![]), "{view}");
+    assert_eq!(sandbox.users().await.len(), 29);
+    assert_eq!(relay.terminate().await, Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn groups_that_a_target_derives_are_compared_and_mended() {
+    let sandbox = Sandbox::start(Behaviour::default(), &[]).await;
+    let rules = "limits = { rate_per_second = 2000, burst = 50, concurrency = 8 }\n\
+                 [[targets.acme.derived_groups]]\nwhen = 'user.department == \"SUPPORT\"'\ngroup = \"Agents\"\n";
+    let home = Home::new(&[TargetSetup::new("acme", sandbox.base_url(), TOKEN).with(rules)]);
+    let relay = home.start().await;
+    fill(&relay, 12, 0).await;
+    let (view, lines) = resync(&relay, "report").await;
+    assert_eq!((&view["state"], lines), (&json!("complete"), vec![]), "{view}");
+
+    let console = Console { base_url: sandbox.base_url().to_owned(), token: TOKEN };
+    let agents = console.find("Groups", "displayName eq \"Agents\"").await;
+    let out = format!("members[value eq \"{}\"]", console.user(5).await["id"].as_str().unwrap());
+    console.patch("Groups", &agents, json!([{"op": "remove", "path": out}])).await;
+    let (view, lines) = resync(&relay, "apply").await;
+    assert_eq!(lines, ["member missing derived:Agents u-5"], "{view}");
+    relay.quiet("acme", LIMIT).await;
+    assert_eq!(sandbox.members("Agents").await.len(), 12);
+    assert_eq!(relay.terminate().await, Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_drifts_is_found_and_mended_without_being_asked_where_a_schedule_says_so() {
+    let sandbox = Sandbox::start(Behaviour::default(), &[]).await;
+    let lines = "limits = { rate_per_second = 2000, burst = 50, concurrency = 8 }\n";
+    let home = Home::new(&[TargetSetup::new("acme", sandbox.base_url(), TOKEN).with(lines)]);
+    let relay = home.start().await;
+    fill(&relay, 60, 1).await;
+    assert_eq!(relay.terminate().await, Some(0));
+    Console { base_url: sandbox.base_url().to_owned(), token: TOKEN }.edit().await;
+
+    home.append("resync = { every = \"24h\", mode = \"apply\" }\n");
+    let relay = home.start().await;
+    let resyncs = eventually("it has come round", LIMIT, async || {
+        let resyncs = relay.admin("/targets/acme/resyncs").await;
+        (resyncs[0]["state"] == "complete").then_some(resyncs)
+    })
+    .await;
+    let first = &resyncs[0];
+    assert_eq!((&first["by"], &first["mode"]), (&json!("schedule"), &json!("apply")), "{first}");
+    assert_eq!(first["summary"]["findings"], 6, "{first}");
+    relay.quiet("acme", LIMIT).await;
+    assert_eq!(sandbox.user("u-1").await["title"], "Clerk");
+    let resyncs = relay.admin("/targets/acme/resyncs").await;
+    assert_eq!(resyncs.as_array().unwrap().len(), 1, "the next one is tomorrow's");
     assert_eq!(relay.terminate().await, Some(0));
 }

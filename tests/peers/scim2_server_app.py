@@ -7,7 +7,8 @@ Its own command resets connections when some twenty clients come at once, so gun
 
 One worker, since the resources live in its memory. The bound address stands in gunicorn's log
 ("Listening at: http://..."), the base URL is that address and /v2. SCIM_PEER_TOKEN is the bearer
-token that it wants; without one it accepts everyone.
+token that it wants; without one it accepts everyone. SCIM_PEER_USERS says how many users, from u-0 on, it
+has from the start.
 """
 
 import os
@@ -24,6 +25,24 @@ from scim2_server.utils import (
 )
 
 
+def make_users(storage, provider, count):
+    resource_type = next(known for known in provider.resource_types if known.name == "User")
+    model = provider.model_for(resource_type)
+    enterprise = "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User"
+    for number in range(count):
+        mail = f"u{number}@example.com"
+        user = {
+            "schemas": ["urn:ietf:params:scim:schemas:core:2.0:User", enterprise],
+            "externalId": f"u-{number}",
+            "userName": mail,
+            "active": True,
+            "title": "Clerk",
+            "emails": [{"value": mail, "type": "work", "primary": True}],
+            enterprise: {"department": "SUPPORT"},
+        }
+        storage.create(resource_type, model.model_validate(user))
+
+
 def build_application():
     token = os.environ.get("SCIM_PEER_TOKEN")
     config = load_default_service_provider_config()
@@ -33,8 +52,10 @@ def build_application():
         load_default_schemas().values(), load_default_resource_types().values(), config=config
     )
     service = ScimService(provider, secret=secrets.token_urlsafe(32))
+    storage = InMemoryStorage()
+    make_users(storage, provider, int(os.environ.get("SCIM_PEER_USERS", "0")))
     return BearerTokenApplication(
-        InMemoryStorage(), provider, service=service, bearer_tokens=[token] if token else []
+        storage, provider, service=service, bearer_tokens=[token] if token else []
     )
 
 

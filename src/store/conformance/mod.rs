@@ -3,8 +3,8 @@
 //! A store offers a [`Home`] (one empty database that can be opened again and again) and calls
 //! [`suite!`] in its tests; each rule becomes one test. The parts are [`intake`], [`projection`],
 //! [`work`], [`members`], [`derived`], [`targets`], [`leases`], [`errands`], [`feeds`],
-//! [`retention`], [`holds`], [`admin`] and [`timeline`]; [`scene`] is what they share, [`script`] stands
-//! in for the sources and draws random streams.
+//! [`retention`], [`holds`], [`resyncs`], [`admin`] and [`timeline`]; [`scene`] is what they share,
+//! [`script`] stands in for the sources and draws random streams.
 
 pub mod admin;
 pub mod derived;
@@ -15,6 +15,7 @@ pub mod intake;
 pub mod leases;
 pub mod members;
 pub mod projection;
+pub mod resyncs;
 pub mod retention;
 pub mod scene;
 pub mod script;
@@ -182,6 +183,24 @@ macro_rules! store_conformance {
                 who_was_deposed_is_let_nothing_through,
                 what_is_held_stays_so_until_it_is_decided,
                 users_are_read_as_the_directory_has_them,
+            }
+            resyncs {
+                one_resync_of_a_target_is_under_way_at_a_time,
+                a_resync_is_cancelled_until_it_has_ended,
+                rows_are_fresh_once_and_come_in_the_order_of_their_names,
+                what_a_resync_knows_outlives_the_process,
+                what_was_seen_goes_with_the_end_and_old_reports_go_with_newer_ones,
+                a_probe_meets_rows_by_name_external_id_or_value,
+                what_is_expected_is_what_planning_knows,
+                what_is_named_is_expected_and_no_other,
+                groups_that_a_target_derives_are_expected_and_mended,
+                expected_memberships_come_in_the_order_of_their_users,
+                what_is_linked_and_what_is_held_are_counted,
+                what_drifted_is_due_in_the_lane_that_its_access_wants,
+                a_mark_has_the_vendor_looked_at_again,
+                a_drifted_membership_is_sent_again_and_no_other,
+                what_was_parked_is_tried_again_once_it_drifted,
+                who_was_deposed_marks_nothing,
             }
             admin {
                 no_event_is_ever_out_of_sight,

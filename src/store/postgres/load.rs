@@ -39,7 +39,7 @@ pub(super) async fn load(
 }
 
 /// Up to `limit` resources of one kind after an id, as if each were work: memberships left out. Each with
-/// whether it is to be sent anyway.
+/// whether it is to be sent anyway. Groups that the target derives are among them.
 pub(super) async fn unasked(
     tx: &Tx<'_>,
     target: &str,
@@ -47,21 +47,43 @@ pub(super) async fn unasked(
     after: &str,
     limit: usize,
 ) -> Result<Vec<Expected>, StoreError> {
-    let (table, more) = match kind {
-        Kind::User => ("users", ""),
-        Kind::Group => ("groups", ", d.member_sequence"),
+    let table = table(kind);
+    // One search per directory, each by its index.
+    let sql = format!(
+        "SELECT d.id FROM targets AS t CROSS JOIN LATERAL (
+             (SELECT id FROM {table} WHERE directory = t.directory AND id > $2 ORDER BY id LIMIT $3)
+             UNION ALL
+             (SELECT id FROM {table} WHERE directory = 'derived:' || t.name AND id > $2 ORDER BY id LIMIT $3)
+         ) AS d WHERE t.name = $1 ORDER BY d.id LIMIT $3"
+    );
+    let found = query(tx, &sql, &[&storable(target), &after, &row_limit(limit)]).await?;
+    let ids = found.iter().map(|row| Ok(row.try_get(0)?)).collect::<Result<Vec<ExternalId>, StoreError>>()?;
+    unasked_among(tx, target, kind, &ids).await
+}
+
+/// The same for those of these that the directory knows, in the order of their ids.
+pub(super) async fn unasked_among(
+    tx: &Tx<'_>,
+    target: &str,
+    kind: Kind,
+    ids: &[ExternalId],
+) -> Result<Vec<Expected>, StoreError> {
+    let table = table(kind);
+    let more = match kind {
+        Kind::User => "",
+        Kind::Group => ", d.member_sequence",
     };
     let sql = format!(
         "SELECT d.id, l.id IS NOT NULL, l.vendor_id, l.checked_at, l.etag, l.synced_generation,
                 l.synced_members, l.applied, coalesce(w.state = 0, false), d.body, d.generation{more}
          FROM targets AS t
-         JOIN {table} AS d ON d.directory = t.directory AND d.id > $3
+         JOIN {table} AS d ON d.directory IN (t.directory, 'derived:' || t.name) AND d.id = ANY ($3::text[])
          LEFT JOIN links AS l ON l.target = t.name AND l.kind = $2 AND l.id = d.id
          LEFT JOIN work AS w ON w.target = t.name AND w.kind = $2 AND w.id = d.id
-         WHERE t.name = $1 ORDER BY d.id LIMIT $4"
+         WHERE t.name = $1 ORDER BY d.id"
     );
-    let mut expected = Vec::new();
-    for row in query(tx, &sql, &[&storable(target), &kind, &after, &row_limit(limit)]).await? {
+    let mut expected = Vec::with_capacity(ids.len());
+    for row in query(tx, &sql, &[&storable(target), &kind, &ids]).await? {
         let id: ExternalId = row.try_get(0)?;
         let is_linked: bool = row.try_get(1)?;
         let link = is_linked.then(|| links::link_at(&row, 2, id.as_str())).transpose()?;
@@ -73,6 +95,13 @@ pub(super) async fn unasked(
         expected.push(Expected { dossier: Dossier { item, desired, link }, pending: row.try_get(8)? });
     }
     Ok(expected)
+}
+
+const fn table(kind: Kind) -> &'static str {
+    match kind {
+        Kind::User => "users",
+        Kind::Group => "groups",
+    }
 }
 
 /// The row of work unless it waits for a person, the link, and what is desired.

@@ -7,6 +7,7 @@ use tokio_postgres::Row as SqlRow;
 
 use crate::clock::Timestamp;
 use crate::directory::{ExternalId, Kind};
+use crate::store::derived::home;
 use crate::store::postgres::hints::Told;
 use crate::store::postgres::page::page;
 use crate::store::postgres::rows::{
@@ -93,6 +94,15 @@ impl Resyncs for PostgresStore {
     ) -> Result<Vec<Expected>, StoreError> {
         let after = after.map_or("", ExternalId::as_str);
         self.database.read(|tx, _| load::unasked(tx, target, kind, after, limit.min(PAGE_MAX)).boxed()).await
+    }
+
+    async fn expected_among(
+        &self,
+        target: &str,
+        kind: Kind,
+        ids: &[ExternalId],
+    ) -> Result<Vec<Expected>, StoreError> {
+        self.database.read(|tx, _| load::unasked_among(tx, target, kind, ids).boxed()).await
     }
 
     async fn expected_members(
@@ -234,17 +244,20 @@ async fn like(
 ) -> Result<Vec<Vec<ResyncRow>>, StoreError> {
     let mut met = Vec::with_capacity(probes.len());
     for Probe { name, external_id, match_value } in probes {
-        // One search per index.
+        // One search per index, and then one for each name that it met. OFFSET keeps it so: of rows that
+        // have just been written statistics say that there are none, and a plan for none goes through all.
         let found = query(
             tx,
             "SELECT r.name, r.external_id, r.match_value, r.claimed, r.body,
                     (SELECT l.id FROM links AS l
                      WHERE l.target = (SELECT target FROM resyncs WHERE id = $1) AND l.kind = $2
                        AND l.vendor_id = r.name ORDER BY l.id LIMIT 1)
-             FROM resync_rows AS r WHERE r.resync = $1 AND r.part = $2 AND r.name IN (
-                 SELECT $3::text WHERE $3::text IS NOT NULL
-                 UNION SELECT name FROM resync_rows WHERE resync = $1 AND part = $2 AND external_id = $4
-                 UNION SELECT name FROM resync_rows WHERE resync = $1 AND part = $2 AND match_value = $5)
+             FROM (SELECT $3::text COLLATE \"C\" WHERE $3::text IS NOT NULL
+                   UNION SELECT name FROM resync_rows WHERE resync = $1 AND part = $2 AND external_id = $4
+                   UNION SELECT name FROM resync_rows WHERE resync = $1 AND part = $2 AND match_value = $5)
+                  AS met (name)
+             CROSS JOIN LATERAL (SELECT * FROM resync_rows
+                                 WHERE resync = $1 AND part = $2 AND name = met.name OFFSET 0) AS r
              ORDER BY r.name LIMIT 20",
             &[
                 &storable(id),
@@ -268,7 +281,9 @@ async fn members(
     limit: usize,
 ) -> Result<Vec<ExpectedMember>, StoreError> {
     let sql = "SELECT m.user_id, m.present, l.vendor_id FROM targets AS t
-               JOIN members AS m ON m.directory = t.directory AND m.group_id = $2 AND m.user_id > $3
+               JOIN members AS m ON m.directory = CASE WHEN starts_with($2, 'derived:')
+                                        THEN 'derived:' || t.name ELSE t.directory END
+                    AND m.group_id = $2 AND m.user_id > $3
                LEFT JOIN links AS l ON l.target = t.name AND l.kind = 0 AND l.id = m.user_id
                WHERE t.name = $1 ORDER BY m.user_id LIMIT $4";
     let member = |row: &SqlRow| {
@@ -285,7 +300,8 @@ async fn counts(tx: &Tx<'_>, target: &str, kind: Kind) -> Result<(u64, u64), Sto
     let table = table(kind);
     let sql = format!(
         "SELECT (SELECT count(*) FROM links WHERE target = $1 AND kind = $2 AND vendor_id IS NOT NULL),
-                (SELECT count(*) FROM {table} AS d JOIN targets AS t ON t.directory = d.directory
+                (SELECT count(*) FROM targets AS t
+                 JOIN {table} AS d ON d.directory IN (t.directory, 'derived:' || t.name)
                  WHERE t.name = $1 AND d.gone_since IS NULL)"
     );
     let row = query_one(tx, &sql, &[&storable(target), &kind]).await?;
@@ -297,6 +313,7 @@ async fn mark(tx: &Tx<'_>, tenure: &Tenure, marks: &[DriftMark], now: Timestamp)
     let directory = targets::check_tenure(tx, tenure).await?;
     let target = &tenure.target;
     for DriftMark { key, link, reread, members } in marks {
+        let home = home(target, &directory, key);
         if let Some(vendor_id) = link {
             execute(
                 tx,
@@ -325,7 +342,7 @@ async fn mark(tx: &Tx<'_>, tenure: &Tenure, marks: &[DriftMark], now: Timestamp)
                  SELECT $1, 1, group_id, user_id, true FROM members
                  WHERE directory = $4 AND group_id = $2 AND user_id = ANY ($3::text[])
                  ON CONFLICT (target, kind, id, user_id) DO UPDATE SET ready = true",
-                &[target, &key.id, members, &directory],
+                &[target, &key.id, members, &home],
             )
             .await?;
             let sql = "DELETE FROM parked_members
@@ -346,7 +363,7 @@ async fn mark(tx: &Tx<'_>, tenure: &Tenure, marks: &[DriftMark], now: Timestamp)
                  due = least(work.due, excluded.due), attempts = 0, failed_at = NULL, parked_at = NULL,
                  reason = NULL"
         );
-        execute(tx, &sql, &[target, &key.kind, &key.id, &now, &lane, &Lane::Backfill, &directory]).await?;
+        execute(tx, &sql, &[target, &key.kind, &key.id, &now, &lane, &Lane::Backfill, &home]).await?;
     }
     Ok(())
 }

@@ -60,7 +60,9 @@ pub(super) fn holder_of(
     vendor_id: &str,
 ) -> Result<Option<ExternalId>, StoreError> {
     let mut statement = conn.prepare_cached(
-        "SELECT id FROM links WHERE target = ?1 AND kind = ?2 AND vendor_id = ?3 ORDER BY id LIMIT 1",
+        // By itself SQLite would go through all links in the order of their ids.
+        "SELECT id FROM links INDEXED BY links_of_vendor
+         WHERE target = ?1 AND kind = ?2 AND vendor_id = ?3 ORDER BY id LIMIT 1",
     )?;
     Ok(statement.query_row(params![target, kind, vendor_id], |row| row.get(0)).optional()?)
 }

@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use crate::clock::Timestamp;
 use crate::directory::{ExternalId, Kind, ResourceKey};
+use crate::store::derived::{OWN, home};
 use crate::store::sqlite::rows::{PENDING, from_json, to_json};
 use crate::store::sqlite::{PAGE_MAX, SqliteStore, load, page, targets};
 use crate::store::{
@@ -102,6 +103,16 @@ impl Resyncs for SqliteStore {
         self.readers.read(move |conn| expected(conn, &target, kind, after.as_ref(), limit)).await
     }
 
+    async fn expected_among(
+        &self,
+        target: &str,
+        kind: Kind,
+        ids: &[ExternalId],
+    ) -> Result<Vec<Expected>, StoreError> {
+        let (target, ids) = (target.to_owned(), ids.to_vec());
+        self.readers.read(move |conn| expected_among(conn, &target, kind, ids)).await
+    }
+
     async fn expected_members(
         &self,
         target: &str,
@@ -109,22 +120,10 @@ impl Resyncs for SqliteStore {
         after: Option<&ExternalId>,
         limit: usize,
     ) -> Result<Vec<ExpectedMember>, StoreError> {
-        let (target, group, after) = (target.to_owned(), group.clone(), after.cloned());
+        let (target, after) = (target.to_owned(), after.cloned());
+        let group = ResourceKey::group(group.clone());
         self.readers
-            .read(move |conn| {
-                let mut statement = conn.prepare_cached(
-                    "SELECT m.user_id, m.present, l.vendor_id FROM targets AS t
-                     JOIN members AS m ON m.directory = t.directory AND m.group_id = ?2 AND m.user_id > ?3
-                     LEFT JOIN links AS l ON l.target = t.name AND l.kind = 0 AND l.id = m.user_id
-                     WHERE t.name = ?1 ORDER BY m.user_id LIMIT ?4",
-                )?;
-                let after = after.as_ref().map_or("", ExternalId::as_str);
-                let rows =
-                    statement.query_map(params![target, group, after, limit.min(PAGE_MAX)], |row| {
-                        Ok(ExpectedMember { user: row.get(0)?, present: row.get(1)?, vendor_id: row.get(2)? })
-                    })?;
-                Ok(rows.collect::<Result<_, _>>()?)
-            })
+            .read(move |conn| members(conn, &target, &group, after.as_ref(), limit.min(PAGE_MAX)))
             .await
     }
 
@@ -140,10 +139,11 @@ impl Resyncs for SqliteStore {
                 let table = table(kind);
                 let held = conn.query_row(
                     &format!(
-                        "SELECT count(*) FROM {table} AS d JOIN targets AS t ON t.directory = d.directory
+                        "SELECT count(*) FROM targets AS t
+                         JOIN {table} AS d ON d.directory IN (t.directory, ?2)
                          WHERE t.name = ?1 AND d.gone_since IS NULL"
                     ),
-                    [&target],
+                    params![target, format!("{OWN}{target}")],
                     |row| row.get(0),
                 )?;
                 Ok((linked, held))
@@ -264,10 +264,11 @@ fn finish((row, body): RawRow) -> Result<ResyncRow, StoreError> {
 }
 
 fn like(conn: &Connection, id: &str, part: Part, probe: &Probe) -> Result<Vec<ResyncRow>, StoreError> {
-    // One search per index: with OR in their place SQLite may read the whole part.
+    // One search per index: with OR in their place SQLite may read the whole part. By itself it would go
+    // through all links in the order of their ids.
     let mut statement = conn.prepare_cached(
         "SELECT r.name, r.external_id, r.match_value, r.claimed, r.body,
-                (SELECT l.id FROM links AS l
+                (SELECT l.id FROM links AS l INDEXED BY links_of_vendor
                  WHERE l.target = (SELECT target FROM resyncs WHERE id = ?1) AND l.kind = ?2
                    AND l.vendor_id = r.name ORDER BY l.id LIMIT 1)
          FROM resync_rows AS r WHERE r.resync = ?1 AND r.part = ?2 AND r.name IN (
@@ -292,28 +293,77 @@ fn expected(
 ) -> Result<Vec<Expected>, StoreError> {
     let Some(directory) = targets::directory_of(conn, target)? else { return Ok(Vec::new()) };
     let table = table(kind);
+    // One search per directory: with IN in their place SQLite may sort all that follows.
     let sql = format!(
-        "SELECT d.id, d.generation, w.state FROM {table} AS d
-         LEFT JOIN work AS w ON w.target = ?2 AND w.kind = ?3 AND w.id = d.id
-         WHERE d.directory = ?1 AND d.id > ?4 ORDER BY d.id LIMIT ?5"
+        "SELECT id FROM (
+             SELECT * FROM (SELECT id FROM {table} WHERE directory = ?1 AND id > ?3 ORDER BY id LIMIT ?4)
+             UNION ALL
+             SELECT * FROM (SELECT id FROM {table} WHERE directory = ?2 AND id > ?3 ORDER BY id LIMIT ?4))
+         ORDER BY id LIMIT ?4"
     );
     let mut statement = conn.prepare_cached(&sql)?;
     let after = after.map_or("", ExternalId::as_str);
-    let rows = statement.query_map(params![directory, target, kind, after, limit], |row| {
-        Ok((row.get(0)?, row.get(1)?, row.get::<_, Option<i64>>(2)?))
+    let own = format!("{OWN}{target}");
+    let ids = statement.query_map(params![directory, own, after, limit], |row| row.get(0))?;
+    expected_among(conn, target, kind, ids.collect::<Result<_, _>>()?)
+}
+
+fn expected_among(
+    conn: &Connection,
+    target: &str,
+    kind: Kind,
+    mut ids: Vec<ExternalId>,
+) -> Result<Vec<Expected>, StoreError> {
+    let Some(directory) = targets::directory_of(conn, target)? else { return Ok(Vec::new()) };
+    let table = table(kind);
+    let mut statement = conn.prepare_cached(&format!(
+        "SELECT d.generation, w.state FROM {table} AS d
+         LEFT JOIN work AS w ON w.target = ?2 AND w.kind = ?3 AND w.id = d.id
+         WHERE d.directory = ?1 AND d.id = ?4"
+    ))?;
+    ids.sort();
+    ids.dedup();
+    let mut expected = Vec::with_capacity(ids.len());
+    for id in ids {
+        let key = ResourceKey { kind, id };
+        let home = home(target, &directory, &key);
+        let row = statement
+            .query_row(params![home, target, kind, key.id], |row| Ok((row.get(0)?, row.get(1)?)))
+            .optional()?;
+        let Some((generation, state)) = row else { continue };
+        let state: Option<i64> = state;
+        let dossier = load::unasked(conn, target, &home, &key, generation)?;
+        expected.push(Expected { dossier, pending: state == Some(PENDING) });
+    }
+    Ok(expected)
+}
+
+fn members(
+    conn: &Connection,
+    target: &str,
+    group: &ResourceKey,
+    after: Option<&ExternalId>,
+    limit: usize,
+) -> Result<Vec<ExpectedMember>, StoreError> {
+    let Some(directory) = targets::directory_of(conn, target)? else { return Ok(Vec::new()) };
+    let mut statement = conn.prepare_cached(
+        "SELECT m.user_id, m.present, l.vendor_id FROM members AS m
+         LEFT JOIN links AS l ON l.target = ?1 AND l.kind = 0 AND l.id = m.user_id
+         WHERE m.directory = ?2 AND m.group_id = ?3 AND m.user_id > ?4 ORDER BY m.user_id LIMIT ?5",
+    )?;
+    let after = after.map_or("", ExternalId::as_str);
+    let home = home(target, &directory, group);
+    let rows = statement.query_map(params![target, home, group.id, after, limit], |row| {
+        Ok(ExpectedMember { user: row.get(0)?, present: row.get(1)?, vendor_id: row.get(2)? })
     })?;
-    let expected = |row: rusqlite::Result<(ExternalId, u64, Option<i64>)>| {
-        let (id, generation, state) = row?;
-        let dossier = load::unasked(conn, target, &directory, &ResourceKey { kind, id }, generation)?;
-        Ok(Expected { dossier, pending: state == Some(PENDING) })
-    };
-    rows.map(expected).collect()
+    Ok(rows.collect::<Result<_, _>>()?)
 }
 
 fn mark(conn: &Connection, tenure: &Tenure, marks: &[DriftMark], now: Timestamp) -> Result<(), StoreError> {
     let directory = targets::check_tenure(conn, tenure)?;
     let target = &tenure.target;
     for DriftMark { key, link, reread, members } in marks {
+        let home = home(target, &directory, key);
         if let Some(vendor_id) = link {
             conn.prepare_cached(
                 "INSERT INTO links (target, kind, id, vendor_id, synced_generation, synced_members, applied)
@@ -341,7 +391,7 @@ fn mark(conn: &Connection, tenure: &Tenure, marks: &[DriftMark], now: Timestamp)
                      SELECT 1 FROM members WHERE directory = ?4 AND group_id = ?2 AND user_id = ?3)
                  ON CONFLICT DO UPDATE SET ready = 1",
             )?
-            .execute(params![target, key.id, user, directory])?;
+            .execute(params![target, key.id, user, home])?;
             conn.prepare_cached(
                 "DELETE FROM parked_members WHERE target = ?1 AND group_id = ?2 AND user_id = ?3",
             )?
@@ -359,7 +409,7 @@ fn mark(conn: &Connection, tenure: &Tenure, marks: &[DriftMark], now: Timestamp)
              SET lane = min(lane, excluded.lane), woken = 1, state = 0, due = min(due, excluded.due),
                  attempts = 0, failed_at = NULL, parked_at = NULL, reason = NULL"
         ))?
-        .execute(params![target, key.kind, key.id, now, lane, Lane::Backfill, directory])?;
+        .execute(params![target, key.kind, key.id, now, lane, Lane::Backfill, home])?;
     }
     Ok(())
 }

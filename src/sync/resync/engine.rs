@@ -1,19 +1,20 @@
 //! Runs what was asked for, phase by phase, page by page.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::convert::Infallible;
 use std::time::Duration;
 
-use serde_json::{Value, json};
+use serde_json::json;
 use tokio::time::sleep;
 
-use crate::directory::{AttributePath, ExternalId, Kind, ResourceKey};
+use crate::directory::{ExternalId, Kind};
 use crate::store::{
-    Desired, DriftMark, Expected, Kept, Link, NewResync, Part, Probe, ResyncRecord, ResyncRow, Resyncs,
-    StoreError, TargetState,
+    Expected, Kept, NewResync, Part, Probe, ResyncRecord, ResyncRow, Resyncs, StoreError, TargetState,
 };
 use crate::sync::drift::{self, Candidate, Class, Compared, Finding, Member, Ours};
-use crate::sync::plan::{ShouldBe, members_at, should_be};
+use crate::sync::plan::members_at;
+use crate::sync::resync::known::{Known, candidate};
+use crate::sync::resync::marks::marks;
 use crate::sync::resync::paging::{After, Gap, plausible};
 use crate::sync::resync::progress::{Mode, Phase, Progress, Scope, State};
 use crate::sync::resync::{REPORTS_KEPT, reading};
@@ -24,6 +25,8 @@ use crate::telemetry::metrics::DriftLabels;
 
 /// Resources compared, or findings marked, at a time.
 const PAGE: usize = 200;
+/// Resources of a narrow scope looked up between two notes of how far it is.
+const LOOKUPS: usize = 10;
 /// Members compared at a time.
 const MEMBERS_PAGE: usize = 1_000;
 /// Memberships of one group that nobody knows and that are told one by one.
@@ -128,8 +131,9 @@ impl Resync<'_> {
         let shared = &self.run.shared;
         let before = self.store.resyncs(shared.name(), 2).await?;
         self.progress.previous = before.into_iter().find(|other| other.ended).map(|other| other.id);
+        self.progress.expected = 2 * self.progress.scope.named().unwrap_or(0);
         for kind in [Kind::User, Kind::Group] {
-            if self.progress.scope.has(kind) {
+            if self.progress.scope == Scope::All {
                 let (linked, held) = self.store.expected_counts(shared.name(), kind).await?;
                 self.progress.expected += linked.max(held) + held;
             }
@@ -177,9 +181,14 @@ impl Resync<'_> {
         let profile = shared.target.profile();
         let hidden = !profile.list.includes_inactive;
         let groups_left_out = kind == Kind::Group && !profile.groups.supported;
-        if !self.progress.scope.has(kind) || groups_left_out || (inactive_only && !hidden) {
+        let is_narrow = self.progress.scope != Scope::All;
+        let skip_inactive = inactive_only && (!hidden || is_narrow);
+        if !self.progress.scope.has(kind) || groups_left_out || skip_inactive {
             self.progress.advance();
             return self.keep(&[]).await.map(drop);
+        }
+        if is_narrow {
+            return self.look_up(kind).await;
         }
         if inactive_only && !profile.can_filter_users_by("active") {
             self.progress.note_gap(kind, Gap::Unread);
@@ -192,10 +201,7 @@ impl Resync<'_> {
             Err(gap) => (Vec::new(), Err(gap)),
         };
         let came = rows.len() as u64;
-        self.progress.read += came;
-        self.progress.members_shown |=
-            rows.iter().any(|row| row.body.as_object().is_some_and(|body| members_at(body).is_some()));
-        let fresh = self.keep(&rows).await?.fresh;
+        let fresh = self.note_read(&rows).await?.fresh;
         match after {
             _ if fresh < came => self.progress.note_gap(kind, Gap::Repeated),
             Ok(After::More) => return Ok(()),
@@ -212,6 +218,54 @@ impl Resync<'_> {
         self.keep(&[]).await.map(drop)
     }
 
+    async fn note_read(&mut self, rows: &[ResyncRow]) -> Result<Kept, StoreError> {
+        self.progress.read += rows.len() as u64;
+        self.progress.members_shown |=
+            rows.iter().any(|row| row.body.as_object().is_some_and(|body| members_at(body).is_some()));
+        self.keep(rows).await
+    }
+
+    /// Looks up some of the resources that a narrow scope names; no list is read for them.
+    async fn look_up(&mut self, kind: Kind) -> Result<(), StoreError> {
+        let shared = &self.run.shared;
+        let Some(page) = self.next_expected(kind, LOOKUPS).await? else {
+            self.progress.advance();
+            return self.keep(&[]).await.map(drop);
+        };
+        let policy = shared.policy();
+        let mut rows = Vec::new();
+        for one in page {
+            let known = Known::of(one, &policy);
+            let matchers = known.matchers(kind, &policy);
+            match reading::one(shared, kind, known.linked.as_deref(), &matchers).await {
+                Ok(found) => rows.extend(found),
+                Err(gap) => {
+                    self.progress.note_gap(kind, gap);
+                    self.progress.advance();
+                    break;
+                }
+            }
+        }
+        self.note_read(&rows).await.map(drop)
+    }
+
+    /// The directory's resources that come next, and where to go on; `None` after the last.
+    async fn next_expected(&mut self, kind: Kind, limit: usize) -> Result<Option<Vec<Expected>>, StoreError> {
+        let target = self.run.shared.name();
+        let after = self.progress.after.as_deref();
+        if let Some(named) = self.progress.scope.named_after(after, limit) {
+            let Some(last) = named.last() else { return Ok(None) };
+            let page = self.store.expected_among(target, kind, &named).await?;
+            self.progress.after = Some(last.to_string());
+            return Ok(Some(page));
+        }
+        let after = after.and_then(|after| ExternalId::parse(after).ok());
+        let page = self.store.expected(target, kind, after.as_ref(), limit).await?;
+        let Some(last) = page.last() else { return Ok(None) };
+        self.progress.after = Some(last.dossier.item.key.id.to_string());
+        Ok(Some(page))
+    }
+
     async fn read_page(&mut self, kind: Kind, inactive_only: bool) -> Result<(Vec<ResyncRow>, After), Gap> {
         let shared = &self.run.shared;
         let page = reading::page(shared, kind, &self.progress.paging, inactive_only).await?;
@@ -219,7 +273,7 @@ impl Resync<'_> {
         let after = paging.absorb(&page)?;
         let mut rows = Vec::with_capacity(page.resources.len());
         for resource in page.resources {
-            rows.push(reading::row(shared, kind, resource).await?);
+            rows.push(reading::listed(shared, kind, resource).await?);
         }
         self.progress.paging = paging;
         Ok((rows, after))
@@ -233,19 +287,14 @@ impl Resync<'_> {
             self.progress.advance();
             return self.keep(&[]).await.map(drop);
         }
-        let after = self.progress.after.clone().and_then(|after| ExternalId::parse(after).ok());
-        let page = self.store.expected(shared.name(), kind, after.as_ref(), PAGE).await?;
-        let Some(last) = page.last().map(|last| last.dossier.item.key.id.clone()) else {
+        let Some(page) = self.next_expected(kind, PAGE).await? else {
             self.progress.advance();
             return self.keep(&[]).await.map(drop);
         };
         self.progress.compared += page.len() as u64;
-        let page: Vec<_> =
-            page.into_iter().filter(|one| self.progress.scope.holds(&one.dossier.item.key.id)).collect();
         let (found, claimed) = self.compare_page(kind, page).await?;
         let mut rows = self.note(found).await?;
         rows.extend(claimed);
-        self.progress.after = Some(last.to_string());
         self.keep(&rows).await.map(drop)
     }
 
@@ -396,91 +445,4 @@ impl Resync<'_> {
         }
         self.keep(&[]).await.map(drop)
     }
-}
-
-/// What is to be done about findings that the relay can mend and does not mend anyway: one mark a resource.
-fn marks(findings: &[Finding]) -> Vec<DriftMark> {
-    let mut marks: BTreeMap<ResourceKey, DriftMark> = BTreeMap::new();
-    for finding in findings.iter().filter(|finding| finding.class.can_be_mended() && !finding.pending) {
-        let Some(id) = &finding.id else { continue };
-        let key = ResourceKey { kind: finding.kind, id: id.clone() };
-        let mark = marks.entry(key.clone()).or_insert_with(|| DriftMark {
-            key,
-            link: None,
-            reread: false,
-            members: Vec::new(),
-        });
-        match (&finding.member, finding.class) {
-            (Some(member), _) => mark.members.extend(member.id.clone()),
-            (None, Class::Unlinked | Class::Extra) => mark.link.clone_from(&finding.vendor_id),
-            (None, Class::Missing | Class::Differs) => mark.reread = true,
-            (None, Class::Unmanaged | Class::Duplicate) => {}
-        }
-    }
-    marks.into_values().collect()
-}
-
-/// A resource of the directory, ready to be compared.
-struct Known {
-    id: ExternalId,
-    linked: Option<String>,
-    should_be: ShouldBe,
-    match_value: Option<String>,
-    pending: bool,
-    email: Option<String>,
-    department: Option<String>,
-}
-
-impl Known {
-    fn of(Expected { dossier, pending }: Expected, policy: &crate::sync::policy::Policy) -> Self {
-        let id = dossier.item.key.id.clone();
-        let linked = match &dossier.link {
-            Some(Link::Known(row)) => Some(row.vendor_id.clone()),
-            Some(Link::Absent { .. }) | None => None,
-        };
-        let (email, department) = match &dossier.desired {
-            Desired::User { user, .. } => {
-                let shown = |path| user.attributes.shown(&path);
-                let department = shown(AttributePath::enterprise("department")).and_then(Value::as_str);
-                (shown(AttributePath::new("emails")).and_then(email), department.map(str::to_owned))
-            }
-            Desired::Group { .. } => (None, None),
-        };
-        let (should_be, match_value) = should_be(dossier, policy);
-        let match_value = match_value.map(|value| value.to_lowercase());
-        Self { id, linked, should_be, match_value, pending, email, department }
-    }
-
-    fn probe(&self) -> Probe {
-        Probe {
-            name: self.linked.clone(),
-            external_id: Some(self.id.to_string()),
-            match_value: self.match_value.clone(),
-        }
-    }
-
-    fn told(&self, finding: Finding) -> Finding {
-        Finding {
-            pending: self.pending,
-            email: self.email.clone(),
-            department: self.department.clone(),
-            ..finding
-        }
-    }
-}
-
-/// The primary address, or the first.
-fn email(emails: &Value) -> Option<String> {
-    let emails = emails.as_array()?;
-    let primary = emails.iter().find(|email| email.get("primary") == Some(&Value::Bool(true)));
-    primary.or(emails.first())?.get("value")?.as_str().map(str::to_owned)
-}
-
-fn candidate(row: &ResyncRow) -> Option<Candidate> {
-    Some(Candidate {
-        vendor_id: row.name.clone(),
-        external_id: row.external_id.clone(),
-        holder: row.holder.clone(),
-        resource: row.body.as_object()?.clone(),
-    })
 }

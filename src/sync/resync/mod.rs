@@ -6,6 +6,8 @@
 //! to go on, so that a restart, or another replica, begins with the next one.
 
 mod engine;
+mod known;
+mod marks;
 pub mod paging;
 pub mod progress;
 mod reading;

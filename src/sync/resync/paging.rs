@@ -62,6 +62,9 @@ pub enum Gap {
     /// A page was refused, did not come, or was no list.
     #[error("a page could not be read")]
     Unread,
+    /// A lookup was answered with others than were asked for.
+    #[error("a lookup was answered with resources that do not match; does the vendor support filters?")]
+    Unfiltered,
     /// A group came without its members.
     #[error("groups came without their members")]
     MembersLeftOut,

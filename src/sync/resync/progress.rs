@@ -1,6 +1,6 @@
 //! What is wanted of a resync, how far it is, and what came of it: kept as one document.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -39,12 +39,21 @@ impl Scope {
         matches!((self, kind), (Self::All, _) | (Self::Users(_), Kind::User) | (Self::Groups(_), Kind::Group))
     }
 
-    /// Whether this one is.
-    pub fn holds(&self, id: &ExternalId) -> bool {
-        match self {
-            Self::All => true,
-            Self::Users(ids) | Self::Groups(ids) => ids.contains(id),
-        }
+    /// The first `limit` of the named resources after one, in the order of their ids; `None` where all are
+    /// meant.
+    pub fn named_after(&self, after: Option<&str>, limit: usize) -> Option<Vec<ExternalId>> {
+        let ids = match self {
+            Self::All => return None,
+            Self::Users(ids) | Self::Groups(ids) => ids,
+        };
+        let named: BTreeSet<_> =
+            ids.iter().filter(|id| after.is_none_or(|after| id.as_str() > after)).collect();
+        Some(named.into_iter().take(limit).cloned().collect())
+    }
+
+    /// How many resources are named, where not all are meant.
+    pub fn named(&self) -> Option<u64> {
+        self.named_after(None, usize::MAX).map(|ids| ids.len() as u64)
     }
 }
 
@@ -220,5 +229,28 @@ impl Progress {
         let share = (f64::from(done) / f64::from(all)).min(0.99);
         let spent = self.started_at.map(|started| now.since(started).as_secs_f64());
         (share, spent.filter(|_| done > 0).map(|spent| spent * (1.0 - share) / share))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ids(names: &[&str]) -> Vec<ExternalId> {
+        names.iter().map(|name| ExternalId::parse(*name).unwrap()).collect()
+    }
+
+    #[test]
+    fn a_narrow_scope_is_gone_through_in_order_each_of_it_once() {
+        let scope = Scope::Users(ids(&["c", "a", "b", "a"]));
+        for (after, limit, expected) in [
+            (None, 2, vec!["a", "b"]),
+            (Some("b"), 2, vec!["c"]),
+            (Some("aa"), 9, vec!["b", "c"]),
+            (Some("c"), 2, vec![]),
+        ] {
+            assert_eq!(scope.named_after(after, limit), Some(ids(&expected)), "{after:?}");
+        }
+        assert_eq!((scope.named(), Scope::All.named()), (Some(3), None));
     }
 }

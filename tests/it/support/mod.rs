@@ -1,11 +1,13 @@
 //! What the integration tests share: real processes, real HTTP, waits on conditions.
 
 pub mod fault_proxy;
+pub mod middleman;
 pub mod postgres;
 pub mod postgres_proxy;
 pub mod proof;
 pub mod relay;
 pub mod replicas;
+pub mod resyncs;
 pub mod sandbox;
 pub mod scim_server;
 pub mod sender;

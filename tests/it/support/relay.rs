@@ -131,6 +131,12 @@ impl Home {
         Self { folder }
     }
 
+    /// With one more target.
+    pub fn with_target(self, target: &TargetSetup) -> Self {
+        self.append(&target.section());
+        self
+    }
+
     pub fn path(&self) -> &Path {
         self.folder.path()
     }

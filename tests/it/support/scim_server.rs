@@ -17,13 +17,28 @@ impl ScimServer {
     pub const TOKEN: &str = "a-token-of-the-strict-server";
 
     pub async fn start() -> Self {
+        Self::start_with_users(0).await
+    }
+
+    /// With this many users from the start: `u-0`, whose name is `u0@example.com`, and so on.
+    pub async fn start_with_users(users: usize) -> Self {
         let peers = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/peers");
         let mut child = Command::new(venv().join("bin/gunicorn"))
-            .args(["--workers", "1", "--threads", "32", "--keep-alive", "30", "--no-control-socket"])
+            .args([
+                "--workers",
+                "1",
+                "--threads",
+                "32",
+                "--keep-alive",
+                "30",
+                "--no-control-socket",
+                "--preload",
+            ])
             .args(["--bind", "127.0.0.1:0", "--chdir"])
             .arg(peers)
             .arg("scim2_server_app:application")
             .env("SCIM_PEER_TOKEN", Self::TOKEN)
+            .env("SCIM_PEER_USERS", users.to_string())
             .stderr(Stdio::piped())
             .process_group(0)
             .kill_on_drop(true)
