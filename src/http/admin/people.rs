@@ -148,7 +148,7 @@ async fn by_names(
             after = Some(id);
         }
         if is_last {
-            let mut further = followers.range((Bound::Excluded(&directory), Bound::Unbounded));
+            let mut further = followers.range::<DirectoryName, _>((Bound::Excluded(&directory), Bound::Unbounded));
             return Ok((found, further.next().map(|(name, _)| mark(name, None))));
         }
     }

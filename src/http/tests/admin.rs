@@ -11,7 +11,12 @@ use crate::directory::{ExternalId, ResourceKey};
 use crate::store::{LedgerEntry, LinkChange, MembersOutcome, Outcome, Store, TargetState, WorkChange};
 
 /// Every call, and what a key of the right role gets.
-const CALLS: [(&str, &str, u16); 18] = [
+const CALLS: [(&str, &str, u16); 23] = [
+    ("GET", "/me", 200),
+    ("GET", "/people?q=u-9", 200),
+    ("GET", "/people?q=", 400),
+    ("GET", "/resyncs/nothing/entries", 404),
+    ("GET", "/resyncs/nothing/entries?drift=sideways", 400),
     ("GET", "/status", 200),
     ("GET", "/targets", 200),
     ("GET", "/targets/genesys", 200),

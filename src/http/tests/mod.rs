@@ -3,10 +3,13 @@
 mod admin;
 mod client;
 mod connections;
+mod console;
+mod entries;
 mod faulty;
 mod fixture;
 mod health;
 mod ledger;
+mod people;
 mod senders;
 mod timeline;
 mod webhooks;

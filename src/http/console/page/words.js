@@ -24,25 +24,30 @@ export function span(seconds) {
   return `${Math.max(0, Math.floor(seconds))} s`;
 }
 
-export const secondsSince = (moment) => (now() - Date.parse(moment)) / 1000;
+// A moment as the API writes it: RFC 3339, or microseconds since the epoch inside of what is kept as it is.
+const instant = (moment) => (typeof moment === "number" ? moment / 1000 : Date.parse(moment));
+
+const machine = (moment) => new Date(instant(moment)).toISOString();
+
+export const secondsSince = (moment) => (now() - instant(moment)) / 1000;
 
 // How long ago, with the exact moment for whoever points at it.
 export function ago(moment, suffix = " ago") {
   if (!moment) return null;
-  return h("time", { datetime: moment, title: exact(moment) }, `${span(secondsSince(moment))}${suffix}`);
+  return h("time", { datetime: machine(moment), title: exact(moment) }, `${span(secondsSince(moment))}${suffix}`);
 }
 
 // How long until, or that it is over.
 export function ahead(moment) {
   const seconds = -secondsSince(moment);
   const words = seconds > 0 ? `in ${span(seconds)}` : `${span(-seconds)} ago`;
-  return h("time", { datetime: moment, title: exact(moment) }, words);
+  return h("time", { datetime: machine(moment), title: exact(moment) }, words);
 }
 
-export const exact = (moment) => MOMENT.format(new Date(moment));
+export const exact = (moment) => MOMENT.format(new Date(instant(moment)));
 
 export function at(moment) {
-  return h("time.at", { datetime: moment, title: moment }, exact(moment));
+  return h("time.at", { datetime: machine(moment), title: moment }, exact(moment));
 }
 
 // The lanes in the order in which they go, and what waits in them.

@@ -41,7 +41,7 @@ function levers(hold, chosen, { act, memory }) {
   };
   return [
     button(`Approve ${about} …`, decide("approve", `They are done at ${hold.target} as soon as it may be called. Access ends.`, "danger"), { id: "approve", tone: "primary" }),
-    button(`Reject ${about} …`, decide("reject", `They stay undone at ${hold.target} until something newer is said. Access stays.`, "danger"), { id: "reject" }),
+    button(`Reject ${about} …`, decide("reject", `They stay undone at ${hold.target} until something newer is said. Access stays.`, "primary"), { id: "reject" }),
   ];
 }
 

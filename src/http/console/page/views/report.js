@@ -87,7 +87,7 @@ function classes(report, { drift }) {
     const number = report.summary.drift?.[word] ?? 0;
     const chosen = drift === word;
     return h("li", {}, h("a.tile", {
-      href: filtered({ drift: chosen ? "" : word }), id: `class-${word}`, title: `${name}: ${hint}`,
+      href: filtered({ drift: chosen ? "" : word }), id: `class-${word}`, title: hint, "aria-label": `${name}: ${count(number)}`,
       class: `tile ${number > 0 ? TONES[word] : "none"}`, "aria-current": chosen ? "true" : null,
     }, h("strong", {}, count(number)), h("span", {}, name)));
   }));
@@ -98,7 +98,7 @@ function attributes(report, { attribute: chosen }) {
   if (counted.length === 0) return null;
   const most = counted[0][1];
   const line = ([path, number]) => h("li", {}, h("a", {
-    href: filtered({ attribute: chosen === path ? "" : path }), id: `attribute-${path}`, title: path, "aria-current": chosen === path ? "true" : null,
+    href: filtered({ attribute: chosen === path ? "" : path }), id: `attribute-${path}`, title: path, "aria-label": `${attribute(path)}: ${count(number)}`, "aria-current": chosen === path ? "true" : null,
   }, h("span.what", {}, attribute(path)), bar(number / most), h("span.number", {}, count(number))));
   return h("section", { "aria-labelledby": "by-attribute" },
     h("h2", { id: "by-attribute" }, "By attribute"),

@@ -93,16 +93,18 @@ function plain(value) {
 }
 
 const GOOD = new Set(["applied", "already_in_place", "found", "approved"]);
-const CALM = new Set(["stale", "throttled", "superseded", "waiting", "absent", "ordered", "withdrawn"]);
+const CALM = new Set([
+  "stale", "throttled", "superseded", "waiting", "absent", "not_found", "ordered", "withdrawn", "retried", "out_of_scope", "protected",
+]);
 
 // How bad an outcome is.
 export const toneOf = (outcome) => (GOOD.has(outcome) ? "good" : CALM.has(outcome) ? "calm" : "warn");
 
 const CALL_COLUMNS = [
   { name: "When", kind: "head time", cell: (row) => at(row.at) },
-  { name: "Who", cell: (row) => [h("span.kind", {}, capital(row.kind)), row.kind === "user" ? h("a.id", { href: to(["people"], { q: row.id }) }, row.id) : h("span.id", {}, row.id)] },
+  { name: "Who", kind: "who", cell: (row) => [h("span.kind", {}, capital(row.kind)), row.kind === "user" ? h("a.id", { href: to(["people"], { q: row.id }) }, row.id) : h("span.id", {}, row.id)] },
   { name: "What", cell: (row) => row.operation },
   { name: "Call", cell: (row) => [h("code", {}, row.call ?? "none"), row.status ? h("span.status", {}, row.status) : ""] },
-  { name: "Outcome", cell: (row) => pill(toneOf(row.outcome), row.outcome.replaceAll("_", " ")) },
+  { name: "Outcome", cell: (row) => pill(toneOf(row.outcome), capital(row.outcome.replaceAll("_", " "))) },
   { name: "Why", kind: "wide", cell: (row) => row.detail ?? h("span.zero", {}, "–") },
 ];
