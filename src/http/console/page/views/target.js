@@ -102,7 +102,7 @@ export const toneOf = (outcome) => (GOOD.has(outcome) ? "good" : CALM.has(outcom
 
 const CALL_COLUMNS = [
   { name: "When", kind: "head time", cell: (row) => at(row.at) },
-  { name: "Who", kind: "who", cell: (row) => [h("span.kind", {}, capital(row.kind)), row.kind === "user" ? h("a.id", { href: to(["people"], { q: row.id }) }, row.id) : h("span.id", {}, row.id)] },
+  { name: "Who", kind: "subject", cell: (row) => [h("span.kind", {}, capital(row.kind)), row.kind === "user" ? h("a.id", { href: to(["people"], { q: row.id }) }, row.id) : h("span.id", {}, row.id)] },
   { name: "What", cell: (row) => row.operation },
   { name: "Call", cell: (row) => [h("code", {}, row.call ?? "none"), row.status ? h("span.status", {}, row.status) : ""] },
   { name: "Outcome", cell: (row) => pill(toneOf(row.outcome), capital(row.outcome.replaceAll("_", " "))) },

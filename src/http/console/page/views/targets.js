@@ -74,7 +74,7 @@ const COLUMNS = [
 
 export function backlog(rows, age) {
   if (rows === 0) return quietZero(0);
-  return [count(rows), age?.oldest_seconds > 0 && h("span.age", { title: "Age of the oldest" }, span(age.oldest_seconds))];
+  return h("span", {}, count(rows), age?.oldest_seconds > 0 && h("span.age", { title: "Age of the oldest" }, span(age.oldest_seconds)));
 }
 
 const quietZero = (number) => (number === 0 ? h("span.zero", {}, "0") : count(number));
