@@ -19,7 +19,8 @@ use utoipa_axum::routes;
 use uuid::Uuid;
 
 use super::admin::{
-    self, events, feeds, holds, ledger, me, parked, people, resync_report, resyncs, status, sync, targets, timeline,
+    self, events, feeds, holds, ledger, me, parked, people, resync_report, resyncs, status, sync, targets,
+    timeline,
 };
 use super::{Relay, body, console, health, metrics, problem, webhooks};
 

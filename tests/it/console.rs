@@ -18,8 +18,10 @@ use crate::support::relay::{ADMIN_KEY, Home, Relay, TargetSetup};
 use crate::support::sandbox::{Sandbox, TOKEN};
 
 const LIMIT: Duration = Duration::from_mins(1);
-/// A text that would be a script, were it ever markup.
-const HOSTILE: &str = "<img src=x onerror=\"window.hacked=1\"><script>window.hacked=1</script>";
+/// Texts that would be scripts, were they ever markup: a name, and the vendor's reason.
+const HOSTILE_NAME: &str = "<img src=x onerror=\"window.hacked=1\"><script>window.hacked=1</script>";
+const HOSTILE_REASON: &str =
+    "<svg onload=\"window.hacked=2\"></svg> <b>no</b> <script>window.hacked=2</script>";
 const TAB: char = '\u{e004}';
 const ENTER: char = '\u{e007}';
 
@@ -62,7 +64,7 @@ async fn find(State(mood): State<Arc<AtomicU8>>) -> impl IntoResponse {
 async fn create(State(mood): State<Arc<AtomicU8>>, body: String) -> impl IntoResponse {
     match mood.load(Ordering::SeqCst) {
         LOCKED => error(StatusCode::UNAUTHORIZED, "the token has ended"),
-        REFUSING => error(StatusCode::BAD_REQUEST, HOSTILE),
+        REFUSING => error(StatusCode::BAD_REQUEST, HOSTILE_REASON),
         _ => {
             let mut user: Value = serde_json::from_str(&body).unwrap();
             user["id"] = json!("their-1");
@@ -101,8 +103,16 @@ async fn open(relay: &Relay) -> Browser {
     browser
 }
 
+/// Puts another key in the place of the one that was typed.
+async fn hold_key(browser: &Browser, key: &str) {
+    browser.script("sessionStorage.setItem('scim-relay-key', arguments[0])", &[json!(key)]).await;
+}
+
 async fn assert_nothing_ran(browser: &Browser) {
-    let ran = browser.script("return [window.hacked ?? 0, document.querySelectorAll('main img, main script').length]", &[]);
+    let ran = browser.script(
+        "return [window.hacked ?? 0, document.querySelectorAll('main img, main svg, main script').length]",
+        &[],
+    );
     assert_eq!(ran.await, json!([0, 0]), "a text of others has become markup");
 }
 
@@ -116,7 +126,7 @@ async fn what_is_wrong_is_seen_and_what_is_parked_is_retried_and_hostile_words_s
     ];
     let home = Home::new(&targets);
     let relay = home.start().await;
-    relay.changes("evt-1", &json!([hire(1, HOSTILE)])).await;
+    relay.changes("evt-1", &json!([hire(1, HOSTILE_NAME)])).await;
     relay.quiet("acme", LIMIT).await;
     let browser = open(&relay).await;
 
@@ -133,13 +143,23 @@ async fn what_is_wrong_is_seen_and_what_is_parked_is_retried_and_hostile_words_s
     browser.sees(&["globex is sent to again.", "1 row parked"]).await;
 
     browser.press("Parked").await;
-    browser.sees(&["u-1", HOSTILE, "Retry"]).await;
+    browser.sees(&["u-1", HOSTILE_REASON, "Retry"]).await;
     assert_nothing_ran(&browser).await;
 
     // A person is found by address, and the story names what came in and what the vendor said.
     browser.press("People").await;
     browser.enter("User id, vendor’s id, user name or e-mail", "U1@Example.com").await;
-    browser.sees(&[HOSTILE, "Now", "Parked until a person retries it", "What happened", "hr said user.upsert", "POST Users"]).await;
+    browser
+        .sees(&[
+            HOSTILE_NAME,
+            HOSTILE_REASON,
+            "Now",
+            "Parked until a person retries it",
+            "What happened",
+            "hr said user.upsert",
+            "POST Users",
+        ])
+        .await;
     assert_nothing_ran(&browser).await;
 
     vendor.becomes(TAKING);
@@ -153,13 +173,15 @@ async fn what_is_wrong_is_seen_and_what_is_parked_is_retried_and_hostile_words_s
     browser.width(400).await;
     browser.press("Targets").await;
     browser.sees(&["2 of 2"]).await;
-    let widths = browser.script("return [document.documentElement.scrollWidth, window.innerWidth]", &[]).await;
+    let widths =
+        browser.script("return [document.documentElement.scrollWidth, window.innerWidth]", &[]).await;
     assert!(widths[0].as_u64() <= widths[1].as_u64(), "it is wider than the screen: {widths}");
     browser.go(&format!("{}/console/#/holds", relay.admin_url)).await;
     browser.script("location.reload()", &[]).await;
     browser.sees(&["Nothing is held."]).await;
     browser.keys(&String::from_iter([TAB, ENTER, TAB])).await;
-    let focused = browser.script("return document.getElementById('main').contains(document.activeElement)", &[]).await;
+    let focused =
+        browser.script("return document.getElementById('main').contains(document.activeElement)", &[]).await;
     assert_eq!(focused, true, "the skip link leads to the content");
     assert_eq!(relay.terminate().await, Some(0));
     browser.sees(&["The relay does not answer."]).await;
@@ -178,7 +200,8 @@ async fn a_hold_is_approved_by_who_may_and_only_read_by_who_may_not() {
     relay.until("acme", "three are held", LIMIT, |status| status["held"] == 3).await;
     let browser = open(&relay).await;
 
-    browser.enter("Admin key", &format!("{ADMIN_KEY}-to-look")).await;
+    let reader = format!("{ADMIN_KEY}-to-look");
+    browser.enter("Admin key", &reader).await;
     browser.sees(&["looker viewer", "3 changes", "held until somebody decides"]).await;
     browser.press("Holds").await;
     browser.press("acme #1").await;
@@ -190,8 +213,16 @@ async fn a_hold_is_approved_by_who_may_and_only_read_by_who_may_not() {
     browser.sees(&["Admin key"]).await;
     browser.enter("Admin key", ADMIN_KEY).await;
 
+    // A key that has lost its role since is told so in words.
     browser.sees(&["Approve all 3 …"]).await;
-    let chosen = browser.script("return document.querySelector('input[type=checkbox]').getAttribute('aria-label')", &[]);
+    hold_key(&browser, &reader).await;
+    browser.press("Approve all 3 …").await;
+    browser.press("Approve").await;
+    browser.sees(&["Your key may look, and this acts. It takes the key of an operator."]).await;
+    hold_key(&browser, ADMIN_KEY).await;
+
+    let chosen = browser
+        .script("return document.querySelector('input[type=checkbox]').getAttribute('aria-label')", &[]);
     let chosen = chosen.await.as_str().unwrap().to_owned();
     browser.press(&chosen).await;
     browser.press("Reject 1 chosen item …").await;
@@ -206,6 +237,7 @@ async fn a_hold_is_approved_by_who_may_and_only_read_by_who_may_not() {
     let kept = chosen.trim_start_matches("Choose ");
     let reasons = relay.items(&format!("/ledger?outcome=rejected&resource={kept}")).await;
     assert!(reasons[0]["detail"].as_str().unwrap().ends_with("by tests: still employed"), "{reasons:?}");
+    assert_eq!(relay.terminate().await, Some(0));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -225,7 +257,9 @@ async fn the_drift_report_is_read_by_class_and_attribute_and_taken_along() {
     browser.press("acme").await;
     browser.sees(&["acme has not been compared yet."]).await;
     browser.press("Compare now").await;
-    browser.sees(&["The comparison begins.", "Complete", "2 differences", "By attribute", "u-1", "u-2"]).await;
+    browser
+        .sees(&["The comparison begins.", "Complete", "2 differences", "By attribute", "u-1", "u-2"])
+        .await;
 
     browser.press("Users").await;
     browser.press("Differs: 1").await;
@@ -242,6 +276,7 @@ async fn the_drift_report_is_read_by_class_and_attribute_and_taken_along() {
     assert!(name.starts_with("drift-acme-"), "{name}");
     assert_eq!(text.lines().count(), 3, "{text}");
     assert!(text.contains(",u-1,u1@example.com,"), "{text}");
+    assert_eq!(relay.terminate().await, Some(0));
 }
 
 /// What somebody does at the vendor's own console.

@@ -77,7 +77,9 @@ pub async fn find(
     }
     let followers = followers(&relay).await?;
     let (items, next_cursor) = match query.cursor {
-        None => (by_ids(&relay, &followers, word).await?, followers.keys().next().map(|name| mark(name, None))),
+        None => {
+            (by_ids(&relay, &followers, word).await?, followers.keys().next().map(|name| mark(name, None)))
+        }
         Some(cursor) => by_names(&relay, &followers, word, &cursor).await?,
     };
     Ok(Json(Listing { items, next_cursor }))
@@ -148,7 +150,8 @@ async fn by_names(
             after = Some(id);
         }
         if is_last {
-            let mut further = followers.range::<DirectoryName, _>((Bound::Excluded(&directory), Bound::Unbounded));
+            let mut further =
+                followers.range::<DirectoryName, _>((Bound::Excluded(&directory), Bound::Unbounded));
             return Ok((found, further.next().map(|(name, _)| mark(name, None))));
         }
     }
@@ -161,9 +164,8 @@ fn mark(directory: &DirectoryName, after: Option<&ExternalId>) -> String {
 }
 
 fn place(cursor: &str) -> Result<(DirectoryName, Option<ExternalId>), Problem> {
-    serde_json::from_str(cursor).map_err(|_| {
-        Problem::bad_request("cursor: what an answer has said as next_cursor is expected")
-    })
+    serde_json::from_str(cursor)
+        .map_err(|_| Problem::bad_request("cursor: what an answer has said as next_cursor is expected"))
 }
 
 /// By which of a user's attributes a lower-case word means the user.

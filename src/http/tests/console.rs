@@ -18,7 +18,10 @@ async fn the_page_needs_no_key_and_holds_nothing_that_would() {
     ] {
         let answer = send(served.address, "GET", path, &[], b"").await;
         assert_eq!((answer.status, answer.header("content-type")), (200, Some(media_type)), "{path}");
-        assert!(answer.header("content-security-policy").unwrap().starts_with("default-src 'none'"), "{path}");
+        assert!(
+            answer.header("content-security-policy").unwrap().starts_with("default-src 'none'"),
+            "{path}"
+        );
     }
     let nothing = send(served.address, "GET", "/console/nothing.js", &[], b"").await;
     assert_eq!((nothing.status, nothing.detail().as_str()), (404, "the console has no such file"));

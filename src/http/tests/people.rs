@@ -16,13 +16,16 @@ async fn say(served: &Served, users: &[(&str, Value)]) {
 }
 
 async fn find(served: &Served, word: &str, cursor: &Value) -> (Vec<(String, String)>, Value) {
-    let encoded = |text: &str| percent_encoding::utf8_percent_encode(text, percent_encoding::NON_ALPHANUMERIC).to_string();
+    let encoded = |text: &str| {
+        percent_encoding::utf8_percent_encode(text, percent_encoding::NON_ALPHANUMERIC).to_string()
+    };
     let cursor = cursor.as_str().map(|cursor| format!("&cursor={}", encoded(cursor))).unwrap_or_default();
     let answer = served.admin("GET", &format!("/people?q={}{cursor}", encoded(word)), VIEWER).await;
     assert_eq!(answer.status, 200, "{answer:?}");
     let answer = answer.json();
     let text = |item: &Value, key: &str| item[key].as_str().unwrap().to_owned();
-    let items = answer["items"].as_array().unwrap().iter().map(|item| (text(item, "id"), text(item, "found_by")));
+    let items =
+        answer["items"].as_array().unwrap().iter().map(|item| (text(item, "id"), text(item, "found_by")));
     (items.collect(), answer["next_cursor"].clone())
 }
 

@@ -45,6 +45,7 @@ impl Browser {
     pub async fn start() -> Self {
         let mut driver = Command::new("chromedriver")
             .arg("--port=0")
+            .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .kill_on_drop(true)
@@ -75,7 +76,8 @@ impl Browser {
     pub async fn downloaded(&self) -> (String, String) {
         eventually("a file was handed over", LIMIT, async || {
             let files = std::fs::read_dir(self.downloads()).expect("a folder").flatten();
-            let file = files.into_iter().find(|file| file.path().extension().is_some_and(|end| end == "csv"))?;
+            let file =
+                files.into_iter().find(|file| file.path().extension().is_some_and(|end| end == "csv"))?;
             let text = std::fs::read_to_string(file.path()).ok().filter(|text| !text.is_empty())?;
             Some((file.file_name().to_string_lossy().into_owned(), text))
         })
@@ -145,7 +147,9 @@ impl Browser {
             let found = self.script(field, &[json!(label)]).await;
             let element = found[ELEMENT].as_str()?;
             self.post(&format!("element/{element}/clear"), &json!({})).await.ok()?;
-            self.post(&format!("element/{element}/value"), &json!({ "text": format!("{text}\u{e007}") })).await.ok()
+            self.post(&format!("element/{element}/value"), &json!({ "text": format!("{text}\u{e007}") }))
+                .await
+                .ok()
         })
         .await;
     }
@@ -171,7 +175,8 @@ impl Browser {
 
 impl Drop for Browser {
     fn drop(&mut self) {
-        let kill = |pid: u32| std::process::Command::new("kill").args(["-s", "KILL", &pid.to_string()]).status();
+        let kill =
+            |pid: u32| std::process::Command::new("kill").args(["-s", "KILL", &pid.to_string()]).status();
         drop(kill(self.pid));
         drop(self.driver.start_kill());
     }

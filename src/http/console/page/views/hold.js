@@ -13,6 +13,7 @@ export function load({ names: [, id], parameters: { cursor } }, signal) {
 
 export function show({ hold, items, next_cursor }, context) {
   const chosen = (context.memory.chosen ??= new Set());
+  for (const { id, state } of items) if (state !== "held") chosen.delete(id);
   return [
     heading(`${hold.target} #${hold.id}`, {
       above: { href: to(["holds"]), words: "Holds" },

@@ -45,7 +45,7 @@ export function show({ q, people, whole }) {
       h("label", { for: "q" }, "User id, vendor’s id, user name or e-mail"),
       h("div.line", {}, field, h("button", { type: "submit", class: "primary", id: "find" }, "Find"))),
     q && people.length === 0 && empty(`Nobody is known as ${q}.`, whole
-      ? "No source has named such a user, and no vendor’s account that the relay knows has this id."
+      ? "It is nobody’s id, user name or e-mail in any directory, and no vendor’s id that the relay knows."
       : "The directory is very long, and not all of it was read."),
     people.length > 1 && table("People", COLUMNS, people),
   ];
