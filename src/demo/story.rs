@@ -16,6 +16,7 @@ use crate::clock::{Clock, SystemClock};
 use crate::config::{Config, Environment, Problem};
 use crate::demo::company::{self, Event, Shape};
 use crate::demo::proof::{Holdings, ReadError};
+use crate::http::console;
 use crate::sandbox::settings::{Auth, RateLimit};
 use crate::sandbox::{self, Behaviour, Fault};
 use crate::source::signature::standard_webhooks;
@@ -128,7 +129,8 @@ pub async fn run(options: Options, out: &mut impl Write) -> Result<(), DemoError
         )?;
     }
     if options.keep {
-        writeln!(out, "\nStill running: {} (admin key {}). Ctrl-C ends it.", stage.url, stage.admin_key)?;
+        let (url, key) = (&stage.url, &stage.admin_key);
+        writeln!(out, "\nStill running. Console: {url}{}\nAdmin key: {key}\nCtrl-C ends it.", console::PATH)?;
         out.flush()?;
         tokio::signal::ctrl_c().await?;
     }

@@ -1,4 +1,4 @@
-//! The server: webhooks in, health and metrics out, and what administrators ask and do.
+//! The server: webhooks in, health and metrics out, what administrators ask and do, and the page for it.
 //!
 //! [`router`](router::router) holds every route on one screen; each endpoint is a file with its
 //! answer, its description for the OpenAPI document, and its handler. Every error is a
@@ -7,6 +7,7 @@
 pub mod admin;
 pub mod alarms;
 mod body;
+pub mod console;
 pub mod expiry;
 mod health;
 pub mod intake;

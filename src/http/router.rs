@@ -19,9 +19,10 @@ use utoipa_axum::routes;
 use uuid::Uuid;
 
 use super::admin::{
-    self, events, feeds, holds, ledger, parked, resync_report, resyncs, status, sync, targets, timeline,
+    self, events, feeds, holds, ledger, me, parked, people, resync_report, resyncs, status, sync, targets,
+    timeline,
 };
-use super::{Relay, body, health, metrics, problem, webhooks};
+use super::{Relay, body, console, health, metrics, problem, webhooks};
 
 /// Longest time that an administrator waits for an answer.
 const ADMIN_TIMEOUT: Duration = Duration::from_secs(30);
@@ -43,6 +44,7 @@ pub(super) fn monitoring_routes() -> OpenApiRouter<Relay> {
 /// What administrators use, below [`ADMIN_PATH`](admin::PATH).
 pub(super) fn admin_routes() -> OpenApiRouter<Relay> {
     OpenApiRouter::new()
+        .routes(routes!(me::read))
         .routes(routes!(status::read))
         .routes(routes!(targets::list))
         .routes(routes!(targets::read))
@@ -64,8 +66,10 @@ pub(super) fn admin_routes() -> OpenApiRouter<Relay> {
         .routes(routes!(resyncs::begin, resyncs::list))
         .routes(routes!(resyncs::read, resyncs::cancel))
         .routes(routes!(resync_report::read))
+        .routes(routes!(resync_report::entries))
         .routes(routes!(sync::of_user))
         .routes(routes!(sync::of_group))
+        .routes(routes!(people::find))
         .routes(routes!(timeline::of_user))
         .routes(routes!(timeline::of_group))
 }
@@ -92,7 +96,7 @@ fn administration(relay: &Relay) -> Router<Relay> {
                 .layer(from_fn_with_state(relay.clone(), admin::authorize))
                 .layer(TimeoutLayer::with_status_code(StatusCode::SERVICE_UNAVAILABLE, ADMIN_TIMEOUT)),
         );
-    monitoring_routes().split_for_parts().0.merge(calls)
+    monitoring_routes().split_for_parts().0.merge(console::routes()).merge(calls)
 }
 
 /// What every route has in common, from the inside out; within the stack, the first is the outermost.

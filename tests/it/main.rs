@@ -16,6 +16,7 @@ mod big_groups;
 mod bulk;
 mod commands;
 mod conflicts;
+mod console;
 mod convergence;
 mod crash;
 mod database_outages;

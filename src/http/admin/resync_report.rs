@@ -1,25 +1,29 @@
 //! `/resyncs/{id}/report`: what a resync has found, and what has become of it.
 
+use axum::Json;
 use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use futures_util::stream;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::json;
-use utoipa::ToSchema;
+use utoipa::{IntoParams, ToSchema};
 
-use super::CommonProblems;
+use super::query::Limit;
 use super::resyncs::{record, view};
+use super::{CommonProblems, Listing, Params};
 use crate::clock::Timestamp;
 use crate::directory::ResourceKey;
 use crate::http::{Problem, Relay};
 use crate::store::{LedgerFilter, Part, ResyncRecord, StoreError};
-use crate::sync::drift::Finding;
+use crate::sync::drift::{Class, Finding};
 
 /// Findings read at a time.
 const PAGE: usize = 200;
+/// Findings read for one page of entries at most, whatever few of them are asked for.
+const READ_MAX: usize = 5_000;
 
 /// One line of a report: one difference, and the last operation on it since the resync was asked for.
 #[derive(Serialize, ToSchema)]
@@ -91,6 +95,80 @@ pub async fn read(
     Ok((StatusCode::OK, [(header::CONTENT_TYPE, media_type)], body).into_response())
 }
 
+/// Which entries of a report to list.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct EntryQuery {
+    /// Of this class alone: `missing`, `extra`, `differs`, `unmanaged`, `duplicate` or `unlinked`.
+    #[param(value_type = Option<String>)]
+    pub drift: Option<Class>,
+    /// Of this kind alone: `user`, `group` or `member`.
+    pub kind: Option<String>,
+    /// Those alone in which this attribute differs.
+    pub attribute: Option<String>,
+    /// `next_cursor` of the page before; absent: the first page.
+    pub cursor: Option<String>,
+    /// Most items of a page.
+    #[serde(default)]
+    #[param(value_type = Option<u16>, minimum = 1, maximum = 1000, default = 100)]
+    pub limit: Limit,
+}
+
+impl EntryQuery {
+    fn wants(&self, finding: &Finding) -> bool {
+        let kind = kind_of(finding);
+        self.drift.is_none_or(|class| class == finding.class)
+            && self.kind.as_ref().is_none_or(|wanted| wanted == kind)
+            && self.attribute.as_ref().is_none_or(|wanted| finding.attributes.contains(wanted))
+    }
+}
+
+/// The entries of a resync's report, a page at a time.
+///
+/// A page may hold fewer entries than it could, or none, and still have a `next_cursor`: only so many
+/// findings are read for one answer.
+#[utoipa::path(
+    get, path = "/resyncs/{id}/entries", tag = "admin", operation_id = "list_resync_entries",
+    params(("id" = String, Path, description = "As `Location` said"), EntryQuery),
+    responses(
+        (status = 200, description = "One page of the report", body = Listing<ReportEntry>),
+        (status = 404, description = "No such resync, or its report is not kept any more", body = Problem,
+         content_type = "application/problem+json"),
+        CommonProblems,
+    ),
+)]
+pub async fn entries(
+    State(relay): State<Relay>,
+    Path(id): Path<String>,
+    Params(query): Params<EntryQuery>,
+) -> Result<Json<Listing<ReportEntry>>, Problem> {
+    let record = record(&relay, &id).await?;
+    let limit = query.limit.get();
+    let (mut items, mut after, mut read) = (Vec::new(), query.cursor.clone(), 0);
+    while read < READ_MAX {
+        let store = relay.store.resyncs();
+        let page = store.resync_rows(&record.id, Part::Finding, after.as_deref(), PAGE).await?;
+        read += page.items.len();
+        for row in page.items {
+            let Ok(finding) = serde_json::from_value::<Finding>(row.body) else { continue };
+            if !query.wants(&finding) {
+                continue;
+            }
+            if items.len() == limit {
+                return Ok(Json(Listing { items, next_cursor: after }));
+            }
+            items.push(with_last_operation(&relay, &record, finding).await?.0);
+            after = Some(row.name);
+        }
+        after = page.next;
+        if after.is_none() {
+            break;
+        }
+    }
+    Ok(Json(Listing { items, next_cursor: after }))
+}
+
 /// A report that is being written, a page of findings at a time.
 struct Report {
     relay: Relay,
@@ -143,30 +221,41 @@ impl Report {
     }
 
     async fn entry(&mut self, finding: Finding) -> Result<ReportEntry, StoreError> {
-        let mut entry = shown(finding.clone());
-        let Some(id) = finding.id else { return Ok(entry) };
-        let filter = LedgerFilter {
-            target: Some(self.record.target.clone()),
-            key: Some(ResourceKey { kind: finding.kind, id }),
-            from: Some(self.record.at),
-            ..LedgerFilter::default()
-        };
-        let last = self.relay.store.ledger(&filter, None, 1).await?.items.pop();
-        if let Some(last) = last {
-            let went_well = matches!(last.result.as_str(), "applied" | "already_in_place" | "found");
-            if went_well {
-                self.tally.0 += 1;
-            } else {
-                self.tally.1 += 1;
-            }
-            entry.error = last.detail.filter(|_| !went_well);
-            entry.status = last.result;
-            entry.operation = Some(last.operation);
-            entry.http_status = last.status;
-            entry.etag = last.etag_after;
+        let (entry, went_well) = with_last_operation(&self.relay, &self.record, finding).await?;
+        match went_well {
+            Some(true) => self.tally.0 += 1,
+            Some(false) => self.tally.1 += 1,
+            None => {}
         }
         Ok(entry)
     }
+}
+
+/// A finding with the last operation on it since the resync was asked for, and whether that went well;
+/// `None` where there was none.
+async fn with_last_operation(
+    relay: &Relay,
+    record: &ResyncRecord,
+    finding: Finding,
+) -> Result<(ReportEntry, Option<bool>), StoreError> {
+    let mut entry = shown(finding.clone());
+    let Some(id) = finding.id else { return Ok((entry, None)) };
+    let filter = LedgerFilter {
+        target: Some(record.target.clone()),
+        key: Some(ResourceKey { kind: finding.kind, id }),
+        from: Some(record.at),
+        ..LedgerFilter::default()
+    };
+    let Some(last) = relay.store.ledger(&filter, None, 1).await?.items.pop() else {
+        return Ok((entry, None));
+    };
+    let went_well = matches!(last.result.as_str(), "applied" | "already_in_place" | "found");
+    entry.error = last.detail.filter(|_| !went_well);
+    entry.status = last.result;
+    entry.operation = Some(last.operation);
+    entry.http_status = last.status;
+    entry.etag = last.etag_after;
+    Ok((entry, Some(went_well)))
 }
 
 fn opening(relay: &Relay, record: ResyncRecord) -> Result<Vec<u8>, Problem> {
@@ -182,12 +271,18 @@ fn opening(relay: &Relay, record: ResyncRecord) -> Result<Vec<u8>, Problem> {
     Ok(head)
 }
 
+/// A membership is told apart from the group whose it is.
+const fn kind_of(finding: &Finding) -> &'static str {
+    if finding.member.is_some() { "member" } else { finding.kind.as_str() }
+}
+
 fn shown(finding: Finding) -> ReportEntry {
+    let kind = kind_of(&finding);
     let member = finding
         .member
         .map(|member| member.id.map(|id| id.to_string()).or(member.vendor_id).unwrap_or_default());
     ReportEntry {
-        kind: if member.is_some() { "member" } else { finding.kind.as_str() },
+        kind,
         drift: finding.class.as_str(),
         external_id: finding.id.map(|id| id.to_string()),
         target_id: finding.vendor_id,

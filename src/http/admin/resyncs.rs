@@ -65,7 +65,7 @@ pub struct ResyncView {
     pub progress: Value,
     /// Why it is incomplete; empty otherwise.
     pub incomplete: Vec<String>,
-    /// Findings by class; against the resync before: how many are `new`, the `same` or `gone`; how many
+    /// Findings by class (`drift`), and how often which of the `attributes` differs; against the resync before: how many are `new`, the `same` or `gone`; how many
     /// resources and memberships were `marked` as work.
     pub summary: Value,
 }
@@ -196,7 +196,8 @@ pub(super) fn view(relay: &Relay, record: ResyncRecord) -> Result<ResyncView, Pr
         }),
         incomplete: progress.gaps.iter().map(|gap| format!("{}s: {}", gap.kind.as_str(), gap.gap)).collect(),
         summary: json!({
-            "findings": progress.findings(), "drift": progress.drift, "new": progress.new,
+            "findings": progress.findings(), "drift": progress.drift,
+            "attributes": progress.attributes, "new": progress.new,
             "same": progress.same, "gone": progress.gone, "marked": progress.marked,
         }),
     })

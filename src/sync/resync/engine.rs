@@ -409,6 +409,9 @@ impl Resync<'_> {
         }
         for finding in &found {
             *self.progress.drift.entry(finding.class).or_default() += 1;
+            for attribute in &finding.attributes {
+                *self.progress.attributes.entry(attribute.clone()).or_default() += 1;
+            }
         }
         let row = |finding: Finding| ResyncRow {
             part: Part::Finding,

@@ -141,6 +141,9 @@ pub struct Progress {
     pub members_shown: bool,
     /// Findings by class.
     pub drift: BTreeMap<Class, u64>,
+    /// How often which attribute differs.
+    #[serde(default)]
+    pub attributes: BTreeMap<String, u64>,
     /// The resync before, with which this one is compared.
     pub previous: Option<String>,
     /// Findings that the one before has not.
@@ -172,6 +175,7 @@ impl Progress {
             gaps: Vec::new(),
             members_shown: false,
             drift: BTreeMap::new(),
+            attributes: BTreeMap::new(),
             previous: None,
             new: 0,
             same: 0,

@@ -1,5 +1,6 @@
 //! What the integration tests share: real processes, real HTTP, waits on conditions.
 
+pub mod browser;
 pub mod fault_proxy;
 pub mod middleman;
 pub mod postgres;
