@@ -171,6 +171,7 @@ fn relay(store: Arc<dyn Store>) -> Relay {
         metrics: Metrics::new(),
         targets: Arc::default(),
         alarms: scim_relay::http::alarms::Alarms::default(),
+        audit: None,
         appended: Arc::new(Notify::new()),
         keys: Arc::new(Keys::new(Vec::new())),
     }

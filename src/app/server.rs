@@ -91,6 +91,7 @@ fn relay(config: &Config, engine: &Engine) -> Relay {
         appended: Arc::clone(&engine.accepted),
         keys: Arc::new(Keys::new(config.admin.keys.clone())),
         alarms: config.alarms.clone(),
+        audit: engine.audit.clone(),
     }
 }
 

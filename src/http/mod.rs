@@ -58,4 +58,6 @@ pub struct Relay {
     pub keys: Arc<Keys>,
     /// How long work may wait before it counts as late.
     pub alarms: Alarms,
+    /// Whether the audit file is written; absent where none is wanted.
+    pub audit: Option<crate::audit::Health>,
 }

@@ -183,8 +183,8 @@ pub struct LedgerRecord {
     pub at: Timestamp,
     /// The target.
     pub target: String,
-    /// The resource.
-    pub key: ResourceKey,
+    /// The resource; `None` where it is about the target itself.
+    pub key: Option<ResourceKey>,
     /// The generation that was planned for.
     pub generation: u64,
     /// See [`LedgerEntry`](crate::store::LedgerEntry) for this and the following.
@@ -203,6 +203,8 @@ pub struct LedgerRecord {
     pub elapsed_us: Option<u64>,
     /// The reason.
     pub detail: Option<String>,
+    /// Who did it by hand.
+    pub actor: Option<String>,
     /// The sender's ids of the events that led to it, at most 20.
     pub events: Vec<String>,
 }

@@ -299,7 +299,7 @@ mod tests {
             sequence,
             at: Timestamp::from_seconds(at),
             target: "acme".to_owned(),
-            key: ResourceKey::user(ExternalId::parse("u-1").unwrap()),
+            key: Some(ResourceKey::user(ExternalId::parse("u-1").unwrap())),
             generation: 1,
             operation: "update".to_owned(),
             call: None,
@@ -309,6 +309,7 @@ mod tests {
             etag_after: None,
             elapsed_us: None,
             detail: None,
+            actor: None,
             events: Vec::new(),
         })
     }

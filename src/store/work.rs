@@ -346,7 +346,8 @@ pub struct LedgerEntry {
     pub status: Option<u16>,
     /// `applied`, `already_in_place`, `found`, `not_found`, `stale`, `conflict`, `refused`, `throttled`,
     /// `transient`, `not_sent`, `unknown`, `target_fault`, `out_of_scope`, `waiting`, `parked`, `discarded`,
-    /// `held`, `approved`, `rejected`, `protected`, `ordered` (a person wants it done now).
+    /// `held`, `approved`, `rejected`, `protected`, `ordered` (a person wants it done now), `retried`; of the
+    /// target itself: `paused`, `resumed`, `resync_ordered`, `resync_cancelled`.
     pub result: &'static str,
     /// The version sent as If-Match.
     pub etag_before: Option<String>,
@@ -356,6 +357,8 @@ pub struct LedgerEntry {
     pub elapsed_us: Option<u64>,
     /// The vendor's reason, without attribute values; at most 500 characters.
     pub detail: Option<String>,
+    /// Name of the key whose holder wanted it; `None` where the relay did it by itself.
+    pub actor: Option<String>,
 }
 
 impl LedgerEntry {
@@ -376,7 +379,23 @@ impl LedgerEntry {
             etag_after: None,
             elapsed_us: None,
             detail,
+            actor: None,
         }
+    }
+
+    /// What a person did by hand.
+    pub fn by_hand(at: Timestamp, result: &'static str, actor: &str, detail: String) -> Self {
+        Self { actor: Some(actor.to_owned()), ..Self::without_call(at, "none", result, Some(detail)) }
+    }
+
+    /// What a person did to a target itself by setting its state.
+    pub fn state_set(at: Timestamp, state: &TargetState, actor: &str) -> Self {
+        let result = match state {
+            TargetState::Running => "resumed",
+            TargetState::Paused { .. } => "paused",
+            TargetState::Suspended { .. } => "suspended",
+        };
+        Self::by_hand(at, result, actor, format!("by {actor}"))
     }
 }
 

@@ -131,13 +131,14 @@ impl Handle {
     /// Stops sending until [`resume`](Self::resume); what is in flight ends. Whichever replica
     /// dispatches the target learns of it in a moment.
     pub async fn pause(&self, by: &str) -> Result<(), StoreError> {
-        self.0.order_state(TargetState::Paused { by: by.to_owned(), since: self.0.clock.now() }).await
+        let state = TargetState::Paused { by: by.to_owned(), since: self.0.clock.now() };
+        self.0.order_state(state, by).await
     }
 
     /// Ends a pause or a suspension; the next call goes out whatever failed before.
-    pub async fn resume(&self, _by: &str) -> Result<(), StoreError> {
+    pub async fn resume(&self, by: &str) -> Result<(), StoreError> {
         self.0.reset_breaker();
-        self.0.order_state(TargetState::Running).await
+        self.0.order_state(TargetState::Running, by).await
     }
 
     /// Dispatches while the lease lasts. At `stop`, ends what is in flight, records it, and hands the

@@ -88,6 +88,7 @@ pub(super) fn entry(
         etag_after: answer.and_then(|answer| answer.etag.as_ref()).map(|etag| etag.as_str().to_owned()),
         elapsed_us: answer.map(|answer| u64::try_from(answer.elapsed.as_micros()).unwrap_or(u64::MAX)),
         detail,
+        actor: None,
     }
 }
 

@@ -199,6 +199,10 @@ pub struct Metrics {
     pub poll_last_success: Family<FeedLabels, Gauge>,
     /// Files of sources, by what became of them.
     pub files: Family<PollLabels, Counter>,
+    /// Lines of the audit file that are durable.
+    pub audit_lines: Counter,
+    /// 1 while the audit file cannot be written.
+    pub audit_failing: Gauge,
 }
 
 impl Metrics {
@@ -238,6 +242,8 @@ impl Metrics {
             poll_records: Family::default(),
             poll_last_success: Family::default(),
             files: Family::default(),
+            audit_lines: Counter::default(),
+            audit_failing: Gauge::default(),
         };
         metrics.register_intake(&mut registry);
         metrics.register_work(&mut registry);
@@ -336,6 +342,12 @@ impl Metrics {
             self.resync_age_seconds.clone(),
         );
         registry.register("pruned", "Rows deleted past their retention", self.pruned.clone());
+        registry.register("audit_lines", "Lines written to the audit file", self.audit_lines.clone());
+        registry.register(
+            "audit_failing",
+            "1 while the audit file cannot be written",
+            self.audit_failing.clone(),
+        );
     }
 
     fn register_feeds(&self, registry: &mut Registry) {

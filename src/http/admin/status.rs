@@ -8,6 +8,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::CommonProblems;
+use crate::audit;
 use crate::clock::Timestamp;
 use crate::http::alarms::Alarms;
 use crate::http::targets::TargetSnapshot;
@@ -21,6 +22,8 @@ pub struct StatusReport {
     pub inbox: InboxReport,
     /// What providers are still to be asked, per source that has anything of the kind.
     pub reads: BTreeMap<String, ReadsReport>,
+    /// Whether the audit file is written; null where the configuration names none.
+    pub audit: Option<AuditReport>,
     /// What is still to do, per target.
     #[schema(example = json!({"genesys": {
         "state": "running", "reason": null, "since": null, "by": null,
@@ -31,6 +34,18 @@ pub struct StatusReport {
         "breached": false
     }}))]
     pub targets: BTreeMap<String, TargetReport>,
+}
+
+/// Whether the replica that answers writes its audit file. Nothing waits for it.
+#[derive(Serialize, ToSchema)]
+pub struct AuditReport {
+    /// `written` or `failing`.
+    #[schema(example = "written")]
+    pub state: &'static str,
+    /// What keeps it from being written.
+    pub reason: Option<String>,
+    /// Since when (RFC 3339). What it lacks is written once it can be.
+    pub since: Option<String>,
 }
 
 /// What came in and is not merged.
@@ -136,9 +151,19 @@ pub async fn report(relay: &Relay) -> Result<StatusReport, StoreError> {
             .iter()
             .map(|(name, counts)| (name.clone(), reads_report(counts, now)))
             .collect(),
+        audit: relay.audit.as_ref().map(audit_report),
         inbox: InboxReport { unprojected: status.unprojected, unreadable: status.unreadable },
         targets,
     })
+}
+
+fn audit_report(health: &audit::Health) -> AuditReport {
+    let failure = health.failure();
+    AuditReport {
+        state: if failure.is_some() { "failing" } else { "written" },
+        since: failure.as_ref().map(|failure| failure.since.to_string()),
+        reason: failure.map(|failure| failure.reason),
+    }
 }
 
 fn reads_report(counts: &ErrandCounts, now: Timestamp) -> ReadsReport {

@@ -270,6 +270,7 @@ pub async fn park(served: &Served, users: &[&str]) {
                 etag_after: None,
                 elapsed_us: Some(1500),
                 detail: Some("the vendor, \"Acme\", does not like it".to_owned()),
+                actor: None,
             }],
         });
     }

@@ -126,6 +126,7 @@ pub async fn parts_with(sources: impl IntoIterator<Item = Settings>) -> Parts {
         targets: Arc::new(BTreeMap::from([("genesys".to_owned(), control)])),
         appended: Arc::new(Notify::new()),
         alarms: Alarms::default(),
+        audit: None,
         keys: Arc::new(Keys::new(vec![
             key("screen", VIEWER, Role::Viewer),
             key("ops", OPERATOR, Role::Operator),

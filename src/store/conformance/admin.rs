@@ -92,9 +92,9 @@ pub async fn parked_work_is_retried_or_discarded(home: &dyn Home) {
     assert_eq!((&items[0].id, items[0].reason.as_str(), items[0].parked_at), (&a, "refused", NOW));
     assert!(items[0].attempts > 3, "the last failure counts too");
 
-    assert!(!must(scene.store.retry_parked("nowhere", &a, NOW).await));
-    assert!(must(scene.store.retry_parked(TARGET, &a, NOW).await));
-    assert!(!must(scene.store.retry_parked(TARGET, &a, NOW).await), "it is not parked any more");
+    assert!(!must(scene.store.retry_parked("nowhere", &a, "ann", NOW).await));
+    assert!(must(scene.store.retry_parked(TARGET, &a, "ann", NOW).await));
+    assert!(!must(scene.store.retry_parked(TARGET, &a, "ann", NOW).await), "it is not parked any more");
     let due = scene.due().await;
     assert_eq!((due.len(), due[0].attempts, due[0].failed_at), (1, 0, None));
     assert!(!must(scene.store.discard_parked(TARGET, &a, "ann", NOW).await));
@@ -104,7 +104,8 @@ pub async fn parked_work_is_retried_or_discarded(home: &dyn Home) {
     assert!(!must(scene.store.discard_parked(TARGET, &b, "ann", NOW).await));
     assert_eq!(scene.counts().await.parked, 0);
     let entry = must(scene.store.ledger(&LedgerFilter::default(), None, 1).await).items.remove(0);
-    assert_eq!((entry.key, entry.result.as_str(), entry.at), (user_key("b"), "discarded", NOW));
+    assert_eq!((entry.key, entry.result.as_str(), entry.at), (Some(user_key("b")), "discarded", NOW));
+    assert_eq!(entry.actor.as_deref(), Some("ann"));
     assert!(entry.detail.is_some_and(|detail| detail.contains("ann")));
 
     scene.feed([titled("b", "B")]).await;
@@ -251,7 +252,8 @@ pub async fn the_ledger_names_the_events_and_filters(home: &dyn Home) {
     let list = async |filter: LedgerFilter| -> Vec<String> {
         let page = must(scene.store.ledger(&filter, None, 10).await);
         let line = |entry: &crate::store::LedgerRecord| {
-            format!("{} {} {}: {}", entry.key.id, entry.operation, entry.result, entry.events.join(" "))
+            let id = entry.key.as_ref().map_or("", |key| key.id.as_str());
+            format!("{id} {} {}: {}", entry.operation, entry.result, entry.events.join(" "))
         };
         page.items.iter().map(line).collect()
     };

@@ -317,7 +317,10 @@ pub async fn what_is_held_stays_so_until_it_is_decided(home: &dyn Home) {
         must(scene.store.due(TARGET, Lane::Deprovision, later(Duration::from_hours(9_000)), 10).await).len(),
         1
     );
-    assert!(!must(scene.store.retry_parked(TARGET, &ParkedId::Resource(key), NOW).await), "it is not parked");
+    assert!(
+        !must(scene.store.retry_parked(TARGET, &ParkedId::Resource(key), "ann", NOW).await),
+        "it is not parked"
+    );
 }
 
 pub async fn users_are_read_as_the_directory_has_them(home: &dyn Home) {

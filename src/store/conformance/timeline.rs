@@ -125,7 +125,7 @@ pub async fn what_is_ordered_is_due_first_even_where_it_was_parked_or_done(home:
         assert_eq!(told[0], "acme none ordered");
         scene.finish(&key, "v").await;
     }
-    assert!(!must(scene.store.retry_parked(TARGET, &ParkedId::Resource(user_key("a")), NOW).await));
+    assert!(!must(scene.store.retry_parked(TARGET, &ParkedId::Resource(user_key("a")), "ann", NOW).await));
     assert!(!must(scene.store.expedite("nobody", &user_key("a"), "ops", NOW).await));
 }
 

@@ -212,9 +212,9 @@ async fn note(at: &LockedTarget<'_>, decision: &Decision, waiting: &[Waiting]) -
     let entries: Vec<_> = waiting
         .iter()
         .map(|(item, generation)| {
-            let detail = Some(decision.detail(&item.item, &item.operation));
+            let detail = decision.detail(&item.item, &item.operation);
             let word = decision.verdict.item_state().as_str();
-            let entry = LedgerEntry::without_call(at.now, "none", word, detail);
+            let entry = LedgerEntry::by_hand(at.now, word, &decision.by, detail);
             match &item.item {
                 ParkedId::Resource(key) => (key.clone(), *generation, entry),
                 ParkedId::Member { group, .. } => (ResourceKey::group(group.clone()), 0, entry),
@@ -226,7 +226,8 @@ async fn note(at: &LockedTarget<'_>, decision: &Decision, waiting: &[Waiting]) -
         .iter()
         .map(|(key, generation, entry)| {
             let base = standings.get(key).map_or(0, |link| link.synced_generation);
-            ledger::Line { key, base_generation: base.min(*generation), generation: *generation, entry }
+            let generation = *generation;
+            ledger::Line { key: Some(key), base_generation: base.min(generation), generation, entry }
         })
         .collect();
     ledger::append(at, &lines).await

@@ -97,7 +97,7 @@ fn steps() -> Vec<Step> {
         step!("commit users that are lost", |tx| commit::commit(tx, &tenure(), &lost_users(), NOW)),
         step!("commit groups", |tx| commit::commit(tx, &tenure(), &groups(), NOW)),
         step!("commit a large group", |tx| commit::commit(tx, &tenure(), &[large_group()], NOW)),
-        step!("retry a member", |tx| parked::retry(tx, TARGET, &parked_member(), NOW)),
+        step!("retry a member", |tx| parked::retry(tx, TARGET, &parked_member(), "ann", NOW)),
         step!("discard a member", |tx| parked::discard(tx, TARGET, &parked_member(), "ann", NOW)),
         step!("discard a user", |tx| parked::discard(tx, TARGET, &parked_user(), "ann", NOW)),
         step!("events", |tx| events::page(tx, u64::MAX, 100)),

@@ -228,17 +228,17 @@ impl Decider<'_> {
             ParkedId::Resource(key) => key.clone(),
             ParkedId::Member { group, .. } => ResourceKey::group(group.clone()),
         };
-        let entry = LedgerEntry::without_call(
+        let entry = LedgerEntry::by_hand(
             now,
-            "none",
             decision.verdict.item_state().as_str(),
-            Some(decision.detail(&item.item, &item.operation)),
+            &decision.by,
+            decision.detail(&item.item, &item.operation),
         );
         let (base, generation) = match &item.item {
             ParkedId::Resource(_) => (links::standing(conn, target, &key)?.synced_generation, generation),
             ParkedId::Member { .. } => (0, 0),
         };
-        ledger::append_entry(conn, target, directory, &key, (base, generation), &entry)
+        ledger::append_entry(conn, target, directory, Some(&key), (base, generation), &entry)
     }
 }
 

@@ -1,14 +1,18 @@
 //! The record of what was done: appended with each commit, read newest first.
 
+use std::collections::BTreeMap;
+
 use rusqlite::{Connection, Row as SqlRow, params};
 
-use crate::directory::ResourceKey;
-use crate::store::sqlite::rows::key_at;
+use crate::directory::{Kind, ResourceKey};
+use crate::store::sqlite::rows::{key_at, to_json};
 use crate::store::sqlite::timeline::onward;
 use crate::store::{LedgerEntry, LedgerFilter, LedgerRecord, Order, Outcome, Page, StoreError};
 
 /// Events that one entry names at most.
 const EVENTS_MAX: u32 = 20;
+/// `kind` of what is about the target itself.
+const OF_TARGET: i64 = 2;
 
 /// Appends the entries of an outcome. `base_generation` is what the vendor had before.
 pub(super) fn append(
@@ -20,31 +24,32 @@ pub(super) fn append(
 ) -> Result<(), StoreError> {
     let Outcome { key, generation, ledger, .. } = outcome;
     for entry in ledger {
-        append_entry(conn, target, directory, key, (base_generation, *generation), entry)?;
+        append_entry(conn, target, directory, Some(key), (base_generation, *generation), entry)?;
     }
     Ok(())
 }
 
-/// Appends one entry for the changes after the first generation, up to the second.
+/// Appends one entry for the changes after the first generation, up to the second; without a resource, about
+/// the target.
 pub(super) fn append_entry(
     conn: &Connection,
     target: &str,
     directory: &str,
-    key: &ResourceKey,
+    key: Option<&ResourceKey>,
     (base_generation, generation): (u64, u64),
     entry: &LedgerEntry,
 ) -> Result<(), StoreError> {
     conn.prepare_cached(
         "INSERT INTO ledger (at, target, directory, kind, id, generation, base_generation, operation,
-                             call, status, result, etag_before, etag_after, elapsed_us, detail)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)",
+                             call, status, result, etag_before, etag_after, elapsed_us, detail, actor)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)",
     )?
     .execute(params![
         entry.at,
         target,
         directory,
-        key.kind,
-        key.id,
+        key.map_or(OF_TARGET, |key| number(key.kind)),
+        key.map_or("", |key| key.id.as_str()),
         generation,
         base_generation,
         entry.operation,
@@ -54,7 +59,8 @@ pub(super) fn append_entry(
         entry.etag_before,
         entry.etag_after,
         entry.elapsed_us,
-        entry.detail
+        entry.detail,
+        entry.actor
     ])?;
     Ok(())
 }
@@ -70,7 +76,7 @@ pub(super) fn page(
     // Named by text, so that the statement is prepared once for each set of filters in use, and the
     // index of a resource's entries is used where a resource is named.
     let mut sql = "SELECT seq, at, target, kind, id, generation, operation, call, status, result,
-                          etag_before, etag_after, elapsed_us, detail, directory, base_generation
+                          etag_before, etag_after, elapsed_us, detail, directory, base_generation, actor
                    FROM ledger WHERE seq < ?1
                      AND (?2 IS NULL OR target = ?2)
                      AND (?3 IS NULL OR result = ?3)
@@ -135,19 +141,47 @@ pub(super) fn story_sql(order: Order) -> String {
     let (beyond, direction) = onward(order);
     format!(
         "SELECT seq, at, target, kind, id, generation, operation, call, status, result,
-                etag_before, etag_after, elapsed_us, detail, directory, base_generation
+                etag_before, etag_after, elapsed_us, detail, directory, base_generation, actor
          FROM ledger INDEXED BY ledger_of_resource
          WHERE kind = ?1 AND id = ?2 AND directory = ?3 AND seq {beyond} ?4
          ORDER BY seq {direction} LIMIT ?5"
     )
 }
 
+/// Entries past those that were told, oldest first.
+pub(super) fn past(
+    conn: &Connection,
+    told: &BTreeMap<String, u64>,
+    limit: usize,
+) -> Result<Vec<LedgerRecord>, StoreError> {
+    let mut statement = conn.prepare_cached(PAST)?;
+    let mut rows = statement.query(params![to_json(told), limit])?;
+    let mut items = Vec::new();
+    while let Some(row) = rows.next()? {
+        let record = record(row)?;
+        let events = events(conn, &row.get::<_, String>(14)?, row.get(15)?, &record)?;
+        items.push(LedgerRecord { events, ..record });
+    }
+    Ok(items)
+}
+
+/// For each target in the order of the index of its entries; all are in the order of their numbers, since
+/// one writer gives them.
+pub(super) const PAST: &str = "
+    SELECT l.seq, l.at, l.target, l.kind, l.id, l.generation, l.operation, l.call, l.status, l.result,
+           l.etag_before, l.etag_after, l.elapsed_us, l.detail, l.directory, l.base_generation, l.actor
+    FROM (SELECT name, CASE WHEN said.value > (SELECT max(seq) FROM ledger WHERE target = name) THEN 0
+                            ELSE coalesce(said.value, 0) END AS through
+          FROM targets LEFT JOIN json_each(?1) AS said ON said.key = name) AS t
+    CROSS JOIN ledger AS l INDEXED BY ledger_of_target ON l.target = t.name AND l.seq > t.through
+    ORDER BY l.seq LIMIT ?2";
+
 fn record(row: &SqlRow<'_>) -> rusqlite::Result<LedgerRecord> {
     Ok(LedgerRecord {
         sequence: row.get(0)?,
         at: row.get(1)?,
         target: row.get(2)?,
-        key: key_at(row, 3)?,
+        key: if row.get::<_, i64>(3)? == OF_TARGET { None } else { Some(key_at(row, 3)?) },
         generation: row.get(5)?,
         operation: row.get(6)?,
         call: row.get(7)?,
@@ -157,6 +191,7 @@ fn record(row: &SqlRow<'_>) -> rusqlite::Result<LedgerRecord> {
         etag_after: row.get(11)?,
         elapsed_us: row.get(12)?,
         detail: row.get(13)?,
+        actor: row.get(16)?,
         events: Vec::new(),
     })
 }
@@ -174,10 +209,17 @@ fn events(
            AND c.outcome = 'merged'
          ORDER BY c.generation LIMIT ?6",
     )?;
-    let LedgerRecord { key, generation, .. } = record;
+    let LedgerRecord { key: Some(key), generation, .. } = record else { return Ok(Vec::new()) };
     let rows = statement
         .query_map(params![directory, key.kind, key.id, base_generation, generation, EVENTS_MAX], |row| {
             row.get(0)
         })?;
     Ok(rows.collect::<Result<_, _>>()?)
+}
+
+const fn number(kind: Kind) -> i64 {
+    match kind {
+        Kind::User => 0,
+        Kind::Group => 1,
+    }
 }
