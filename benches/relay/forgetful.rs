@@ -173,6 +173,9 @@ impl Store for Forgetful {
     ) -> Result<Page<LedgerRecord>, StoreError> {
         unreachable!("{UNASKED}")
     }
+    async fn dossier(&self, _: &str, _: &ResourceKey, _: usize) -> Result<Option<Dossier>, StoreError> {
+        unreachable!("{UNASKED}")
+    }
     async fn ledger_past(
         &self,
         _: &BTreeMap<String, u64>,

@@ -153,7 +153,8 @@ pub struct ChangeRecord {
     pub outcome: String,
     /// The resource's generation after the merge.
     pub generation: u64,
-    /// Per target: `applied`, `pending`, `waiting`, `held`, `rejected` or `parked`, and the reason where there is one.
+    /// Per target: `applied`, `pending`, `waiting`, `held`, `rejected`, `protected` or
+    /// `parked`, and the reason where there is one.
     pub targets: BTreeMap<String, (String, Option<String>)>,
 }
 

@@ -44,7 +44,7 @@ pub use retention::{Pruned, Retention};
 pub use timeline::{Cursor, Happening, Order, Present};
 pub use work::{
     Committed, Desired, Dossier, Intent, Lane, LedgerEntry, Link, LinkChange, MemberDelta, MemberStanding,
-    MembersOutcome, Outcome, ParkedMember, Row, TargetRecord, TargetState, WorkChange, WorkItem,
+    MembersOutcome, Outcome, ParkedMember, Quarantine, Row, TargetRecord, TargetState, WorkChange, WorkItem,
 };
 
 use crate::clock::Timestamp;
@@ -143,6 +143,14 @@ pub trait Store: Send + Sync + 'static {
     /// All that planning one resource needs, as of now: what is desired and what is known of the
     /// vendor's side. At most `members` membership deltas. `None` when the row is not work any more.
     async fn load(
+        &self,
+        target: &str,
+        key: &ResourceKey,
+        members: usize,
+    ) -> Result<Option<Dossier>, StoreError>;
+
+    /// The same of any resource, whether it is work or not. `None` where there is no such target.
+    async fn dossier(
         &self,
         target: &str,
         key: &ResourceKey,

@@ -89,7 +89,21 @@ pub enum TargetState {
         reason: String,
         /// Since when.
         since: Timestamp,
+        /// What is done about it.
+        #[serde(default)]
+        quarantine: Quarantine,
     },
+}
+
+/// What is done about a target at fault, and what a person can do.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Quarantine {
+    /// What would mend it, for people.
+    pub mend: String,
+    /// Calls since the suspension that have ended the same way, the one that led to it included.
+    pub tried: u32,
+    /// When the next may be made; it takes work that is due. `None` where it is not known, or under way.
+    pub next_probe: Option<Timestamp>,
 }
 
 /// One row of work.

@@ -7,10 +7,12 @@ use std::sync::atomic::Ordering;
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::SharedClock;
+use crate::directory::ResourceKey;
 use crate::store::{Store, StoreError, TargetRecord, TargetState, Tenure};
 use crate::sync::Settings;
 use crate::sync::bulk::standing::{BulkReport, BulkState};
 use crate::sync::discovery::{self, DISCOVERY, Discovery};
+use crate::sync::foresee::{Foresight, foresee};
 use crate::sync::leases::lease::Lease;
 use crate::sync::memory::{self, Recollection};
 use crate::sync::run::{self, End};
@@ -43,6 +45,14 @@ impl Handle {
     /// Name of the target.
     pub fn name(&self) -> &str {
         self.0.name()
+    }
+
+    /// What would be sent for a resource now; `None` where the target follows no directory yet. Nothing is.
+    pub async fn foresee(&self, key: &ResourceKey) -> Result<Option<Foresight>, StoreError> {
+        let policy = self.0.policy();
+        let rows = policy.members_per_request;
+        let dossier = self.0.store.dossier(self.name(), key, rows).await?;
+        Ok(dossier.map(|dossier| foresee(dossier, &policy, self.0.target.profile())))
     }
 
     /// Says that there may be work.

@@ -90,7 +90,7 @@ pub struct TakeoverLabels {
 /// Labels of `scim_relay_pruned_total`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct PrunedLabels {
-    /// `events`, `ledger` or `tombstones`.
+    /// `events`, `ledger`, `tombstones` or `guard`.
     pub sort: &'static str,
 }
 

@@ -8,7 +8,9 @@ use super::client::send;
 use super::faulty::Mood;
 use super::fixture::{ADMIN, NOW, OPERATOR, Served, VIEWER, deletion, served};
 use crate::directory::{ExternalId, ResourceKey};
-use crate::store::{LedgerEntry, LinkChange, MembersOutcome, Outcome, Store, TargetState, WorkChange};
+use crate::store::{
+    LedgerEntry, LinkChange, MembersOutcome, Outcome, Quarantine, Store, TargetState, WorkChange,
+};
 
 /// Every call, and what a key of the right role gets.
 const CALLS: [(&str, &str, u16); 18] = [
@@ -157,7 +159,8 @@ async fn a_target_is_paused_and_resumed_in_the_name_of_the_key() {
     assert_eq!(resumed["capabilities"], json!({"patch": true}));
     assert_eq!((&resumed["holder"], &resumed["held_here"]), (&json!("relay-0"), &json!(true)));
     let reason = "401: the client is not known".to_owned();
-    *served.parts.target.state.lock().unwrap() = TargetState::Suspended { reason, since: NOW };
+    *served.parts.target.state.lock().unwrap() =
+        TargetState::Suspended { reason, since: NOW, quarantine: Quarantine::default() };
     let listed = served.admin("GET", "/targets", VIEWER).await.json();
     assert_eq!(listed["next_cursor"], json!(null));
     assert_eq!(listed["items"][0]["name"], "genesys");

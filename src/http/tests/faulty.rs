@@ -147,6 +147,10 @@ impl Store for FaultyStore {
         self.check().await?;
         self.inner.ledger(filter, after, limit).await
     }
+    async fn dossier(&self, t: &str, key: &ResourceKey, n: usize) -> Result<Option<Dossier>, StoreError> {
+        self.check().await?;
+        self.inner.dossier(t, key, n).await
+    }
     async fn ledger_past(
         &self,
         told: &BTreeMap<String, u64>,

@@ -303,6 +303,16 @@ impl Store for PostgresStore {
         self.database.read(|tx, _| load::load(tx, target, key, members).boxed()).await
     }
 
+    async fn dossier(
+        &self,
+        target: &str,
+        key: &ResourceKey,
+        members: usize,
+    ) -> Result<Option<Dossier>, StoreError> {
+        let members = members.min(ROWS_MAX);
+        self.database.read(|tx, _| load::of_any(tx, target, key, members).boxed()).await
+    }
+
     async fn users(
         &self,
         target: &str,

@@ -275,6 +275,16 @@ impl Store for SqliteStore {
         self.readers.read(move |conn| load::load(conn, &target, &key, members)).await
     }
 
+    async fn dossier(
+        &self,
+        target: &str,
+        key: &ResourceKey,
+        members: usize,
+    ) -> Result<Option<Dossier>, StoreError> {
+        let (target, key, members) = (target.to_owned(), key.clone(), members.min(ROWS_MAX));
+        self.readers.read(move |conn| load::of_any(conn, &target, &key, members)).await
+    }
+
     async fn users(
         &self,
         target: &str,

@@ -371,6 +371,9 @@ impl Store for View {
     ) -> Result<Page<LedgerRecord>, StoreError> {
         self.reach().await?.ledger(filter, after, n).await
     }
+    async fn dossier(&self, t: &str, key: &ResourceKey, n: usize) -> Result<Option<Dossier>, StoreError> {
+        self.reach().await?.dossier(t, key, n).await
+    }
     async fn ledger_past(
         &self,
         told: &BTreeMap<String, u64>,
