@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use rusqlite::{Connection, Row as SqlRow, params};
+use rusqlite::{Connection, OptionalExtension as _, Row as SqlRow, params};
 
 use crate::directory::{Kind, ResourceKey};
-use crate::store::sqlite::rows::{key_at, to_json};
+use crate::store::sqlite::rows::key_at;
 use crate::store::sqlite::timeline::onward;
 use crate::store::{LedgerEntry, LedgerFilter, LedgerRecord, Order, Outcome, Page, StoreError};
 
@@ -83,6 +83,9 @@ pub(super) fn page(
                      AND (?4 IS NULL OR at >= ?4) AND (?5 IS NULL OR at < ?5)
                      AND (?7 IS NULL OR operation = ?7)"
         .to_owned();
+    if from.is_some() {
+        sql.push_str(NOT_BEFORE);
+    }
     if key.is_some() {
         sql.push_str(" AND kind = ?8 AND id = ?9");
     }
@@ -148,33 +151,45 @@ pub(super) fn story_sql(order: Order) -> String {
     )
 }
 
-/// Entries past those that were told, oldest first.
+/// Entries past those that were told, oldest first. One writer gives the numbers, so that they are in the
+/// order of the commits.
 pub(super) fn past(
     conn: &Connection,
     told: &BTreeMap<String, u64>,
     limit: usize,
 ) -> Result<Vec<LedgerRecord>, StoreError> {
+    let mut targets = conn.prepare_cached("SELECT name FROM targets")?;
+    let targets: Vec<String> = targets.query_map([], |row| row.get(0))?.collect::<Result<_, _>>()?;
+    let mut found = Vec::new();
+    let mut last = conn.prepare_cached(LAST)?;
     let mut statement = conn.prepare_cached(PAST)?;
-    let mut rows = statement.query(params![to_json(told), limit])?;
-    let mut items = Vec::new();
-    while let Some(row) = rows.next()? {
-        let record = record(row)?;
-        let events = events(conn, &row.get::<_, String>(14)?, row.get(15)?, &record)?;
-        items.push(LedgerRecord { events, ..record });
+    for target in &targets {
+        let last: u64 = last.query_row([target], |row| row.get(0)).optional()?.unwrap_or(0);
+        let through = told.get(target).copied().filter(|through| *through <= last).unwrap_or(0);
+        let mut rows = statement.query(params![target, through, limit])?;
+        while let Some(row) = rows.next()? {
+            found.push((record(row)?, row.get::<_, String>(14)?, row.get::<_, u64>(15)?));
+        }
     }
-    Ok(items)
+    found.sort_by_key(|(record, ..)| record.sequence);
+    found.truncate(limit);
+    let with_events = |(record, directory, base): (LedgerRecord, String, u64)| {
+        Ok(LedgerRecord { events: events(conn, &directory, base, &record)?, ..record })
+    };
+    found.into_iter().map(with_events).collect()
 }
 
-/// For each target in the order of the index of its entries; all are in the order of their numbers, since
-/// one writer gives them.
-pub(super) const PAST: &str = "
-    SELECT l.seq, l.at, l.target, l.kind, l.id, l.generation, l.operation, l.call, l.status, l.result,
-           l.etag_before, l.etag_after, l.elapsed_us, l.detail, l.directory, l.base_generation, l.actor
-    FROM (SELECT name, CASE WHEN said.value > (SELECT max(seq) FROM ledger WHERE target = name) THEN 0
-                            ELSE coalesce(said.value, 0) END AS through
-          FROM targets LEFT JOIN json_each(?1) AS said ON said.key = name) AS t
-    CROSS JOIN ledger AS l INDEXED BY ledger_of_target ON l.target = t.name AND l.seq > t.through
-    ORDER BY l.seq LIMIT ?2";
+/// The number of a target's last entry.
+const LAST: &str =
+    "SELECT seq FROM ledger INDEXED BY ledger_of_target WHERE target = ?1 ORDER BY seq DESC LIMIT 1";
+/// A stretch of a target's entries, in the order of their index.
+const PAST: &str = "SELECT seq, at, target, kind, id, generation, operation, call, status, result,
+                           etag_before, etag_after, elapsed_us, detail, directory, base_generation, actor
+                    FROM ledger INDEXED BY ledger_of_target WHERE target = ?1 AND seq > ?2
+                    ORDER BY seq LIMIT ?3";
+/// Where entries begin that are not older than a time: those before are not walked through.
+const NOT_BEFORE: &str = " AND seq >= (SELECT coalesce(min(seq), 9223372036854775807)
+                                       FROM ledger INDEXED BY ledger_by_time WHERE at >= ?4)";
 
 fn record(row: &SqlRow<'_>) -> rusqlite::Result<LedgerRecord> {
     Ok(LedgerRecord {
@@ -221,5 +236,27 @@ const fn number(kind: Kind) -> i64 {
     match kind {
         Kind::User => 0,
         Kind::Group => 1,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::sqlite::migrate::migrate;
+
+    #[test]
+    fn entries_to_come_and_those_since_a_time_are_found_by_index_alone() {
+        let conn = Connection::open_in_memory().unwrap();
+        migrate(&conn).unwrap();
+        let since =
+            format!("SELECT seq FROM ledger WHERE seq < ?1 AND at >= ?4{NOT_BEFORE} ORDER BY seq DESC");
+        for sql in [LAST, PAST, &since] {
+            let mut statement = conn.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap();
+            let values = vec![rusqlite::types::Value::Null; statement.parameter_count()];
+            let rows = statement.query_map(rusqlite::params_from_iter(values), |row| row.get::<_, String>(3));
+            for step in rows.unwrap().map(Result::unwrap) {
+                assert!(step.starts_with("SEARCH") || step.starts_with("SCALAR"), "{step}\n{sql}");
+            }
+        }
     }
 }
