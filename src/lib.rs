@@ -4,6 +4,7 @@
 //! state and makes each vendor's SCIM 2.0 directory equal to it. `docs/ARCHITECTURE.md` is the map.
 
 pub mod app;
+pub mod audit;
 pub mod backoff;
 pub mod cli;
 pub mod clock;

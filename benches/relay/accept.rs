@@ -172,6 +172,7 @@ fn relay(store: Arc<dyn Store>) -> Relay {
         targets: Arc::default(),
         alarms: Arc::default(),
         rhythms: Arc::default(),
+        audit: None,
         appended: Arc::new(Notify::new()),
         keys: Arc::new(Keys::new(Vec::new())),
     }

@@ -75,6 +75,15 @@ impl Store for Forgetful {
     async fn set_target_state(&self, _: &str, _: &TargetState) -> Result<(), StoreError> {
         unreachable!("{UNASKED}")
     }
+    async fn order_target_state(
+        &self,
+        _: &str,
+        _: &TargetState,
+        _: &str,
+        _: Timestamp,
+    ) -> Result<(), StoreError> {
+        unreachable!("{UNASKED}")
+    }
     async fn set_target_memory(&self, _: &str, _: &serde_json::Value) -> Result<(), StoreError> {
         unreachable!("{UNASKED}")
     }
@@ -144,7 +153,7 @@ impl Store for Forgetful {
     async fn decide(&self, _: &Decision, _: Timestamp) -> Result<Option<Decided>, StoreError> {
         unreachable!("{UNASKED}")
     }
-    async fn retry_parked(&self, _: &str, _: &ParkedId, _: Timestamp) -> Result<bool, StoreError> {
+    async fn retry_parked(&self, _: &str, _: &ParkedId, _: &str, _: Timestamp) -> Result<bool, StoreError> {
         unreachable!("{UNASKED}")
     }
     async fn discard_parked(&self, _: &str, _: &ParkedId, _: &str, _: Timestamp) -> Result<bool, StoreError> {
@@ -162,6 +171,16 @@ impl Store for Forgetful {
         _: Option<&str>,
         _: usize,
     ) -> Result<Page<LedgerRecord>, StoreError> {
+        unreachable!("{UNASKED}")
+    }
+    async fn dossier(&self, _: &str, _: &ResourceKey, _: usize) -> Result<Option<Dossier>, StoreError> {
+        unreachable!("{UNASKED}")
+    }
+    async fn ledger_past(
+        &self,
+        _: &BTreeMap<String, u64>,
+        _: usize,
+    ) -> Result<Vec<LedgerRecord>, StoreError> {
         unreachable!("{UNASKED}")
     }
     async fn want(&self, _: &str, _: &Topic, _: Timestamp) -> Result<(), StoreError> {

@@ -3,13 +3,17 @@
 use async_trait::async_trait;
 use serde_json::{Value, json};
 
+use crate::clock::Timestamp;
+use crate::directory::ResourceKey;
 use crate::http::targets::{TargetControl, TargetSnapshot};
-use crate::store::{StoreError, TargetState};
+use crate::store::{Quarantine, StoreError, TargetState};
 use crate::sync::Discovery;
+use crate::sync::foresee::Foresight;
 use crate::sync::handle::Handle;
 use crate::target::Profile;
 use crate::target::discovery::{self, InForce};
 use crate::target::layers::breaker::{BreakerSnapshot, BreakerState};
+use crate::target::verdict::Mend;
 
 #[async_trait]
 impl TargetControl for Handle {
@@ -23,6 +27,10 @@ impl TargetControl for Handle {
 
     async fn resume(&self, by: &str) -> Result<(), StoreError> {
         Self::resume(self, by).await
+    }
+
+    async fn foresee(&self, key: &ResourceKey) -> Result<Option<Foresight>, StoreError> {
+        Self::foresee(self, key).await
     }
 
     fn wake(&self) {
@@ -96,11 +104,23 @@ fn capabilities(profile: &Profile, known: Option<&Discovery>) -> Value {
 
 /// To whom looks, a target that is kept from being called by its own failures is suspended, too.
 fn shown(state: TargetState, breaker: Option<&BreakerSnapshot>) -> TargetState {
+    let openings = breaker.map_or(0, |breaker| breaker.openings);
     match (state, breaker.map(|breaker| &breaker.state)) {
-        (
-            TargetState::Running,
-            Some(BreakerState::Open { since, last_error, .. } | BreakerState::HalfOpen { since, last_error }),
-        ) => TargetState::Suspended { reason: format!("the vendor fails: {last_error}"), since: *since },
+        (TargetState::Running, Some(BreakerState::Open { since, until, last_error })) => {
+            failing(*since, last_error, openings, Some(*until))
+        }
+        (TargetState::Running, Some(BreakerState::HalfOpen { since, last_error })) => {
+            failing(*since, last_error, openings, None)
+        }
         (state, _) => state,
+    }
+}
+
+fn failing(since: Timestamp, last_error: &str, tried: u32, next_probe: Option<Timestamp>) -> TargetState {
+    let mend = Mend::Vendor.words().to_owned();
+    TargetState::Suspended {
+        reason: format!("the vendor fails: {last_error}"),
+        since,
+        quarantine: Quarantine { mend, tried, next_probe },
     }
 }

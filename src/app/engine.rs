@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::app::settings;
+use crate::audit::{self, Auditor};
 use crate::clock::{Clock, CommonClock, SharedClock};
 use crate::config::{Config, ConnectorConfig, StoreConfig};
 use crate::errands::{self, Client, Runner};
@@ -41,6 +42,8 @@ pub struct Engine {
     pub accepted: Arc<Notify>,
     /// The wall time by which replicas agree.
     pub clock: SharedClock,
+    /// Whether the audit file is written; absent where none is wanted.
+    pub audit: Option<audit::Health>,
     /// Every metric.
     pub metrics: Metrics,
     stop: CancellationToken,
@@ -101,12 +104,14 @@ impl Engine {
             targets,
             accepted: Arc::new(Notify::new()),
             clock,
+            audit: config.audit.as_ref().map(|_| audit::Health::default()),
             metrics,
             stop: CancellationToken::new(),
             tasks: TaskTracker::new(),
         };
         let replica = replica_name();
         let feeds = engine.connect_feeds(config, &replica)?;
+        engine.spawn_auditor(config);
         engine.spawn(common_clock, config.retention, replica, feeds, clients);
         Ok(engine)
     }
@@ -170,6 +175,18 @@ impl Engine {
             self.tasks.spawn(errands::run(runner, self.stop.clone()));
         }
         self.tasks.close();
+    }
+
+    fn spawn_auditor(&self, config: &Config) {
+        let (Some(settings), Some(health)) = (&config.audit, &self.audit) else { return };
+        let auditor = Auditor {
+            store: Arc::clone(&self.store),
+            settings: settings.clone(),
+            health: health.clone(),
+            clock: Arc::clone(&self.clock),
+            metrics: self.metrics.clone(),
+        };
+        self.tasks.spawn(audit::run(auditor, self.stop.clone()));
     }
 
     fn connect_feeds(&self, config: &Config, replica: &str) -> Result<Vec<Feed>, ConnectError> {

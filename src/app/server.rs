@@ -100,6 +100,7 @@ fn relay(config: &Config, engine: &Engine) -> Relay {
         keys: Arc::new(Keys::new(config.admin.keys.clone())),
         alarms: Arc::new(config.alarms.clone()),
         rhythms: Arc::new(Rhythms::new(&engine.sources, &config.alarms.silent_after, engine.clock.now())),
+        audit: engine.audit.clone(),
     }
 }
 

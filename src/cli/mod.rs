@@ -6,10 +6,12 @@ mod demo;
 mod openapi;
 mod probe;
 mod profiles;
+mod relay;
 mod resync;
 mod sandbox;
 mod send;
 mod serve;
+mod why;
 
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -55,6 +57,8 @@ enum Command {
     Probe(probe::Arguments),
     /// Ask a running relay to compare a vendor with the directory, and print what differs
     Resync(resync::Arguments),
+    /// Tell why somebody has access at a vendor, or has not: what was said, what was done, how it stands
+    Why(why::Arguments),
     /// Run a SCIM vendor in a box, with the habits of a profile and faults on demand
     Sandbox(Box<sandbox::Arguments>),
     /// Sign events from a file and post them to a running relay
@@ -83,6 +87,7 @@ pub fn run() -> ExitCode {
         Command::Resync(arguments) => resync::run(&arguments),
         Command::Sandbox(arguments) => sandbox::run(*arguments),
         Command::Send(arguments) => send::run(&arguments),
+        Command::Why(arguments) => why::run(&arguments),
         Command::Profiles(arguments) => profiles::run(&arguments),
         Command::Openapi => openapi::run(),
     }

@@ -6,6 +6,7 @@
 
 mod admin;
 mod alarms;
+mod audit;
 mod environment;
 mod problem;
 mod reader;
@@ -54,6 +55,8 @@ pub struct Config {
     pub admin: AdminConfig,
     /// What somebody should know of before it hurts.
     pub alarms: Alarms,
+    /// The file that the ledger is written to; absent: none.
+    pub audit: Option<crate::audit::Settings>,
     /// Who sends changes, by name.
     pub sources: BTreeMap<String, crate::source::Settings>,
     /// How those who send thin events are asked, by the name of the source.
@@ -128,6 +131,7 @@ fn read(mut root: Section<'_>, name: &str) -> Config {
         retention,
         admin: root.section("admin").map(admin::read).unwrap_or_default(),
         alarms: Alarms { silent_after, ..alarms },
+        audit: root.section("audit").and_then(audit::read),
         targets: read_named(targets, target::read),
         server,
     };

@@ -234,6 +234,9 @@ fn every_fault_has_its_message() {
             "shorter",
             "at least 1month",
         ),
+        ("[audit]\nfiles = 3", "audit.path", None, "", "name a file"),
+        ("[audit]\npath = 'a'\nfiles = 1", "audit.files", Some("1"), "out of range", "from 2"),
+        ("[audit]\npath = 'a'\nfile_size = '1KiB'", "audit.file_size", Some("1KiB"), "out of range", "64"),
         ("[store]\nconnections = 3", "store.connections", Some("3"), "out of range", "from 4 to 100"),
         ("[admin]\nkeys = 'x'", "admin.keys", None, "where a list is needed", "[[…]]"),
         (

@@ -64,4 +64,6 @@ pub struct Relay {
     pub alarms: Arc<Alarms>,
     /// When each source was heard.
     pub rhythms: Arc<Rhythms>,
+    /// Whether the audit file is written; absent where none is wanted.
+    pub audit: Option<crate::audit::Health>,
 }

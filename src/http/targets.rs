@@ -6,7 +6,9 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use serde_json::Value;
 
+use crate::directory::ResourceKey;
 use crate::store::{StoreError, TargetState};
+use crate::sync::foresee::Foresight;
 
 /// The configured targets, by name.
 pub type Targets = Arc<BTreeMap<String, Arc<dyn TargetControl>>>;
@@ -22,6 +24,10 @@ pub trait TargetControl: Send + Sync {
 
     /// Sends again, after a pause or a suspension.
     async fn resume(&self, by: &str) -> Result<(), StoreError>;
+
+    /// What would be sent for a resource now, told and not sent; `None` where the target follows no directory
+    /// yet.
+    async fn foresee(&self, key: &ResourceKey) -> Result<Option<Foresight>, StoreError>;
 
     /// Makes it look for work at once.
     fn wake(&self);

@@ -153,7 +153,8 @@ pub struct ChangeRecord {
     pub outcome: String,
     /// The resource's generation after the merge.
     pub generation: u64,
-    /// Per target: `applied`, `pending`, `waiting`, `held`, `rejected` or `parked`, and the reason where there is one.
+    /// Per target: `applied`, `pending`, `waiting`, `held`, `rejected`, `protected` or
+    /// `parked`, and the reason where there is one.
     pub targets: BTreeMap<String, (String, Option<String>)>,
 }
 
@@ -183,8 +184,8 @@ pub struct LedgerRecord {
     pub at: Timestamp,
     /// The target.
     pub target: String,
-    /// The resource.
-    pub key: ResourceKey,
+    /// The resource; `None` where it is about the target itself.
+    pub key: Option<ResourceKey>,
     /// The generation that was planned for.
     pub generation: u64,
     /// See [`LedgerEntry`](crate::store::LedgerEntry) for this and the following.
@@ -203,6 +204,8 @@ pub struct LedgerRecord {
     pub elapsed_us: Option<u64>,
     /// The reason.
     pub detail: Option<String>,
+    /// Who did it by hand.
+    pub actor: Option<String>,
     /// The sender's ids of the events that led to it, at most 20.
     pub events: Vec<String>,
 }

@@ -44,7 +44,7 @@ pub use retention::{Pruned, Retention};
 pub use timeline::{Cursor, Happening, Order, Present};
 pub use work::{
     Committed, Desired, Dossier, Intent, Lane, LedgerEntry, Link, LinkChange, MemberDelta, MemberStanding,
-    MembersOutcome, Outcome, ParkedMember, Row, TargetRecord, TargetState, WorkChange, WorkItem,
+    MembersOutcome, Outcome, ParkedMember, Quarantine, Row, TargetRecord, TargetState, WorkChange, WorkItem,
 };
 
 use crate::clock::Timestamp;
@@ -89,6 +89,15 @@ pub trait Store: Send + Sync + 'static {
 
     /// Replaces a target's state: running, paused or suspended, and why.
     async fn set_target_state(&self, target: &str, state: &TargetState) -> Result<(), StoreError>;
+
+    /// The same on a person's word; the ledger says whose.
+    async fn order_target_state(
+        &self,
+        target: &str,
+        state: &TargetState,
+        actor: &str,
+        now: Timestamp,
+    ) -> Result<(), StoreError>;
 
     /// Replaces what was learned of the target's limits and its breaker's state: opaque JSON.
     async fn set_target_memory(&self, target: &str, memory: &serde_json::Value) -> Result<(), StoreError>;
@@ -136,6 +145,14 @@ pub trait Store: Send + Sync + 'static {
     /// All that planning one resource needs, as of now: what is desired and what is known of the
     /// vendor's side. At most `members` membership deltas. `None` when the row is not work any more.
     async fn load(
+        &self,
+        target: &str,
+        key: &ResourceKey,
+        members: usize,
+    ) -> Result<Option<Dossier>, StoreError>;
+
+    /// The same of any resource, whether it is work or not. `None` where there is no such target.
+    async fn dossier(
         &self,
         target: &str,
         key: &ResourceKey,
@@ -247,8 +264,15 @@ pub trait Store: Send + Sync + 'static {
         limit: usize,
     ) -> Result<Page<ParkedItem>, StoreError>;
 
-    /// Makes a parked item pending again, attempts forgotten. False when there is no such item.
-    async fn retry_parked(&self, target: &str, id: &ParkedId, now: Timestamp) -> Result<bool, StoreError>;
+    /// Makes a parked item pending again, attempts forgotten. The ledger says who wanted it. False when
+    /// there is no such item.
+    async fn retry_parked(
+        &self,
+        target: &str,
+        id: &ParkedId,
+        actor: &str,
+        now: Timestamp,
+    ) -> Result<bool, StoreError>;
 
     /// Makes one resource work at once, ahead of what waits in [`Lane::Revoke`] unless it is more urgent
     /// already; also one that is done, or parked, its attempts forgotten. The vendor is asked how the
@@ -309,6 +333,16 @@ pub trait Store: Send + Sync + 'static {
         after: Option<&str>,
         limit: usize,
     ) -> Result<Page<LedgerRecord>, StoreError>;
+
+    /// Entries of the ledger past those that were told of each target: oldest first, at most `limit`. Once
+    /// an entry was answered, no earlier one of the same target follows, whoever commits meanwhile: a
+    /// target's numbers are taken while its row is locked. A number past all that a target has is of
+    /// another database, and counts for nothing.
+    async fn ledger_past(
+        &self,
+        told: &BTreeMap<String, u64>,
+        limit: usize,
+    ) -> Result<Vec<LedgerRecord>, StoreError>;
 
     /// What came in about one resource and what was done for it, over all targets. A cursor goes on
     /// in the order that it was answered in.

@@ -10,7 +10,7 @@ use crate::store::{Dossier, Page, StoreError, Tenure};
 /// The part of a store that resyncs use. Every method is one transaction.
 #[async_trait]
 pub trait Resyncs: Send + Sync {
-    /// Keeps a new resync; false where one of the same target has not ended.
+    /// Keeps a new resync; false where one of the same target has not ended. The ledger says whose it is.
     async fn begin_resync(&self, new: &NewResync) -> Result<bool, StoreError>;
 
     /// One resync.
@@ -19,8 +19,8 @@ pub trait Resyncs: Send + Sync {
     /// A target's resyncs, newest first.
     async fn resyncs(&self, target: &str, limit: usize) -> Result<Vec<ResyncRecord>, StoreError>;
 
-    /// Asks a resync to end; false where it has ended, or never was.
-    async fn cancel_resync(&self, id: &str) -> Result<bool, StoreError>;
+    /// Asks a resync to end, and says in the ledger who did; false where it has ended, or never was.
+    async fn cancel_resync(&self, id: &str, actor: &str, now: Timestamp) -> Result<bool, StoreError>;
 
     /// Keeps rows, replacing those of the same part and name, and how far the resync is.
     async fn keep_resync(&self, id: &str, rows: &[ResyncRow], body: &Value) -> Result<Kept, StoreError>;
@@ -95,6 +95,8 @@ pub struct NewResync {
     pub target: String,
     /// When it was asked for.
     pub at: Timestamp,
+    /// Who asked; `None` where the configuration did.
+    pub by: Option<String>,
     /// What is wanted, and how far it is.
     pub body: Value,
 }

@@ -11,7 +11,8 @@ pub struct Retention {
     /// Events that are merged, from their receipt: the bodies, the ids by which duplicates are known,
     /// and what became of their changes. At least [`EVENTS_MIN`](Self::EVENTS_MIN).
     pub events: Duration,
-    /// The ledger's entries, from the end of the call.
+    /// The ledger's entries, from the end of the call; what the guard let through, and holds that are closed,
+    /// too, but at least [`GUARD_MIN`](Self::GUARD_MIN).
     pub ledger: Duration,
     /// Deleted users and groups, and memberships that ended, from the change that ended them. A change
     /// that is older than this and comes later still is taken for new.
@@ -21,6 +22,8 @@ pub struct Retention {
 impl Retention {
     /// Senders repeat an event for three days at most; twice that, and a day.
     pub const EVENTS_MIN: Duration = Duration::from_hours(7 * 24);
+    /// The guard's longest window, and a day.
+    pub const GUARD_MIN: Duration = Duration::from_hours(32 * 24);
 }
 
 /// Before when things of each sort are past their retention.
@@ -28,6 +31,8 @@ impl Retention {
 pub(crate) struct Horizons {
     pub(crate) events: Timestamp,
     pub(crate) ledger: Timestamp,
+    /// Like the ledger, but never within a window of the guard.
+    pub(crate) guard: Timestamp,
     /// The beginning of a version's sort key; older versions have smaller keys.
     pub(crate) tombstones: Vec<u8>,
 }
@@ -44,6 +49,7 @@ impl Retention {
         Horizons {
             events: before(self.events.max(Self::EVENTS_MIN)),
             ledger: before(self.ledger),
+            guard: before(self.ledger.max(Self::GUARD_MIN)),
             tombstones,
         }
     }
@@ -71,6 +77,8 @@ pub struct Pruned {
     pub ledger: u64,
     /// Users, groups and memberships.
     pub tombstones: u64,
+    /// What the guard has noted: what went through, and what was decided about holds.
+    pub guard: u64,
     /// Whether there is more to delete.
     pub more: bool,
 }

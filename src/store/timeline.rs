@@ -1,8 +1,8 @@
 //! One resource's story over all targets: what came in about it, and what was done for it.
 //!
-//! Three streams are told together, each in the order of its own numbers, so that no stream is ever
+//! Four streams are told together, each in the order of its own numbers, so that no stream is ever
 //! sorted whole: the changes of the resource, the memberships of the user (a change of a group names
-//! the group alone), and the ledger. A [`Cursor`] says how far each was told.
+//! the group alone), the ledger, and what was held back. A [`Cursor`] says how far each was told.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -10,6 +10,7 @@ use std::str::FromStr;
 
 use crate::clock::Timestamp;
 use crate::directory::{ExternalId, Kind, ResourceKey, Snapshot, Version};
+use crate::store::guard::HoldItem;
 use crate::store::{Lane, LedgerRecord, Page, TargetState};
 
 /// Groups of a user, or members of a group, that a [`Present`] names at most.
@@ -22,6 +23,8 @@ pub enum Happening {
     Change(ChangeStory),
     /// A call to a vendor, or a decision without one.
     Ledger(LedgerRecord),
+    /// A destructive change that waited, or waits, for a person's decision.
+    Hold(HoldStory),
 }
 
 impl Happening {
@@ -30,6 +33,7 @@ impl Happening {
         match self {
             Self::Change(change) => change.received_at,
             Self::Ledger(record) => record.at,
+            Self::Hold(hold) => hold.item.held_at,
         }
     }
 }
@@ -55,6 +59,19 @@ pub struct ChangeStory {
     pub generation: u64,
     /// Of a user's memberships: the group, and whether the user belongs to it since.
     pub membership: Option<(ExternalId, bool)>,
+    /// How often the sender repeated the event, and when last.
+    pub repeats: Option<(u64, Timestamp)>,
+}
+
+/// What was held back of a resource, or of a user's memberships.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HoldStory {
+    /// The hold that it is a part of.
+    pub hold: u64,
+    /// The target.
+    pub target: String,
+    /// What was held back, and how it stands.
+    pub item: HoldItem,
 }
 
 /// How a story is told.
@@ -75,6 +92,8 @@ pub struct Cursor {
     pub membership: Option<(u64, u32)>,
     /// Number of the last entry of the ledger.
     pub ledger: Option<u64>,
+    /// Number of the last item of a hold.
+    pub hold: Option<u64>,
 }
 
 impl Cursor {
@@ -87,6 +106,7 @@ impl Cursor {
                 self.change = Some((*generation, *sequence, *index));
             }
             Happening::Ledger(record) => self.ledger = Some(record.sequence),
+            Happening::Hold(hold) => self.hold = Some(hold.item.sequence),
         }
     }
 }
@@ -104,6 +124,10 @@ impl fmt::Display for Cursor {
         if let Some(sequence) = self.ledger {
             write!(f, "l{sequence}")?;
         }
+        f.write_str("~")?;
+        if let Some(sequence) = self.hold {
+            write!(f, "h{sequence}")?;
+        }
         Ok(())
     }
 }
@@ -113,11 +137,12 @@ impl FromStr for Cursor {
 
     fn from_str(text: &str) -> Result<Self, ()> {
         let parts: Vec<&str> = text.split('~').collect();
-        let [change, membership, ledger] = parts[..] else { return Err(()) };
+        let [change, membership, ledger, hold] = parts[..] else { return Err(()) };
         Ok(Self {
             change: numbers(change, 'c')?.as_deref().map(three).transpose()?,
             membership: numbers(membership, 'm')?.as_deref().map(two).transpose()?,
             ledger: numbers(ledger, 'l')?.as_deref().map(one).transpose()?,
+            hold: numbers(hold, 'h')?.as_deref().map(one).transpose()?,
         })
     }
 }
@@ -151,12 +176,12 @@ fn position(number: u64) -> Result<u32, ()> {
     i32::try_from(number).ok().and_then(|position| u32::try_from(position).ok()).ok_or(())
 }
 
-/// The first `limit` of three streams that are in `order` each. A stream must hold one more than
+/// The first `limit` of four streams that are in `order` each. A stream must hold one more than
 /// `limit` where there is more of it.
 pub(super) fn told(
     order: Order,
     after: Cursor,
-    streams: [Vec<Happening>; 3],
+    streams: [Vec<Happening>; 4],
     limit: usize,
 ) -> Page<Happening> {
     let mut streams = streams.map(|stream| stream.into_iter().peekable());
@@ -291,6 +316,7 @@ mod tests {
             outcome: "merged".to_owned(),
             generation,
             membership: None,
+            repeats: None,
         })
     }
 
@@ -299,7 +325,7 @@ mod tests {
             sequence,
             at: Timestamp::from_seconds(at),
             target: "acme".to_owned(),
-            key: ResourceKey::user(ExternalId::parse("u-1").unwrap()),
+            key: Some(ResourceKey::user(ExternalId::parse("u-1").unwrap())),
             generation: 1,
             operation: "update".to_owned(),
             call: None,
@@ -309,41 +335,44 @@ mod tests {
             etag_after: None,
             elapsed_us: None,
             detail: None,
+            actor: None,
             events: Vec::new(),
         })
     }
 
     #[test]
     fn streams_are_told_in_order_of_time_and_what_came_in_before_what_was_done() {
-        let rising = [vec![change(1, 10), change(2, 20)], vec![], vec![done(1, 10), done(2, 30)]];
+        let rising = [vec![change(1, 10), change(2, 20)], vec![], vec![done(1, 10), done(2, 30)], vec![]];
         let page = told(Order::Rising, Cursor::default(), rising, 10);
         assert_eq!(page.items, [change(1, 10), done(1, 10), change(2, 20), done(2, 30)]);
         assert_eq!(page.next, None);
-        let falling = [vec![change(2, 20), change(1, 10)], vec![], vec![done(2, 30), done(1, 10)]];
+        let falling = [vec![change(2, 20), change(1, 10)], vec![], vec![done(2, 30), done(1, 10)], vec![]];
         let page = told(Order::Falling, Cursor::default(), falling, 3);
         assert_eq!(page.items, [done(2, 30), change(2, 20), done(1, 10)]);
-        assert_eq!(page.next.as_deref(), Some("c2.2.0~~l1"));
+        assert_eq!(page.next.as_deref(), Some("c2.2.0~~l1~"));
     }
 
     #[test]
     fn a_cursor_reads_back_and_another_text_is_none() {
         for cursor in [
             Cursor::default(),
-            Cursor { change: Some((3, 2, 1)), membership: None, ledger: Some(9) },
-            Cursor { change: None, membership: Some((2, 0)), ledger: None },
+            Cursor { change: Some((3, 2, 1)), ledger: Some(9), ..Cursor::default() },
+            Cursor { membership: Some((2, 0)), hold: Some(4), ..Cursor::default() },
         ] {
             assert_eq!(cursor.to_string().parse(), Ok(cursor));
         }
         for text in [
             "",
             "~",
-            "c1~~",
-            "~~l",
-            "~~l-1",
-            "~~l18446744073709551615",
-            "c1.2.9999999999~~",
-            "~m1.2.3~",
-            "~~~",
+            "~~",
+            "c1~~~",
+            "~~l~",
+            "~~l-1~",
+            "~~l18446744073709551615~",
+            "c1.2.9999999999~~~",
+            "~m1.2.3~~",
+            "~~~h",
+            "~~~~",
         ] {
             assert_eq!(text.parse::<Cursor>(), Err(()), "{text}");
         }

@@ -89,7 +89,21 @@ pub enum TargetState {
         reason: String,
         /// Since when.
         since: Timestamp,
+        /// What is done about it.
+        #[serde(default)]
+        quarantine: Quarantine,
     },
+}
+
+/// What is done about a target at fault, and what a person can do.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Quarantine {
+    /// What would mend it, for people.
+    pub mend: String,
+    /// Calls since the suspension that have ended the same way, the one that led to it included.
+    pub tried: u32,
+    /// When the next may be made; it takes work that is due. `None` where it is not known, or under way.
+    pub next_probe: Option<Timestamp>,
 }
 
 /// One row of work.
@@ -366,7 +380,8 @@ pub struct LedgerEntry {
     pub status: Option<u16>,
     /// `applied`, `already_in_place`, `found`, `not_found`, `stale`, `conflict`, `refused`, `throttled`,
     /// `transient`, `not_sent`, `unknown`, `target_fault`, `out_of_scope`, `waiting`, `parked`, `discarded`,
-    /// `held`, `approved`, `rejected`, `protected`, `ordered` (a person wants it done now).
+    /// `held`, `approved`, `rejected`, `protected`, `ordered` (a person wants it done now), `retried`; of the
+    /// target itself: `paused`, `resumed`, `resync_ordered`, `resync_cancelled`.
     pub result: &'static str,
     /// The version sent as If-Match.
     pub etag_before: Option<String>,
@@ -376,6 +391,8 @@ pub struct LedgerEntry {
     pub elapsed_us: Option<u64>,
     /// The vendor's reason, without attribute values; at most 500 characters.
     pub detail: Option<String>,
+    /// Name of the key whose holder wanted it; `None` where the relay did it by itself.
+    pub actor: Option<String>,
 }
 
 impl LedgerEntry {
@@ -396,7 +413,23 @@ impl LedgerEntry {
             etag_after: None,
             elapsed_us: None,
             detail,
+            actor: None,
         }
+    }
+
+    /// What a person did by hand.
+    pub fn by_hand(at: Timestamp, result: &'static str, actor: &str, detail: String) -> Self {
+        Self { actor: Some(actor.to_owned()), ..Self::without_call(at, "none", result, Some(detail)) }
+    }
+
+    /// What a person did to a target itself by setting its state.
+    pub fn state_set(at: Timestamp, state: &TargetState, actor: &str) -> Self {
+        let result = match state {
+            TargetState::Running => "resumed",
+            TargetState::Paused { .. } => "paused",
+            TargetState::Suspended { .. } => "suspended",
+        };
+        Self::by_hand(at, result, actor, format!("by {actor}"))
     }
 }
 

@@ -7,10 +7,12 @@ use std::sync::atomic::Ordering;
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::SharedClock;
+use crate::directory::ResourceKey;
 use crate::store::{Store, StoreError, TargetRecord, TargetState, Tenure};
 use crate::sync::Settings;
 use crate::sync::bulk::standing::{BulkReport, BulkState};
 use crate::sync::discovery::{self, DISCOVERY, Discovery};
+use crate::sync::foresee::{Foresight, foresee};
 use crate::sync::leases::lease::Lease;
 use crate::sync::memory::{self, Recollection};
 use crate::sync::run::{self, End};
@@ -43,6 +45,14 @@ impl Handle {
     /// Name of the target.
     pub fn name(&self) -> &str {
         self.0.name()
+    }
+
+    /// What would be sent for a resource now; `None` where the target follows no directory yet. Nothing is.
+    pub async fn foresee(&self, key: &ResourceKey) -> Result<Option<Foresight>, StoreError> {
+        let policy = self.0.policy();
+        let rows = policy.members_per_request;
+        let dossier = self.0.store.dossier(self.name(), key, rows).await?;
+        Ok(dossier.map(|dossier| foresee(dossier, &policy, self.0.target.profile())))
     }
 
     /// Says that there may be work.
@@ -131,13 +141,14 @@ impl Handle {
     /// Stops sending until [`resume`](Self::resume); what is in flight ends. Whichever replica
     /// dispatches the target learns of it in a moment.
     pub async fn pause(&self, by: &str) -> Result<(), StoreError> {
-        self.0.order_state(TargetState::Paused { by: by.to_owned(), since: self.0.clock.now() }).await
+        let state = TargetState::Paused { by: by.to_owned(), since: self.0.clock.now() };
+        self.0.order_state(state, by).await
     }
 
     /// Ends a pause or a suspension; the next call goes out whatever failed before.
-    pub async fn resume(&self, _by: &str) -> Result<(), StoreError> {
+    pub async fn resume(&self, by: &str) -> Result<(), StoreError> {
         self.0.reset_breaker();
-        self.0.order_state(TargetState::Running).await
+        self.0.order_state(TargetState::Running, by).await
     }
 
     /// Dispatches while the lease lasts. At `stop`, ends what is in flight, records it, and hands the

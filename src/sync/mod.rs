@@ -11,6 +11,7 @@ pub mod clock;
 mod discovery;
 mod dispatcher;
 pub mod drift;
+pub mod foresee;
 mod guard;
 pub mod handle;
 mod lanes;

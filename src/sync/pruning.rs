@@ -63,8 +63,9 @@ async fn batch(pruner: &Pruner) -> bool {
 }
 
 fn count(metrics: &Metrics, pruned: Pruned) {
-    let Pruned { events, ledger, tombstones, more: _ } = pruned;
-    for (sort, rows) in [("events", events), ("ledger", ledger), ("tombstones", tombstones)] {
+    let Pruned { events, ledger, tombstones, guard, more: _ } = pruned;
+    let sorts = [("events", events), ("ledger", ledger), ("tombstones", tombstones), ("guard", guard)];
+    for (sort, rows) in sorts {
         metrics.pruned.get_or_create(&PrunedLabels { sort }).inc_by(rows);
     }
 }

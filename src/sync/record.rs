@@ -2,16 +2,20 @@
 //!
 //! The vendor's words pass through here only after every value of the resource was taken out of them.
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use crate::clock::Timestamp;
 use crate::directory::Kind;
-use crate::scim::patch::PatchRequest;
+use crate::scim::patch::{PatchOp, PatchRequest};
 use crate::store::LedgerEntry;
+use crate::sync::foresee::names;
 use crate::sync::plan::{Pass, Purpose, Request};
 use crate::target::requests::{self, UnusableId};
 use crate::target::{Answer, Call, CallError, CallFacts, MemberRef, Profile, Verdict, judge};
 use crate::telemetry::redaction::redact;
+
+/// Characters of the names that an entry of the ledger tells.
+const NAMES_CHARACTERS_MAX: usize = 300;
 
 /// The call that a request becomes under a profile.
 pub(super) fn call(profile: &Profile, kind: Kind, request: &Request) -> Result<Call, UnusableId> {
@@ -88,10 +92,12 @@ pub(super) fn entry(
         etag_after: answer.and_then(|answer| answer.etag.as_ref()).map(|etag| etag.as_str().to_owned()),
         elapsed_us: answer.map(|answer| u64::try_from(answer.elapsed.as_micros()).unwrap_or(u64::MAX)),
         detail,
+        actor: None,
     }
 }
 
-const fn operation(request: &Request) -> &'static str {
+/// The ledger's word for what is planned.
+pub(super) const fn operation(request: &Request) -> &'static str {
     match request {
         Request::Lookup { .. } => "lookup",
         Request::Fetch { .. } => "fetch",
@@ -106,6 +112,44 @@ const fn operation(request: &Request) -> &'static str {
     }
 }
 
+/// Names of the attributes that a request tells, sorted, never their values. Of a whole resource that takes
+/// the place of `known`, those that differ from it.
+pub(super) fn attributes(request: &Request, known: &Map<String, Value>) -> Vec<String> {
+    match request {
+        Request::Create { resource } => names(paths(resource)),
+        Request::Update { ops, .. } => {
+            let of_op = |op: &PatchOp| match (&op.path, &op.value) {
+                (Some(path), _) => vec![path.clone()],
+                (None, Some(value)) => paths(value),
+                (None, None) => Vec::new(),
+            };
+            names(ops.iter().flat_map(of_op))
+        }
+        Request::Put { resource, .. } => {
+            let differs = |(name, value): &(&String, &Value)| known.get(*name) != Some(value);
+            let parts = resource.as_object().into_iter().flatten().filter(differs);
+            names(parts.map(|(name, _)| name.clone()))
+        }
+        Request::Members { .. } => vec!["members".to_owned()],
+        Request::Lookup { .. } | Request::Fetch { .. } | Request::Delete { .. } => Vec::new(),
+    }
+}
+
+/// The attributes of a resource, those of extensions and complex ones by their parts.
+fn paths(resource: &Value) -> Vec<String> {
+    let parts = resource.as_object().into_iter().flatten().filter(|(name, _)| *name != "schemas");
+    let of_part = |(name, value): (&String, &Value)| match value {
+        Value::Object(parts) => {
+            let separator = if name.starts_with("urn:") { ':' } else { '.' };
+            parts.keys().map(|part| format!("{name}{separator}{part}")).collect()
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) => {
+            vec![name.clone()]
+        }
+    };
+    parts.flat_map(of_part).collect()
+}
+
 fn result(request: &Request, verdict: &Verdict) -> (&'static str, Option<String>) {
     match verdict {
         Verdict::Done { resource, .. } => match request {
@@ -113,8 +157,8 @@ fn result(request: &Request, verdict: &Verdict) -> (&'static str, Option<String>
                 (if found_any(resource.as_ref()) { "found" } else { "not_found" }, None)
             }
             Request::Fetch { .. } => ("found", None),
+            Request::Update { .. } => ("applied", Some(told(request))),
             Request::Create { .. }
-            | Request::Update { .. }
             | Request::Put { .. }
             | Request::Members { .. }
             | Request::Delete { .. } => ("applied", None),
@@ -127,8 +171,14 @@ fn result(request: &Request, verdict: &Verdict) -> (&'static str, Option<String>
         Verdict::Transient { .. } => ("transient", None),
         Verdict::Unknown => ("unknown", None),
         Verdict::NotSent => ("not_sent", None),
-        Verdict::TargetFault { reason } => ("target_fault", Some(reason.clone())),
+        Verdict::TargetFault { reason, .. } => ("target_fault", Some(reason.clone())),
     }
+}
+
+/// What was told, by name alone, as far as there is room for it.
+fn told(request: &Request) -> String {
+    let names = attributes(request, &Map::new()).join(", ");
+    names.chars().take(NAMES_CHARACTERS_MAX).collect()
 }
 
 fn found_any(list: Option<&Value>) -> bool {

@@ -120,9 +120,9 @@ impl Shared {
     }
 
     /// Stores what a person wants.
-    pub(super) async fn order_state(&self, state: TargetState) -> Result<(), StoreError> {
+    pub(super) async fn order_state(&self, state: TargetState, by: &str) -> Result<(), StoreError> {
         let _turn = self.state_turn.lock().await;
-        self.store.set_target_state(self.name(), &state).await?;
+        self.store.order_target_state(self.name(), &state, by, self.clock.now()).await?;
         self.note_state(state);
         Ok(())
     }

@@ -16,7 +16,7 @@ use crate::sync::plan::{LaterCause, Next, Pass, Reaction, Request};
 use crate::sync::record;
 use crate::sync::run::Run;
 use crate::sync::shared::Shared;
-use crate::target::verdict::Verdict;
+use crate::target::verdict::{Mend, Verdict};
 use crate::target::{Call, CallError, Stack, Turn, requests};
 
 /// Membership rows loaded for one pass, as a multiple of the vendor's chunk.
@@ -78,6 +78,8 @@ pub(super) enum Stepped {
     TargetFault {
         /// What is wrong.
         reason: String,
+        /// What would mend it.
+        mend: Mend,
     },
     /// A person decides whether it is sent.
     Held {
@@ -122,7 +124,7 @@ pub(super) async fn take_in(run: &Run, mut task: Task, request: &Request, verdic
         }
         Reaction::Throttled => Stepped::Throttled,
         Reaction::Later { reason, cause } => Stepped::Later { reason, cause },
-        Reaction::TargetFault { reason } => Stepped::TargetFault { reason },
+        Reaction::TargetFault { reason, mend } => Stepped::TargetFault { reason, mend },
     };
     StepDone { task, stepped, unused: None, vendor_works }
 }
@@ -168,7 +170,9 @@ async fn step(
                 match pass.holder_is(holder.as_ref()) {
                     Reaction::Continue | Reaction::Throttled => {}
                     Reaction::Later { reason, cause } => return Ok(Stepped::Later { reason, cause }),
-                    Reaction::TargetFault { reason } => return Ok(Stepped::TargetFault { reason }),
+                    Reaction::TargetFault { reason, mend } => {
+                        return Ok(Stepped::TargetFault { reason, mend });
+                    }
                 }
             }
             Next::AskStrangers { vendor_ids } => {
@@ -209,7 +213,9 @@ async fn step(
                     Reaction::Continue => {}
                     Reaction::Throttled => return Ok(Stepped::Throttled),
                     Reaction::Later { reason, cause } => return Ok(Stepped::Later { reason, cause }),
-                    Reaction::TargetFault { reason } => return Ok(Stepped::TargetFault { reason }),
+                    Reaction::TargetFault { reason, mend } => {
+                        return Ok(Stepped::TargetFault { reason, mend });
+                    }
                 }
             }
         }

@@ -20,6 +20,7 @@ use super::*;
 use crate::clock::SystemClock;
 use crate::scim::etag::ETag;
 use crate::target::profile::{CredentialStyle, Limits};
+use crate::target::verdict::Mend;
 
 /// What the vendor was sent.
 #[derive(Clone, Debug)]
@@ -239,7 +240,7 @@ async fn a_token_endpoint_that_refuses_is_the_targets_fault_and_one_that_is_down
         let oauth = vendor.oauth(CredentialStyle::Body);
         let target = vendor.target_with(|settings| settings.auth = oauth);
         let verdict = judged(&target, fetch(&target)).await;
-        if let Verdict::TargetFault { reason } = &verdict {
+        if let Verdict::TargetFault { reason, .. } = &verdict {
             assert!(fault && !reason.contains("hunter2"), "{status} {body}: {reason}");
         } else {
             assert_eq!((verdict, fault), (Verdict::NotSent, false), "{status} {body}");
@@ -307,7 +308,7 @@ async fn plain_http_where_tls_must_be_is_the_targets_fault() {
     url.set_scheme("https").unwrap();
     let target = connect(settings(url));
     let verdict = judged(&target, fetch(&target)).await;
-    let Verdict::TargetFault { reason } = &verdict else { panic!("{verdict:?}") };
+    let Verdict::TargetFault { reason, .. } = &verdict else { panic!("{verdict:?}") };
     assert!(reason.starts_with("TLS: "), "{reason}");
 }
 
@@ -320,7 +321,7 @@ async fn a_redirect_is_not_followed() {
     let target = vendor.target();
     let verdict = judged(&target, fetch(&target)).await;
     let reason = "GET Users/{id} answered 307, a redirect to 127.0.0.1".to_owned();
-    assert_eq!(verdict, Verdict::TargetFault { reason });
+    assert_eq!(verdict, Verdict::TargetFault { reason, mend: Mend::Credentials });
     assert_eq!(vendor.seen().len(), 1);
 }
 

@@ -98,7 +98,41 @@ pub enum Verdict {
     TargetFault {
         /// For people; no secret, no attribute values.
         reason: String,
+        /// What would mend it.
+        mend: Mend,
     },
+}
+
+/// What would mend a target at fault.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mend {
+    /// Credentials that the vendor takes.
+    Credentials,
+    /// More rights for the credentials.
+    Permissions,
+    /// Another base URL, or whatever stands between here and there.
+    Address,
+    /// The vendor's own doing.
+    Vendor,
+}
+
+impl Mend {
+    /// What to do, for people.
+    pub const fn words(self) -> &'static str {
+        match self {
+            Self::Credentials => {
+                "give the target credentials that the vendor takes (`auth`): one that was replaced where the \
+                 configuration refers to it is found at the next call"
+            }
+            Self::Permissions => {
+                "have the vendor grant these credentials the scopes or the role that they lack"
+            }
+            Self::Address => {
+                "set `base_url` right, or whatever proxy or certificate stands before the vendor"
+            }
+            Self::Vendor => "nothing here: the vendor fails, and is tried again by itself",
+        }
+    }
 }
 
 /// Judges the outcome of one call.
@@ -111,8 +145,11 @@ pub fn judge(profile: &Profile, call: &CallFacts, outcome: Result<&Answer, &Call
         }
         Err(CallError::NotSent { .. }) => Verdict::NotSent,
         Err(CallError::Unknown { .. }) => Verdict::Unknown,
-        Err(CallError::Credentials { reason } | CallError::Unusable { reason }) => {
-            Verdict::TargetFault { reason: reason.clone() }
+        Err(CallError::Credentials { reason }) => {
+            Verdict::TargetFault { reason: reason.clone(), mend: Mend::Credentials }
+        }
+        Err(CallError::Unusable { reason }) => {
+            Verdict::TargetFault { reason: reason.clone(), mend: Mend::Address }
         }
         Err(CallError::TooLarge { status, limit }) => Verdict::Refused {
             status: *status,
@@ -137,7 +174,7 @@ fn success(profile: &Profile, call: &CallFacts, answer: &Answer) -> Verdict {
                 status.as_u16(),
                 kind(answer)
             );
-            return Verdict::TargetFault { reason };
+            return Verdict::TargetFault { reason, mend: Mend::Address };
         }
     };
     if let Some(said) = body.as_ref().and_then(|body| error_in_success(body, &answer.body)) {
@@ -182,12 +219,12 @@ fn by_status(
     }
     let refused = || Verdict::Refused { status, scim_type: scim_type.cloned(), detail: detail() };
     match number {
-        300..=399 => fault(call, &format!("{number}, a redirect{}", host_of(answer))),
-        401 => fault(call, "401: the credentials were refused"),
-        403 => fault(call, &format!("403{}", scopes(profile, answer))),
+        300..=399 => fault(call, Mend::Address, &format!("{number}, a redirect{}", host_of(answer))),
+        401 => fault(call, Mend::Credentials, "401: the credentials were refused"),
+        403 => fault(call, Mend::Permissions, &format!("403{}", scopes(profile, answer))),
         404 | 410 if call.endpoint.contains("{id}") || call.class == CallClass::Probe => Verdict::Missing,
-        404 | 410 => fault(call, &format!("{number}; is the base URL right?")),
-        402 | 406 | 407 | 415 | 421 | 426 => fault(call, &number.to_string()),
+        404 | 410 => fault(call, Mend::Address, &format!("{number}; is the base URL right?")),
+        402 | 406 | 407 | 415 | 421 | 426 => fault(call, Mend::Address, &number.to_string()),
         413 => Verdict::TooLarge { detail: detail() },
         412 | 428 => Verdict::Stale,
         429 => Verdict::Throttled { retry_after: retry_after(&answer.headers, None) },
@@ -224,8 +261,8 @@ fn conflict(
     }
 }
 
-fn fault(call: &CallFacts, what: &str) -> Verdict {
-    Verdict::TargetFault { reason: format!("{} {} answered {what}", call.method, call.endpoint) }
+fn fault(call: &CallFacts, mend: Mend, what: &str) -> Verdict {
+    Verdict::TargetFault { reason: format!("{} {} answered {what}", call.method, call.endpoint), mend }
 }
 
 fn writes(call: &CallFacts) -> bool {

@@ -97,7 +97,7 @@ pub struct TakeoverLabels {
 /// Labels of `scim_relay_pruned_total`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct PrunedLabels {
-    /// `events`, `ledger` or `tombstones`.
+    /// `events`, `ledger`, `tombstones` or `guard`.
     pub sort: &'static str,
 }
 
@@ -214,6 +214,10 @@ pub struct Metrics {
     pub poll_last_success: Family<FeedLabels, Gauge>,
     /// Files of sources, by what became of them.
     pub files: Family<PollLabels, Counter>,
+    /// Lines of the audit file that are durable.
+    pub audit_lines: Counter,
+    /// 1 while the audit file cannot be written.
+    pub audit_failing: Gauge,
 }
 
 impl Metrics {
@@ -257,6 +261,8 @@ impl Metrics {
             poll_records: Family::default(),
             poll_last_success: Family::default(),
             files: Family::default(),
+            audit_lines: Counter::default(),
+            audit_failing: Gauge::default(),
         };
         metrics.register_intake(&mut registry);
         metrics.register_silence(&mut registry);
@@ -379,6 +385,12 @@ impl Metrics {
             self.resync_age_seconds.clone(),
         );
         registry.register("pruned", "Rows deleted past their retention", self.pruned.clone());
+        registry.register("audit_lines", "Lines written to the audit file", self.audit_lines.clone());
+        registry.register(
+            "audit_failing",
+            "1 while the audit file cannot be written",
+            self.audit_failing.clone(),
+        );
     }
 
     fn register_feeds(&self, registry: &mut Registry) {

@@ -45,6 +45,9 @@ async fn suspended(relay: &Relay, target: &str, reason: &str) {
     let status = relay.until(target, &what, LIMIT, |status| status["state"] == "suspended").await;
     assert!(status["reason"].as_str().unwrap().contains(reason), "{status}");
     assert!(status["since"].is_string(), "{status}");
+    let told = &status["quarantine"];
+    assert!(told["words"].as_str().unwrap().contains(reason), "{told}");
+    assert!(!told["mend"].as_str().unwrap().is_empty() && told["tried"].as_u64() >= Some(1), "{told}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -69,13 +72,16 @@ async fn a_target_at_fault_is_suspended_with_its_reason_and_resumes_by_itself() 
     relay.changes("evt-1", &people("u", 30)).await;
     for ((name, _, reason), sandbox) in cases.iter().zip(&sandboxes) {
         suspended(&relay, name, reason).await;
+        let listed = relay.admin(&format!("/targets/{name}")).await;
+        assert!(listed["quarantine"]["next_probe"].is_string(), "{listed}");
         let calls = sandbox.calls().await;
         assert!(calls.len() <= 2 * 8, "calls that were under way, and no more: {:?}", shapes(&calls));
         sandbox.set_faults(&[]).await;
     }
     for ((name, _, _), sandbox) in cases.iter().zip(&sandboxes) {
         assert_all_there(&relay, sandbox, name, 30).await;
-        assert_eq!(relay.admin("/status").await["targets"][name]["state"], "running");
+        let status = relay.admin("/status").await["targets"][name].clone();
+        assert_eq!((&status["state"], &status["quarantine"]), (&json!("running"), &Value::Null));
     }
 }
 

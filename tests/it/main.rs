@@ -31,6 +31,7 @@ mod listings;
 mod long_day;
 mod mapping;
 mod memberships;
+mod pains;
 mod priority;
 mod probe;
 mod profiles;

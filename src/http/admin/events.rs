@@ -68,7 +68,7 @@ pub struct ChangeView {
 /// What became of a change at one target.
 #[derive(Serialize, ToSchema)]
 pub struct ChangeAtTarget {
-    /// `applied`, `pending`, `waiting` or `parked`.
+    /// `applied`, `pending`, `waiting`, `parked`, `held`, `rejected` or `protected`.
     #[schema(example = "applied")]
     pub state: String,
     /// Why, where there is a reason.

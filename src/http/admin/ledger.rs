@@ -33,10 +33,10 @@ pub struct LedgerView {
     /// The target.
     #[schema(example = "genesys")]
     pub target: String,
-    /// `user` or `group`.
+    /// `user`, `group`, or `target` where it is about the target itself.
     #[schema(example = "user")]
     pub kind: &'static str,
-    /// The source's id of the user or group.
+    /// The source's id of the user or group; the target's name where it is about that.
     #[schema(example = "u-101")]
     pub id: String,
     /// The user's or group's generation that was planned for.
@@ -61,6 +61,9 @@ pub struct LedgerView {
     pub elapsed_us: Option<u64>,
     /// The reason.
     pub detail: Option<String>,
+    /// Name of the key of whoever did it by hand; null where the relay did it by itself.
+    #[schema(example = "ops")]
+    pub actor: Option<String>,
     /// The sender's ids of the events that led to it, at most 20.
     pub events: Vec<String>,
 }
@@ -70,9 +73,9 @@ impl From<LedgerRecord> for LedgerView {
         Self {
             sequence: record.sequence,
             at: record.at.to_string(),
+            kind: record.key.as_ref().map_or("target", |key| key.kind.as_str()),
+            id: record.key.map_or_else(|| record.target.clone(), |key| key.id.into()),
             target: record.target,
-            kind: record.key.kind.as_str(),
-            id: record.key.id.into(),
             generation: record.generation,
             operation: record.operation,
             call: record.call,
@@ -82,6 +85,7 @@ impl From<LedgerRecord> for LedgerView {
             etag_after: record.etag_after,
             elapsed_us: record.elapsed_us,
             detail: record.detail,
+            actor: record.actor,
             events: record.events,
         }
     }
@@ -346,6 +350,7 @@ fn csv(entries: &[LedgerView], headed: bool) -> Vec<u8> {
         "elapsed_us",
         "detail",
         "events",
+        "actor",
     ];
     if headed {
         writer.write_record(heading).expect("memory takes every row");
@@ -369,6 +374,7 @@ fn csv(entries: &[LedgerView], headed: bool) -> Vec<u8> {
             number(entry.elapsed_us),
             text(&entry.detail),
             harmless(&entry.events.join(" ")),
+            text(&entry.actor),
         ];
         writer.write_record(row).expect("memory takes every row of the heading's length");
     }

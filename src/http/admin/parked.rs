@@ -81,7 +81,7 @@ pub async fn retry(
 ) -> Result<StatusCode, Problem> {
     let control = control(&relay, &target)?;
     let id = parked_id(&id)?;
-    if !relay.store.retry_parked(&target, &id, relay.clock.now()).await? {
+    if !relay.store.retry_parked(&target, &id, &actor.name, relay.clock.now()).await? {
         return Err(nothing_parked());
     }
     control.wake();

@@ -98,7 +98,8 @@ pub async fn begin(
     let progress = Progress::new(request.0, request.1, actor.name.clone());
     let id = uuid::Uuid::now_v7().to_string();
     let at = relay.clock.now();
-    let new = NewResync { id: id.clone(), target: target.clone(), at, body: json!(progress) };
+    let by = Some(actor.name.clone());
+    let new = NewResync { id: id.clone(), target: target.clone(), at, by, body: json!(progress) };
     if !relay.store.resyncs().begin_resync(&new).await? {
         let detail = "another resync of this target is under way; wait for it, or cancel it";
         return Err(Problem::new(StatusCode::CONFLICT).with_detail(detail));
@@ -164,7 +165,7 @@ pub async fn cancel(
     Extension(actor): Extension<Actor>,
 ) -> Result<(StatusCode, Json<ResyncView>), Problem> {
     let record = record(&relay, &id).await?;
-    if !relay.store.resyncs().cancel_resync(&id).await? {
+    if !relay.store.resyncs().cancel_resync(&id, &actor.name, relay.clock.now()).await? {
         return Err(Problem::new(StatusCode::CONFLICT).with_detail("the resync has ended"));
     }
     tracing::info!(target_name = record.target, resync = id, by = actor.name, "cancelled a resync");

@@ -8,6 +8,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::CommonProblems;
+use crate::audit;
 use crate::clock::Timestamp;
 use crate::http::alarms::Alarms;
 use crate::http::expiry::Expiry;
@@ -33,6 +34,8 @@ pub struct StatusReport {
         "expires": "2026-12-01T00:00:00Z", "seconds_left": 864_000, "near": true
     }}))]
     pub secrets: BTreeMap<String, SecretReport>,
+    /// Whether the audit file is written; null where the configuration names none.
+    pub audit: Option<AuditReport>,
     /// What is still to do, per target.
     #[schema(example = json!({"genesys": {
         "state": "running", "reason": null, "since": null, "by": null,
@@ -43,6 +46,18 @@ pub struct StatusReport {
         "breached": false
     }}))]
     pub targets: BTreeMap<String, TargetReport>,
+}
+
+/// Whether the replica that answers writes its audit file. Nothing waits for it.
+#[derive(Serialize, ToSchema)]
+pub struct AuditReport {
+    /// `written` or `failing`.
+    #[schema(example = "written")]
+    pub state: &'static str,
+    /// What keeps it from being written.
+    pub reason: Option<String>,
+    /// Since when (RFC 3339). What it lacks is written once it can be.
+    pub since: Option<String>,
 }
 
 /// What came in and is not merged.
@@ -102,6 +117,8 @@ pub struct TargetReport {
     pub reason: Option<String>,
     /// Since when it is paused or suspended (RFC 3339).
     pub since: Option<String>,
+    /// What is done about a suspension, and what a person can do.
+    pub quarantine: Option<QuarantineReport>,
     /// The name of the key that paused it.
     pub by: Option<String>,
     /// Users and groups to be sent; those in flight are not counted.
@@ -126,6 +143,23 @@ pub struct TargetReport {
     pub ages: BTreeMap<&'static str, LaneAge>,
     /// Whether a lane is later than it may be.
     pub breached: bool,
+}
+
+/// What is done about a suspended target. It resumes by itself with the first call that works.
+#[derive(Serialize, ToSchema)]
+pub struct QuarantineReport {
+    /// All of it in words.
+    #[schema(
+        example = "suspended since 2026-11-20T10:00:00Z: GET Users answered 401: the credentials were \
+        refused; tried 3 times; to be tried again from 2026-11-20T10:00:20Z on"
+    )]
+    pub words: String,
+    /// What would mend it.
+    pub mend: String,
+    /// Calls that have ended the same way, the one that led to the suspension included.
+    pub tried: u32,
+    /// From when on it is tried again, with work that is due (RFC 3339); null while it is being tried.
+    pub next_probe: Option<String>,
 }
 
 /// How old the oldest work of a lane is.
@@ -178,9 +212,19 @@ pub async fn report(relay: &Relay) -> Result<StatusReport, StoreError> {
             .map(|(name, quiet)| (name.to_owned(), source_report(&quiet)))
             .collect(),
         secrets: secret_reports(&relay.alarms, now),
+        audit: relay.audit.as_ref().map(audit_report),
         inbox: InboxReport { unprojected: status.unprojected, unreadable: status.unreadable },
         targets,
     })
+}
+
+fn audit_report(health: &audit::Health) -> AuditReport {
+    let failure = health.failure();
+    AuditReport {
+        state: if failure.is_some() { "failing" } else { "written" },
+        since: failure.as_ref().map(|failure| failure.since.to_string()),
+        reason: failure.map(|failure| failure.reason),
+    }
 }
 
 fn reads_report(counts: &ErrandCounts, now: Timestamp) -> ReadsReport {
@@ -218,10 +262,12 @@ fn target_report(
 ) -> TargetReport {
     let in_flight = snapshot.map_or(0, |snapshot| snapshot.in_flight);
     let state = snapshot.map(|snapshot| snapshot.state.clone()).or_else(|| counts.state.clone());
-    let (state, reason, since, by) = match state.unwrap_or(TargetState::Running) {
+    let state = state.unwrap_or(TargetState::Running);
+    let quarantine = quarantine(&state);
+    let (state, reason, since, by) = match state {
         TargetState::Running => ("running", None, None, None),
         TargetState::Paused { by, since } => ("paused", None, Some(since), Some(by)),
-        TargetState::Suspended { reason, since } => ("suspended", Some(reason), Some(since), None),
+        TargetState::Suspended { reason, since, .. } => ("suspended", Some(reason), Some(since), None),
     };
     let rows: u64 = counts.pending.iter().map(|count| count.rows).sum();
     let ages: BTreeMap<_, _> =
@@ -230,6 +276,7 @@ fn target_report(
         state,
         reason,
         since: since.map(|since| since.to_string()),
+        quarantine,
         by,
         pending: rows.saturating_sub(in_flight),
         in_flight,
@@ -242,6 +289,24 @@ fn target_report(
         breached: ages.values().any(|age| age.breached),
         ages,
     }
+}
+
+fn quarantine(state: &TargetState) -> Option<QuarantineReport> {
+    let TargetState::Suspended { reason, since, quarantine } = state else { return None };
+    let again = match quarantine.next_probe {
+        Some(at) => format!("to be tried again from {at} on"),
+        None => "being tried now".to_owned(),
+    };
+    let times = match quarantine.tried {
+        1 => "once".to_owned(),
+        tried => format!("{tried} times"),
+    };
+    Some(QuarantineReport {
+        words: format!("suspended since {since}: {reason}; tried {times}; {again}"),
+        mend: quarantine.mend.clone(),
+        tried: quarantine.tried,
+        next_probe: quarantine.next_probe.map(|at| at.to_string()),
+    })
 }
 
 fn lane_age(count: &LaneCount, now: Timestamp, alarms: &Alarms) -> LaneAge {

@@ -19,10 +19,12 @@ use super::auth::Actor;
 use super::ledger::LedgerView;
 use super::targets::control;
 use super::timeline::{unknown, words};
-use crate::directory::{ExternalId, Kind, ResourceKey};
+use crate::directory::{DirectoryName, ExternalId, Kind, ResourceKey};
+use crate::http::targets::TargetControl;
 use crate::http::{Problem, Relay};
 use crate::store::timeline::Standing;
 use crate::store::{LedgerFilter, Present, TargetState};
+use crate::sync::foresee::Foreseen;
 
 /// Longest wait for the vendor; less than any caller of the admin API may wait.
 const WAIT_MAX: Duration = Duration::from_secs(20);
@@ -37,7 +39,7 @@ static WAITING: Semaphore = Semaphore::const_new(32);
 #[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SyncOrder {
-    /// Must be false: what would be sent cannot be told without sending it.
+    /// Tells what would be sent, and sends nothing; the vendor is not even read.
     #[serde(default)]
     pub dry_run: bool,
 }
@@ -45,7 +47,8 @@ pub struct SyncOrder {
 /// What became of it.
 #[derive(Serialize, ToSchema)]
 pub struct SyncView {
-    /// `done`, `waiting`, `parked`, `failed` (it will be tried again), or `pending` (still under way).
+    /// `done`, `waiting`, `parked`, `held`, `failed` (it will be tried again), `pending` (still under way), or
+    /// `planned` (a dry run: nothing was sent).
     #[schema(example = "done")]
     pub outcome: &'static str,
     /// The same in words.
@@ -59,6 +62,36 @@ pub struct SyncView {
     pub vendor_id: Option<String>,
     /// Each step since the order, oldest first, with the vendor's answer; 100 at most.
     pub steps: Vec<LedgerView>,
+    /// Each step that would be taken; of a dry run alone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub plan: Option<Vec<PlannedStep>>,
+}
+
+/// A call that would be made.
+#[derive(Serialize, ToSchema)]
+pub struct PlannedStep {
+    /// As in the ledger.
+    #[schema(example = "update")]
+    pub operation: &'static str,
+    /// The HTTP method and endpoint.
+    #[schema(example = "PATCH Users/{id}")]
+    pub call: String,
+    /// Names of the attributes that differ and would be told; no value is among them.
+    #[schema(example = json!(["title"]))]
+    pub attributes: Vec<String>,
+    /// Members who would join the group.
+    pub joining: usize,
+    /// Members who would leave it.
+    pub leaving: usize,
+    /// What it depends on.
+    pub words: &'static str,
+}
+
+impl From<Foreseen> for PlannedStep {
+    fn from(step: Foreseen) -> Self {
+        let Foreseen { operation, call, attributes, joining, leaving, words } = step;
+        Self { operation, call, attributes, joining, leaving, words }
+    }
 }
 
 /// Makes one user at a target as the directory wants it, now.
@@ -127,7 +160,7 @@ async fn sync(
     body: &[u8],
 ) -> Result<(StatusCode, Json<SyncView>), Problem> {
     let control = control(relay, target)?;
-    refuse_a_dry_run(body)?;
+    let order = order(body)?;
     let id = ExternalId::parse(id).map_err(|error| Problem::bad_request(format!("id: {error}")))?;
     let key = ResourceKey { kind, id };
     let Some(record) = relay.store.target(target).await? else {
@@ -135,6 +168,9 @@ async fn sync(
     };
     if relay.store.present(&record.directory, &key).await?.is_none() {
         return Err(unknown(&key));
+    }
+    if order.dry_run {
+        return plan(relay, control.as_ref(), &record.directory, target, &key).await;
     }
     refuse_what_cannot_be_sent(&control.snapshot().await?.state)?;
     let _waiting = WAITING.try_acquire().map_err(|_| {
@@ -167,20 +203,29 @@ async fn sync(
     Ok((status, Json(view(&present, target, outcome, steps))))
 }
 
-/// Who asks that nothing be sent must never cause anything to be sent.
-fn refuse_a_dry_run(body: &[u8]) -> Result<(), Problem> {
+/// What would be sent, whatever state the target is in. Nothing is ordered, and nothing is noted.
+async fn plan(
+    relay: &Relay,
+    control: &dyn TargetControl,
+    directory: &DirectoryName,
+    target: &str,
+    key: &ResourceKey,
+) -> Result<(StatusCode, Json<SyncView>), Problem> {
+    let Some(present) = relay.store.present(directory, key).await? else { return Err(unknown(key)) };
+    let Some(foresight) = control.foresee(key).await? else {
+        return Err(Problem::not_found("the target follows no directory yet"));
+    };
+    let plan = foresight.steps.into_iter().map(Into::into).collect();
+    let view = view(&present, target, "planned", Vec::new());
+    Ok((StatusCode::OK, Json(SyncView { words: foresight.end, plan: Some(plan), ..view })))
+}
+
+fn order(body: &[u8]) -> Result<SyncOrder, Problem> {
     if body.is_empty() {
-        return Ok(());
+        return Ok(SyncOrder::default());
     }
-    let order: SyncOrder = serde_json::from_slice(body)
-        .map_err(|error| Problem::bad_request(format!("the body is not what is expected: {error}")))?;
-    if order.dry_run {
-        return Err(Problem::bad_request(
-            "dry_run: what would be sent cannot be told without sending it; nothing was sent. \
-             The timeline tells how it stands",
-        ));
-    }
-    Ok(())
+    serde_json::from_slice(body)
+        .map_err(|error| Problem::bad_request(format!("the body is not what is expected: {error}")))
 }
 
 fn refuse_what_cannot_be_sent(state: &TargetState) -> Result<(), Problem> {
@@ -190,7 +235,7 @@ fn refuse_what_cannot_be_sent(state: &TargetState) -> Result<(), Problem> {
         TargetState::Paused { by, since } => {
             conflict(format!("the target is paused by {by} since {since}; resume it first"))
         }
-        TargetState::Suspended { reason, since } => conflict(format!(
+        TargetState::Suspended { reason, since, .. } => conflict(format!(
             "the target is suspended since {since}: {reason}; it is probed by itself, or resume it"
         )),
     }
@@ -218,5 +263,6 @@ fn view(present: &Present, target: &str, outcome: &'static str, steps: Vec<Ledge
         wanted: present.wanted,
         vendor_id: standing.and_then(|standing| standing.vendor_id.clone()),
         steps,
+        plan: None,
     }
 }

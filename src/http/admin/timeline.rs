@@ -12,7 +12,7 @@ use super::query::Limit;
 use super::{CommonProblems, Params};
 use crate::directory::{ExternalId, Kind, ResourceKey};
 use crate::http::{Problem, Relay};
-use crate::store::timeline::{ChangeStory, OpenMembership, Standing, WorkStanding};
+use crate::store::timeline::{ChangeStory, HoldStory, OpenMembership, Standing, WorkStanding};
 use crate::store::{Cursor, Happening, Order, Present, TargetState};
 
 /// One user's or group's story, and how it stands now.
@@ -34,6 +34,33 @@ pub enum HappeningView {
     Change(ChangeStoryView),
     /// A call to a vendor, or a decision without one, as in the ledger.
     Action(LedgerView),
+    /// A destructive change that waited, or waits, for a person's decision.
+    Hold(HoldStoryView),
+}
+
+/// A destructive change that the guard held back.
+#[derive(Serialize, ToSchema)]
+pub struct HoldStoryView {
+    /// When it was held back (RFC 3339).
+    #[schema(example = "2026-11-20T10:00:00Z")]
+    pub at: String,
+    /// The hold, for `/holds/{id}`.
+    pub hold: u64,
+    /// The target.
+    pub target: String,
+    /// What was held back, as in the hold.
+    #[schema(example = "user:u-101")]
+    pub item: String,
+    /// `deactivate`, `delete` or `remove`.
+    #[schema(example = "deactivate")]
+    pub operation: String,
+    /// `held`, `approved`, `rejected` or `withdrawn`.
+    #[schema(example = "held")]
+    pub state: &'static str,
+    /// When it was decided (RFC 3339).
+    pub decided_at: Option<String>,
+    /// Name of the key of whoever decided.
+    pub decided_by: Option<String>,
 }
 
 /// A change of an event.
@@ -63,6 +90,10 @@ pub struct ChangeStoryView {
     /// Whether it belongs to the group since.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub member: Option<bool>,
+    /// How often the sender repeated the event, which changed nothing.
+    pub repeats: u64,
+    /// When it did so last (RFC 3339).
+    pub repeated_at: Option<String>,
     /// The same in words.
     #[schema(example = "hr said user.upsert: merged")]
     pub words: String,
@@ -159,7 +190,7 @@ pub enum StoryOrder {
 /// One person's story over all targets.
 ///
 /// Events, what they changed (memberships too), each call with the vendor's answer, why there was
-/// none, and how the user stands now. A sender's repetition of an event is not stored, and not told.
+/// none, what was held back, and how the user stands now.
 #[utoipa::path(
     get, path = "/directories/{directory}/users/{id}/timeline", tag = "admin",
     operation_id = "user_timeline",
@@ -248,6 +279,22 @@ impl From<Happening> for HappeningView {
         match happening {
             Happening::Change(change) => Self::Change(change.into()),
             Happening::Ledger(record) => Self::Action(record.into()),
+            Happening::Hold(hold) => Self::Hold(hold.into()),
+        }
+    }
+}
+
+impl From<HoldStory> for HoldStoryView {
+    fn from(HoldStory { hold, target, item }: HoldStory) -> Self {
+        Self {
+            at: item.held_at.to_string(),
+            hold,
+            target,
+            item: item.item.to_string(),
+            operation: item.operation,
+            state: item.state.as_str(),
+            decided_at: item.decided_at.map(|at| at.to_string()),
+            decided_by: item.decided_by,
         }
     }
 }
@@ -259,7 +306,12 @@ impl From<ChangeStory> for ChangeStoryView {
             Some((group, true)) => format!("; belongs to group {group}"),
             Some((group, false)) => format!("; does not belong to group {group}"),
         };
-        let words = format!("{} said {}: {}{membership}", change.source, change.operation, change.outcome);
+        let repeated = match change.repeats {
+            None => String::new(),
+            Some((times, at)) => format!("; repeated {times} times, last at {at}"),
+        };
+        let words =
+            format!("{} said {}: {}{membership}{repeated}", change.source, change.operation, change.outcome);
         let (group, member) = change.membership.unzip();
         Self {
             at: change.received_at.to_string(),
@@ -271,6 +323,8 @@ impl From<ChangeStory> for ChangeStoryView {
             generation: change.generation,
             group: group.map(Into::into),
             member,
+            repeats: change.repeats.map_or(0, |(times, _)| times),
+            repeated_at: change.repeats.map(|(_, at)| at.to_string()),
             words,
         }
     }

@@ -8,7 +8,9 @@ use super::client::send;
 use super::faulty::Mood;
 use super::fixture::{ADMIN, NOW, OPERATOR, Served, VIEWER, deletion, served};
 use crate::directory::{ExternalId, ResourceKey};
-use crate::store::{LedgerEntry, LinkChange, MembersOutcome, Outcome, Store, TargetState, WorkChange};
+use crate::store::{
+    LedgerEntry, LinkChange, MembersOutcome, Outcome, Quarantine, Store, TargetState, WorkChange,
+};
 
 /// Every call, and what a key of the right role gets.
 const CALLS: [(&str, &str, u16); 23] = [
@@ -167,11 +169,19 @@ async fn a_target_is_paused_and_resumed_in_the_name_of_the_key() {
     assert_eq!(resumed["capabilities"], json!({"patch": true}));
     assert_eq!((&resumed["holder"], &resumed["held_here"]), (&json!("relay-0"), &json!(true)));
     let reason = "401: the client is not known".to_owned();
-    *served.parts.target.state.lock().unwrap() = TargetState::Suspended { reason, since: NOW };
+    let next_probe = Some(NOW.after(Duration::from_secs(5)));
+    let quarantine = Quarantine { mend: "a new secret".to_owned(), tried: 3, next_probe };
+    *served.parts.target.state.lock().unwrap() = TargetState::Suspended { reason, since: NOW, quarantine };
     let listed = served.admin("GET", "/targets", VIEWER).await.json();
     assert_eq!(listed["next_cursor"], json!(null));
     assert_eq!(listed["items"][0]["name"], "genesys");
     assert_eq!(listed["items"][0]["reason"], "401: the client is not known");
+    let told = json!({
+        "words": "suspended since 2026-11-20T10:00:00Z: 401: the client is not known; tried 3 times; to be tried \
+                  again from 2026-11-20T10:00:05Z on",
+        "mend": "a new secret", "tried": 3, "next_probe": "2026-11-20T10:00:05Z",
+    });
+    assert_eq!(listed["items"][0]["quarantine"], told);
     assert_eq!(served.admin("GET", "/targets?cursor=genesys", VIEWER).await.json()["items"], json!([]));
 }
 
@@ -280,6 +290,7 @@ pub async fn park(served: &Served, users: &[&str]) {
                 etag_after: None,
                 elapsed_us: Some(1500),
                 detail: Some("the vendor, \"Acme\", does not like it".to_owned()),
+                actor: None,
             }],
         });
     }

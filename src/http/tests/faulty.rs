@@ -110,9 +110,15 @@ impl Store for FaultyStore {
         self.check().await?;
         self.inner.decide(decision, now).await
     }
-    async fn retry_parked(&self, target: &str, id: &ParkedId, now: Timestamp) -> Result<bool, StoreError> {
+    async fn retry_parked(
+        &self,
+        target: &str,
+        id: &ParkedId,
+        actor: &str,
+        now: Timestamp,
+    ) -> Result<bool, StoreError> {
         self.check().await?;
-        self.inner.retry_parked(target, id, now).await
+        self.inner.retry_parked(target, id, actor, now).await
     }
     async fn discard_parked(
         &self,
@@ -140,6 +146,18 @@ impl Store for FaultyStore {
     ) -> Result<Page<LedgerRecord>, StoreError> {
         self.check().await?;
         self.inner.ledger(filter, after, limit).await
+    }
+    async fn dossier(&self, t: &str, key: &ResourceKey, n: usize) -> Result<Option<Dossier>, StoreError> {
+        self.check().await?;
+        self.inner.dossier(t, key, n).await
+    }
+    async fn ledger_past(
+        &self,
+        told: &BTreeMap<String, u64>,
+        limit: usize,
+    ) -> Result<Vec<LedgerRecord>, StoreError> {
+        self.check().await?;
+        self.inner.ledger_past(told, limit).await
     }
     async fn timeline(
         &self,
@@ -265,6 +283,15 @@ impl Store for FaultyStore {
     }
     async fn set_target_state(&self, target: &str, state: &TargetState) -> Result<(), StoreError> {
         self.inner.set_target_state(target, state).await
+    }
+    async fn order_target_state(
+        &self,
+        target: &str,
+        state: &TargetState,
+        actor: &str,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        self.inner.order_target_state(target, state, actor, now).await
     }
     async fn set_target_memory(&self, target: &str, memory: &Value) -> Result<(), StoreError> {
         self.inner.set_target_memory(target, memory).await

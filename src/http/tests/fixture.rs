@@ -15,6 +15,7 @@ use tokio::task::JoinHandle;
 use super::client::{self, Answer};
 use super::faulty::{FaultyStore, Mood};
 use crate::clock::{Clock, Timestamp};
+use crate::directory::ResourceKey;
 use crate::http::admin::{AdminKey, Keys, Role};
 use crate::http::intake::IntakeLimits;
 use crate::http::rhythm::Rhythms;
@@ -24,6 +25,7 @@ use crate::source::signature::standard_webhooks::{self, sign};
 use crate::source::{IntakeLimit, Kind, Settings, Sources};
 use crate::store::sqlite::SqliteStore;
 use crate::store::{Store, StoreError, TargetState};
+use crate::sync::foresee::{Foreseen, Foresight};
 use crate::telemetry::metrics::Metrics;
 
 pub const NOW: Timestamp = Timestamp::from_seconds(1_795_168_800);
@@ -80,6 +82,18 @@ impl TargetControl for FakeTarget {
         Ok(())
     }
 
+    async fn foresee(&self, _: &ResourceKey) -> Result<Option<Foresight>, StoreError> {
+        let step = Foreseen {
+            operation: "update",
+            call: "PATCH Users/{id}".to_owned(),
+            attributes: vec!["title".to_owned()],
+            joining: 0,
+            leaving: 0,
+            words: "",
+        };
+        Ok(Some(Foresight { steps: vec![step], end: "in place".to_owned() }))
+    }
+
     fn wake(&self) {
         self.woken.fetch_add(1, Ordering::SeqCst);
     }
@@ -128,6 +142,7 @@ pub async fn parts_with(sources: impl IntoIterator<Item = Settings>) -> Parts {
         appended: Arc::new(Notify::new()),
         alarms: Arc::default(),
         rhythms: Arc::new(rhythms),
+        audit: None,
         keys: Arc::new(Keys::new(vec![
             key("screen", VIEWER, Role::Viewer),
             key("ops", OPERATOR, Role::Operator),

@@ -36,6 +36,7 @@ async fn the_ledger_is_written_as_the_caller_likes() {
         "generation": 1, "operation": "delete", "call": "DELETE Users/{id}", "status": 400,
         "outcome": "refused", "etag_before": "W/\"1\"", "etag_after": null, "elapsed_us": 1500,
         "detail": "the vendor, \"Acme\", does not like it", "events": ["of-u-2"],
+        "actor": null,
     });
 
     let as_json = get("application/json").await;

@@ -1,6 +1,6 @@
 //! What people and monitoring ask.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,7 +9,10 @@ use crate::store::conformance::script::{
     DIRECTORY, at, deactivate, group_key, id, members, now, received_at, titled, user_key,
 };
 use crate::store::conformance::{Home, must};
-use crate::store::{EventRecord, Lane, LedgerFilter, NewEvent, Page, ParkedId, TargetCounts};
+use crate::store::{
+    EventRecord, Lane, LedgerEntry, LedgerFilter, NewEvent, NewResync, Outcome, Page, ParkedId, TargetCounts,
+    TargetState,
+};
 
 pub async fn no_event_is_ever_out_of_sight(home: &dyn Home) {
     const EVENTS: u64 = 120;
@@ -92,9 +95,9 @@ pub async fn parked_work_is_retried_or_discarded(home: &dyn Home) {
     assert_eq!((&items[0].id, items[0].reason.as_str(), items[0].parked_at), (&a, "refused", NOW));
     assert!(items[0].attempts > 3, "the last failure counts too");
 
-    assert!(!must(scene.store.retry_parked("nowhere", &a, NOW).await));
-    assert!(must(scene.store.retry_parked(TARGET, &a, NOW).await));
-    assert!(!must(scene.store.retry_parked(TARGET, &a, NOW).await), "it is not parked any more");
+    assert!(!must(scene.store.retry_parked("nowhere", &a, "ann", NOW).await));
+    assert!(must(scene.store.retry_parked(TARGET, &a, "ann", NOW).await));
+    assert!(!must(scene.store.retry_parked(TARGET, &a, "ann", NOW).await), "it is not parked any more");
     let due = scene.due().await;
     assert_eq!((due.len(), due[0].attempts, due[0].failed_at), (1, 0, None));
     assert!(!must(scene.store.discard_parked(TARGET, &a, "ann", NOW).await));
@@ -104,7 +107,8 @@ pub async fn parked_work_is_retried_or_discarded(home: &dyn Home) {
     assert!(!must(scene.store.discard_parked(TARGET, &b, "ann", NOW).await));
     assert_eq!(scene.counts().await.parked, 0);
     let entry = must(scene.store.ledger(&LedgerFilter::default(), None, 1).await).items.remove(0);
-    assert_eq!((entry.key, entry.result.as_str(), entry.at), (user_key("b"), "discarded", NOW));
+    assert_eq!((entry.key, entry.result.as_str(), entry.at), (Some(user_key("b")), "discarded", NOW));
+    assert_eq!(entry.actor.as_deref(), Some("ann"));
     assert!(entry.detail.is_some_and(|detail| detail.contains("ann")));
 
     scene.feed([titled("b", "B")]).await;
@@ -251,7 +255,8 @@ pub async fn the_ledger_names_the_events_and_filters(home: &dyn Home) {
     let list = async |filter: LedgerFilter| -> Vec<String> {
         let page = must(scene.store.ledger(&filter, None, 10).await);
         let line = |entry: &crate::store::LedgerRecord| {
-            format!("{} {} {}: {}", entry.key.id, entry.operation, entry.result, entry.events.join(" "))
+            let id = entry.key.as_ref().map_or("", |key| key.id.as_str());
+            format!("{id} {} {}: {}", entry.operation, entry.result, entry.events.join(" "))
         };
         page.items.iter().map(line).collect()
     };
@@ -272,4 +277,134 @@ pub async fn a_ping_writes(home: &dyn Home) {
     for _ in 0..3 {
         must(store.ping().await);
     }
+}
+
+pub async fn what_a_person_does_is_told_with_the_name(home: &dyn Home) {
+    let scene = Scene::new(home).await;
+    scene.feed([titled("a", "A"), titled("b", "A")]).await;
+    for name in ["a", "b"] {
+        scene.commit(outcome(&user_key(name), 1).ending(park())).await;
+    }
+    let paused = TargetState::Paused { by: "ann".to_owned(), since: NOW };
+    must(scene.store.order_target_state(TARGET, &paused, "ann", NOW).await);
+    assert_eq!(must(scene.store.target(TARGET).await).expect("it is enrolled").state, paused);
+    must(scene.store.order_target_state(TARGET, &TargetState::Running, "bob", NOW).await);
+    let parked = |name: &str| ParkedId::Resource(user_key(name));
+    must(scene.store.retry_parked(TARGET, &parked("a"), "cid", NOW).await);
+    must(scene.store.discard_parked(TARGET, &parked("b"), "dan", NOW).await);
+    must(scene.store.expedite(TARGET, &user_key("b"), "eve", NOW).await);
+    let resyncs = scene.store.resyncs();
+    let wanted = |id: &str, by: Option<&str>| NewResync {
+        id: id.to_owned(),
+        target: TARGET.to_owned(),
+        at: NOW,
+        by: by.map(str::to_owned),
+        body: serde_json::Value::Null,
+    };
+    assert!(must(resyncs.begin_resync(&wanted("r1", Some("fay"))).await));
+    assert!(!must(resyncs.begin_resync(&wanted("r2", Some("fay"))).await), "one is under way");
+    assert!(must(resyncs.cancel_resync("r1", "gus", NOW).await));
+    must(resyncs.end_resync("r1", &serde_json::Value::Null, 3).await);
+    assert!(!must(resyncs.cancel_resync("r1", "gus", NOW).await), "it has ended");
+    must(resyncs.begin_resync(&wanted("r3", None)).await);
+
+    let told = must(scene.store.ledger_past(&BTreeMap::new(), 100).await);
+    let told: Vec<String> = told
+        .iter()
+        .map(|entry| {
+            let about = entry.key.as_ref().map_or("target", |key| key.id.as_str());
+            format!("{about} {} by {}", entry.result, entry.actor.as_deref().unwrap_or("nobody"))
+        })
+        .collect();
+    let expected = [
+        "target paused by ann",
+        "target resumed by bob",
+        "a retried by cid",
+        "b discarded by dan",
+        "b ordered by eve",
+        "target resync_ordered by fay",
+        "target resync_cancelled by gus",
+    ];
+    assert_eq!(told, expected);
+}
+
+pub async fn the_ledger_past_what_was_told_comes_once_in_each_targets_order(home: &dyn Home) {
+    let scene = Scene::new(home).await;
+    must(scene.store.enrol("second", &DIRECTORY.to_owned(), NOW).await);
+    for _ in 0..7 {
+        for target in [TARGET, "second"] {
+            must(scene.store.order_target_state(target, &TargetState::Running, "ann", NOW).await);
+        }
+    }
+    let whole = must(scene.store.ledger_past(&BTreeMap::new(), 100).await);
+    let (mut told, mut met) = (BTreeMap::new(), Vec::new());
+    loop {
+        let page = must(scene.store.ledger_past(&told, 3).await);
+        assert!(page.len() <= 3);
+        if page.is_empty() {
+            break;
+        }
+        for entry in &page {
+            let before = told.insert(entry.target.clone(), entry.sequence);
+            assert!(before.is_none_or(|before| before < entry.sequence), "{told:?}");
+        }
+        met.extend(page);
+    }
+    assert_eq!((met.len(), &met), (14, &whole));
+
+    // One target is far behind the other.
+    told.insert("second".to_owned(), 0);
+    let again = must(scene.store.ledger_past(&told, 100).await);
+    assert_eq!(again.len(), 7);
+    assert!(again.iter().all(|entry| entry.target == "second"));
+    told.insert("second".to_owned(), 1_000_000);
+    let anew = must(scene.store.ledger_past(&told, 100).await);
+    assert_eq!(anew, again, "the note is of another database");
+}
+
+pub async fn what_is_protected_is_not_told_as_applied(home: &dyn Home) {
+    let scene = Scene::new(home).await;
+    scene.feed([titled("a", "A"), titled("b", "B")]).await;
+    for name in ["a", "b"] {
+        scene.finish(&user_key(name), &format!("v-{name}")).await;
+    }
+    scene.feed([members("g", &["a", "b"], &[])]).await;
+    scene.finish(&group_key("g"), "v-g").await;
+    let end = scene.feed([deactivate("a"), members("g", &[], &["a", "b"])]).await;
+
+    let user = scene.dossier(&user_key("a")).await.item.generation;
+    scene.commit(outcome(&user_key("a"), user).noting("none", "protected")).await;
+    let group = scene.dossier(&group_key("g")).await.item.generation;
+    let removal = |name: &str| {
+        let detail = Some(format!("removal of {name}"));
+        LedgerEntry::without_call(NOW, "members", "protected", detail)
+    };
+    let sent =
+        Outcome { ledger: vec![removal("a")], ..outcome(&group_key("g"), group).linked("v-g", group, 4) };
+    scene.commit(sent).await;
+    let event = must(scene.store.event(&end.event_id).await).expect("the event is known");
+    let words: Vec<&str> = event.changes.iter().map(|change| change.targets[TARGET].0.as_str()).collect();
+    assert_eq!(words, ["protected", "protected"]);
+
+    // What is said later of the same group is not about the protected one.
+    let later = scene.feed([members("g", &["b"], &[])]).await;
+    scene.finish(&group_key("g"), "v-g").await;
+    let event = must(scene.store.event(&later.event_id).await).expect("the event is known");
+    assert_eq!(event.changes[0].targets[TARGET].0, "applied");
+}
+
+pub async fn any_resource_has_a_dossier(home: &dyn Home) {
+    let scene = Scene::new(home).await;
+    scene.feed([titled("a", "A")]).await;
+    let due = must(scene.store.dossier(TARGET, &user_key("a"), 10).await).expect("the target is enrolled");
+    assert_eq!(due, scene.dossier(&user_key("a")).await);
+    scene.finish(&user_key("a"), "v-a").await;
+    assert_eq!(must(scene.store.load(TARGET, &user_key("a"), 10).await), None, "it is done");
+    let done = must(scene.store.dossier(TARGET, &user_key("a"), 10).await).expect("the target is enrolled");
+    assert_eq!((done.desired, done.item.generation), (due.desired, 1));
+    assert!(matches!(done.link, Some(crate::store::Link::Known(_))));
+    let stranger =
+        must(scene.store.dossier(TARGET, &group_key("x"), 10).await).expect("the target is enrolled");
+    assert_eq!((stranger.link, stranger.item.generation), (None, 0));
+    assert_eq!(must(scene.store.dossier("nowhere", &user_key("a"), 10).await), None);
 }

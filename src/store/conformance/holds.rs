@@ -12,7 +12,7 @@ use crate::store::conformance::{Home, must};
 use crate::store::guard::{
     Admission, Decision, Destruction, Guard, Hold, HoldFilter, HoldState, HoldVerdict, ItemState,
 };
-use crate::store::{Lane, Link, LinkChange, MembersOutcome, Outcome, ParkedId, WorkChange};
+use crate::store::{Lane, Link, LinkChange, MembersOutcome, Outcome, ParkedId, Retention, WorkChange};
 
 /// One account and one membership in an hour.
 fn narrow() -> Guard {
@@ -317,7 +317,10 @@ pub async fn what_is_held_stays_so_until_it_is_decided(home: &dyn Home) {
         must(scene.store.due(TARGET, Lane::Deprovision, later(Duration::from_hours(9_000)), 10).await).len(),
         1
     );
-    assert!(!must(scene.store.retry_parked(TARGET, &ParkedId::Resource(key), NOW).await), "it is not parked");
+    assert!(
+        !must(scene.store.retry_parked(TARGET, &ParkedId::Resource(key), "ann", NOW).await),
+        "it is not parked"
+    );
 }
 
 pub async fn users_are_read_as_the_directory_has_them(home: &dyn Home) {
@@ -325,4 +328,30 @@ pub async fn users_are_read_as_the_directory_has_them(home: &dyn Home) {
     let users = must(scene.store.users(TARGET, &[id("a"), id("nobody")].into()).await);
     assert_eq!(users.keys().collect::<Vec<_>>(), [&id("a")]);
     assert!(!users[&id("a")].has_access());
+}
+
+pub async fn what_the_guard_noted_goes_with_age_but_for_a_rejection_that_counts(home: &dyn Home) {
+    let scene = leavers(home, &["a", "b", "c", "d"]).await;
+    scene.end("a").await;
+    let hold = hold_of(&scene.end("b").await);
+    scene.end("c").await;
+    scene.end("d").await;
+    scene.decide(hold, HoldVerdict::Approve, Some(vec![ParkedId::Resource(user_key("b"))])).await;
+    scene.decide(hold, HoldVerdict::Reject, Some(vec![ParkedId::Resource(user_key("c"))])).await;
+    let days = |days: u64| NOW.after(Duration::from_hours(24 * days));
+    let retention = Retention { ledger: Duration::from_hours(24), ..Retention::default() };
+    let prune = async |now| must(scene.store.prune(&retention, now, 100).await).guard;
+    assert_eq!(prune(days(31)).await, 0, "a window may count it");
+    assert_eq!(prune(days(40)).await, 1, "what went through; the hold is open");
+    scene.decide(hold, HoldVerdict::Reject, None).await;
+    assert_eq!(prune(days(40)).await, 1, "what was approved");
+    assert_eq!(
+        scene.items(hold).await,
+        [("user:c".to_owned(), ItemState::Rejected), ("user:d".to_owned(), ItemState::Rejected)]
+    );
+    must(scene.store.backfill(TARGET, NOW).await);
+    assert_eq!(scene.end("c").await, Admission::Rejected { hold }, "it is the last word still");
+    scene.feed([titled("c", "Gone"), titled("d", "Gone")]).await;
+    assert_eq!(prune(days(40)).await, 3, "the items, and then the hold");
+    assert_eq!(scene.holds_at(NOW).await, []);
 }

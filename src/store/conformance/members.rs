@@ -296,8 +296,8 @@ pub async fn a_parked_member_is_left_out_until_it_is_retried(home: &dyn Home) {
     scene.commit(outcome(&g(), 2).linked("v-g", 2, 3).settling(&[id("new")])).await;
     assert_eq!(scene.due_names().await, [""; 0]);
 
-    assert!(must(scene.store.retry_parked(TARGET, &parked_member("bad"), NOW).await));
-    assert!(!must(scene.store.retry_parked(TARGET, &parked_member("bad"), NOW).await));
+    assert!(must(scene.store.retry_parked(TARGET, &parked_member("bad"), "ann", NOW).await));
+    assert!(!must(scene.store.retry_parked(TARGET, &parked_member("bad"), "ann", NOW).await));
     assert_eq!(scene.counts().await.parked, 0);
     assert_eq!(scene.due_names().await, ["membership group g"]);
     assert_eq!(deltas(&scene).await, ["+bad! 1"]);
@@ -333,7 +333,7 @@ pub async fn a_parked_member_that_changes_is_sent_again(home: &dyn Home) {
     // Parked with the group, it comes back with the group.
     scene.feed([members(G, &["bad"], &[])]).await;
     scene.commit(outcome(&g(), 3).ending(park())).await;
-    assert!(must(scene.store.retry_parked(TARGET, &ParkedId::Resource(g()), NOW).await));
+    assert!(must(scene.store.retry_parked(TARGET, &ParkedId::Resource(g()), "ann", NOW).await));
     assert_eq!(deltas(&scene).await, ["+bad 4"]);
 }
 
@@ -345,7 +345,7 @@ pub async fn a_discarded_member_stays_out(home: &dyn Home) {
     scene.feed([members(G, &["new"], &[])]).await;
     assert_eq!(deltas(&scene).await, ["+new 3"]);
     let page = must(scene.store.ledger(&LedgerFilter::default(), None, 10).await);
-    assert_eq!((page.items[0].result.as_str(), &page.items[0].key), ("discarded", &g()));
+    assert_eq!((page.items[0].result.as_str(), &page.items[0].key), ("discarded", &Some(g())));
     let detail = page.items[0].detail.as_deref().unwrap_or_default();
     assert!(detail.contains("ann") && detail.contains("bad"), "{detail}");
 }

@@ -183,6 +183,7 @@ macro_rules! store_conformance {
                 who_was_deposed_is_let_nothing_through,
                 what_is_held_stays_so_until_it_is_decided,
                 users_are_read_as_the_directory_has_them,
+                what_the_guard_noted_goes_with_age_but_for_a_rejection_that_counts,
             }
             resyncs {
                 one_resync_of_a_target_is_under_way_at_a_time,
@@ -212,6 +213,10 @@ macro_rules! store_conformance {
                 an_event_tells_what_became_of_each_change,
                 an_event_is_found_by_number_and_by_the_senders_id,
                 the_ledger_names_the_events_and_filters,
+                what_a_person_does_is_told_with_the_name,
+                the_ledger_past_what_was_told_comes_once_in_each_targets_order,
+                what_is_protected_is_not_told_as_applied,
+                any_resource_has_a_dossier,
                 a_ping_writes,
             }
             timeline {
@@ -220,6 +225,7 @@ macro_rules! store_conformance {
                 who_stands_where_and_why_is_known,
                 what_is_ordered_is_due_first_even_where_it_was_parked_or_done,
                 memberships_in_a_story_go_with_their_event,
+                a_story_tells_what_was_held_and_what_was_repeated,
             }
         }
     };

@@ -9,7 +9,7 @@ use crate::store::conformance::script::{
     DIRECTORY, deactivate, delete_user, group, group_key, members, titled, user_key,
 };
 use crate::store::conformance::{Home, must};
-use crate::store::{Intent, Lane, LedgerFilter, StoreError, TargetState, WorkChange};
+use crate::store::{Intent, Lane, LedgerFilter, Quarantine, StoreError, TargetState, WorkChange};
 
 pub async fn a_new_target_gets_all_that_the_directory_holds(home: &dyn Home) {
     let scene = Scene::without_target(home).await;
@@ -142,7 +142,8 @@ pub async fn state_and_memory_of_a_target_are_kept(home: &dyn Home) {
     assert_eq!((record.directory.as_str(), &record.state), (DIRECTORY, &TargetState::Running));
     assert_eq!(record.memory, json!(null));
 
-    let suspended = TargetState::Suspended { reason: "401 after refresh".to_owned(), since: NOW };
+    let quarantine = Quarantine { mend: "a new key".to_owned(), tried: 3, next_probe: Some(NOW) };
+    let suspended = TargetState::Suspended { reason: "401 after refresh".to_owned(), since: NOW, quarantine };
     must(scene.store.set_target_state(TARGET, &suspended).await);
     must(scene.store.set_target_memory(TARGET, &json!({"chunk": 50, "breaker": "open"})).await);
     let scene = scene.restarted(home).await;

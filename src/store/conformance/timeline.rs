@@ -4,11 +4,12 @@ use std::time::Duration;
 
 use crate::store::conformance::scene::{NOW, Scene, TARGET, outcome, park};
 use crate::store::conformance::script::{
-    DIRECTORY, delete_user, group_key, id, members, members_set, received_at, titled, user_key,
+    DIRECTORY, delete_user, group_key, id, members, members_set, received_at, titled, user, user_key,
 };
 use crate::store::conformance::{Home, must};
+use crate::store::guard::{Destruction, Guard};
 use crate::store::timeline::ChangeStory;
-use crate::store::{Cursor, Happening, LedgerEntry, Order, ParkedId, Retention};
+use crate::store::{Appended, Cursor, Happening, LedgerEntry, Order, ParkedId, Retention};
 
 /// What a story says, in short.
 async fn story(
@@ -32,11 +33,17 @@ async fn story(
 
 fn short(happening: &Happening) -> String {
     match happening {
-        Happening::Change(ChangeStory { event_id, outcome, membership: None, .. }) => {
-            format!("{event_id} {outcome}")
+        Happening::Change(ChangeStory { event_id, outcome, membership: None, repeats, .. }) => {
+            match repeats {
+                None => format!("{event_id} {outcome}"),
+                Some((times, _)) => format!("{event_id} {outcome} repeated {times}"),
+            }
         }
         Happening::Change(ChangeStory { event_id, membership: Some((group, present)), .. }) => {
             format!("{event_id} {group} {present}")
+        }
+        Happening::Hold(hold) => {
+            format!("{} {} {}", hold.item.item, hold.item.operation, hold.item.state.as_str())
         }
         Happening::Ledger(record) => format!("{} {} {}", record.target, record.operation, record.result),
     }
@@ -125,7 +132,7 @@ pub async fn what_is_ordered_is_due_first_even_where_it_was_parked_or_done(home:
         assert_eq!(told[0], "acme none ordered");
         scene.finish(&key, "v").await;
     }
-    assert!(!must(scene.store.retry_parked(TARGET, &ParkedId::Resource(user_key("a")), NOW).await));
+    assert!(!must(scene.store.retry_parked(TARGET, &ParkedId::Resource(user_key("a")), "ann", NOW).await));
     assert!(!must(scene.store.expedite("nobody", &user_key("a"), "ops", NOW).await));
 }
 
@@ -136,4 +143,34 @@ pub async fn memberships_in_a_story_go_with_their_event(home: &dyn Home) {
     let later = received_at(0).after(Duration::from_hours(24 * 30));
     must(scene.store.prune(&retention, later, 100).await);
     assert_eq!(story(&scene, &user_key("a"), Order::Rising, 9).await, [""; 0]);
+}
+
+pub async fn a_story_tells_what_was_held_and_what_was_repeated(home: &dyn Home) {
+    let scene = Scene::new(home).await;
+    let active = serde_json::json!({"active": true});
+    let event = scene.feed([user("a", &active), user("b", &active)]).await;
+    for _ in 0..2 {
+        assert_eq!(must(scene.store.append(event.clone()).await), Appended::Duplicate);
+    }
+    let change = |item: ParkedId| Destruction { item, operation: "deactivate", generation: 2 };
+    let member = ParkedId::Member { group: id("g"), user: id("a") };
+    let none = Guard { max_destructive: 0, always_allowed: 0, max_removals: 0, ..Guard::default() };
+    let tenure = scene.tenure().await;
+    let asked = [
+        change(ParkedId::Resource(user_key("a"))),
+        change(member),
+        change(ParkedId::Resource(user_key("b"))),
+    ];
+    must(scene.store.admit(&tenure, &asked, &none, NOW).await);
+
+    let mut expected =
+        vec!["evt-0 merged repeated 2", "user:a deactivate held", "member:1:g:a deactivate held"];
+    for limit in [1, 2, 100] {
+        assert_eq!(story(&scene, &user_key("a"), Order::Rising, limit).await, expected, "{limit}");
+    }
+    expected.reverse();
+    for limit in [1, 100] {
+        assert_eq!(story(&scene, &user_key("a"), Order::Falling, limit).await, expected, "{limit}");
+    }
+    assert_eq!(story(&scene, &group_key("g"), Order::Rising, 10).await, ["member:1:g:a deactivate held"]);
 }

@@ -89,10 +89,16 @@ async fn next_batch(waiting: &Mutex<mpsc::Receiver<Append>>) -> Option<Vec<Appen
 /// What tells events apart, in the order of the index.
 type EventKey = (String, String);
 
+/// An event, and how often it was sent.
+struct Sent {
+    event: NewEvent,
+    times: i64,
+}
+
 /// One statement for the whole batch, then the answers. Of several events with one key the first is
 /// sent, and the others share its fate: duplicates if it becomes durable, refused if it does not.
 async fn serve(database: &Database, batch: Vec<Append>) {
-    let mut events: BTreeMap<EventKey, NewEvent> = BTreeMap::new();
+    let mut events: BTreeMap<EventKey, Sent> = BTreeMap::new();
     let mut answers = Vec::with_capacity(batch.len());
     for Append { event, answer } in batch {
         // Nobody waits for it any more: the sender was told to come again.
@@ -101,8 +107,9 @@ async fn serve(database: &Database, batch: Vec<Append>) {
         }
         let key = (event.event_id.clone(), event.source.clone());
         let first = !events.contains_key(&key);
-        if first {
-            events.insert(key.clone(), event);
+        match events.get_mut(&key) {
+            Some(sent) => sent.times += 1,
+            None => drop(events.insert(key.clone(), Sent { event, times: 1 })),
         }
         answers.push((key, first, answer));
     }
@@ -132,9 +139,10 @@ async fn serve(database: &Database, batch: Vec<Append>) {
 /// within [`BEHIND_US_MAX`], the later event is the later one here, too.
 async fn insert(
     tx: &rows::Tx<'_>,
-    events: &BTreeMap<EventKey, NewEvent>,
+    events: &BTreeMap<EventKey, Sent>,
 ) -> Result<BTreeSet<EventKey>, StoreError> {
-    let events = || events.values();
+    let times: Vec<i64> = events.values().map(|sent| sent.times).collect();
+    let events = || events.values().map(|sent| &sent.event);
     let sources: Vec<&str> = events().map(|event| event.source.as_str()).collect();
     let directories: Vec<&str> = events().map(|event| event.directory.as_str()).collect();
     let event_ids: Vec<&str> = events().map(|event| event.event_id.as_str()).collect();
@@ -144,8 +152,9 @@ async fn insert(
     let rows = rows::query(
         tx,
         "WITH given AS (
-             SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::bigint[], $5::boolean[], $6::bytea[])
-                 AS given (source, directory, event_id, received_at, urgent, body)
+             SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::bigint[], $5::boolean[], $6::bytea[],
+                                  $8::bigint[])
+                 AS given (source, directory, event_id, received_at, urgent, body, times)
          ), latest AS (
              SELECT max(received_at) AS at FROM events
          ), taken AS (
@@ -159,9 +168,17 @@ async fn insert(
              INSERT INTO events_waiting (rank, seq, bytes)
              SELECT CASE WHEN given.urgent THEN 0 ELSE 1 END, taken.seq, taken.bytes
              FROM taken JOIN given USING (event_id, source)
+         ), repeated AS (
+             INSERT INTO event_repeats AS r (source, event_id, times, last_at)
+             SELECT source, event_id, times - CASE WHEN taken.seq IS NULL THEN 0 ELSE 1 END, received_at
+             FROM given LEFT JOIN taken USING (event_id, source)
+             WHERE taken.seq IS NULL OR times > 1
+             ORDER BY event_id, source
+             ON CONFLICT (source, event_id)
+             DO UPDATE SET times = r.times + excluded.times, last_at = greatest(r.last_at, excluded.last_at)
          )
          SELECT event_id, source FROM taken",
-        &[&sources, &directories, &event_ids, &received, &urgent, &bodies, &BEHIND_US_MAX],
+        &[&sources, &directories, &event_ids, &received, &urgent, &bodies, &BEHIND_US_MAX, &times],
     )
     .await?;
     rows.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?))).collect()

@@ -64,7 +64,7 @@ fn lines<'a>(outcomes: &'a [Outcome], bases: &[u64]) -> Vec<ledger::Line<'a>> {
     let of_outcome = |(outcome, base_generation): (&'a Outcome, &u64)| {
         let Outcome { key, generation, ledger, .. } = outcome;
         let (base_generation, generation) = (*base_generation, *generation);
-        ledger.iter().map(move |entry| ledger::Line { key, base_generation, generation, entry })
+        ledger.iter().map(move |entry| ledger::Line { key: Some(key), base_generation, generation, entry })
     };
     outcomes.iter().zip(bases).flat_map(of_outcome).collect()
 }

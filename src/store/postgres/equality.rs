@@ -119,7 +119,7 @@ impl Walk {
         let retry = self.chance.random_bool(0.5);
         self.both(async |store| {
             if retry {
-                store.retry_parked(&target, &parked, NOW).await
+                store.retry_parked(&target, &parked, "ann", NOW).await
             } else {
                 store.discard_parked(&target, &parked, "ann", NOW).await
             }

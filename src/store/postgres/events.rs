@@ -100,6 +100,7 @@ async fn changes(tx: &Tx<'_>, seq: u64, event_id: &str) -> Result<Vec<ChangeReco
                     target,
                     directory,
                     group,
+                    generation: big(unsigned(row, 5, "event_changes")?),
                     written: written_by(event_id, index),
                 });
             }
@@ -129,7 +130,10 @@ async fn fates(tx: &Tx<'_>, seq: u64) -> Result<BTreeMap<u32, BTreeMap<String, F
         "SELECT c.position, t.name, w.state, w.reason, coalesce(l.synced_generation >= c.generation, false),
                 w.state IS NULL AND EXISTS (SELECT 1 FROM hold_items AS i
                     WHERE i.target = t.name AND i.kind = c.kind AND i.id = c.id AND i.user_id = ''
-                      AND i.state = 2 AND i.generation >= c.generation)
+                      AND i.state = 2 AND i.generation >= c.generation),
+                w.state IS NULL AND EXISTS (SELECT 1 FROM ledger AS g
+                    WHERE g.kind = c.kind AND g.id = c.id AND g.target = t.name AND g.operation = 'none'
+                      AND g.result = 'protected' AND g.generation >= c.generation)
          FROM event_changes AS c
          JOIN targets AS t ON t.directory = c.directory AND t.enrolled
          LEFT JOIN work AS w ON w.target = t.name AND w.kind = c.kind AND w.id = c.id
@@ -145,6 +149,7 @@ async fn fates(tx: &Tx<'_>, seq: u64) -> Result<BTreeMap<u32, BTreeMap<String, F
             (row.try_get(2)?, row.try_get(4)?, row.try_get(5)?);
         let (word, reason) = match state {
             None if rejected && !synced => ("rejected", None),
+            None if row.try_get(6)? && !synced => ("protected", None),
             None => ("applied", None),
             Some(_) if synced => ("applied", None),
             Some(PARKED) => ("parked", row.try_get(3)?),
@@ -165,6 +170,8 @@ struct AppliedGroup {
     target: String,
     directory: String,
     group: ExternalId,
+    /// The group's generation after the change.
+    generation: i64,
     /// What the versions of the memberships end with that the change wrote.
     written: Vec<u8>,
 }
@@ -190,12 +197,13 @@ async fn fates_of_members<'a>(
     let targets: Vec<_> = groups.iter().map(|group| group.target.as_str()).collect();
     let directories: Vec<_> = groups.iter().map(|group| group.directory.as_str()).collect();
     let ids: Vec<_> = groups.iter().map(|group| &group.group).collect();
+    let generations: Vec<_> = groups.iter().map(|group| group.generation).collect();
     let written: Vec<_> = groups.iter().map(|group| group.written.as_slice()).collect();
     let rows = query(
         tx,
         "SELECT k.place, open.word, open.reason
-         FROM unnest($1::text[], $2::text[], $3::text[], $4::bytea[])
-             WITH ORDINALITY AS k (target, directory, id, written, place),
+         FROM unnest($1::text[], $2::text[], $3::text[], $4::bytea[], $5::bigint[])
+             WITH ORDINALITY AS k (target, directory, id, written, generation, place),
          LATERAL (
              SELECT 0 AS rank, p.user_id, 'parked' AS word, p.reason FROM parked_members AS p
              WHERE p.target = k.target AND p.group_id = k.id AND k.written = (
@@ -209,12 +217,18 @@ async fn fates_of_members<'a>(
                  WHERE m.directory = k.directory AND m.group_id = k.id AND m.user_id = i.user_id
                    AND m.sequence = i.generation)
              UNION ALL
-             SELECT 2, w.user_id, 'waiting', 'for members whom the vendor does not know yet' FROM waits AS w
+             SELECT 2, substr(g.detail, 12), 'protected', NULL FROM ledger AS g
+             WHERE g.kind = 1 AND g.id = k.id AND g.target = k.target AND g.operation = 'members'
+               AND g.result = 'protected' AND g.generation >= k.generation AND k.written = (
+                 SELECT substring(m.version FROM 9) FROM members AS m
+                 WHERE m.directory = k.directory AND m.group_id = k.id AND m.user_id = substr(g.detail, 12))
+             UNION ALL
+             SELECT 3, w.user_id, 'waiting', 'for members whom the vendor does not know yet' FROM waits AS w
              WHERE w.target = k.target AND w.kind = 1 AND w.id = k.id AND k.written = (
                  SELECT substring(m.version FROM 9) FROM members AS m
                  WHERE m.directory = k.directory AND m.group_id = k.id AND m.user_id = w.user_id)
              ORDER BY 1, 2 LIMIT 1) AS open",
-        &[&targets, &directories, &ids, &written],
+        &[&targets, &directories, &ids, &written, &generations],
     )
     .await?;
     let mut fates = Vec::with_capacity(rows.len());

@@ -111,7 +111,7 @@ async fn feed(tx: &Tx<'_>, source: &str) -> Result<Option<Feed>, StoreError> {
     Ok(Some(Feed { memory: from_json(&memory, "feeds", source)?, consent }))
 }
 
-async fn look_up(
+pub(super) async fn look_up(
     tx: &Tx<'_>,
     source: &str,
     snapshot: u64,
@@ -140,7 +140,7 @@ async fn look_up(
     Ok(records.iter().map(answer).collect())
 }
 
-async fn settle(
+pub(super) async fn settle(
     tx: &Tx<'_>,
     source: &str,
     snapshot: u64,
@@ -167,7 +167,7 @@ async fn tally(tx: &Tx<'_>, source: &str, seen_before: u64) -> Result<Tally, Sto
     Ok(Tally { there: unsigned(&row, 0, "feed_records")?, absent: unsigned(&row, 1, "feed_records")? })
 }
 
-async fn absent(
+pub(super) async fn absent(
     tx: &Tx<'_>,
     source: &str,
     seen_before: u64,

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use tokio_postgres::Row as SqlRow;
+use tokio_postgres::types::ToSql;
 
 use crate::clock::Timestamp;
 use crate::directory::{ExternalId, Kind, ResourceKey};
@@ -14,8 +15,10 @@ use crate::store::postgres::rows::{
     Tx, big, corrupt, execute, key_at, key_columns, limit as row_limit, query, query_opt, storable, unsigned,
 };
 use crate::store::postgres::targets::{self, LockedTarget};
+use crate::store::postgres::timeline::onward;
 use crate::store::postgres::{ledger, links, work};
-use crate::store::{LedgerEntry, Page, ParkedId, StoreError};
+use crate::store::timeline::HoldStory;
+use crate::store::{LedgerEntry, Order, Page, ParkedId, StoreError};
 
 /// Each hold with the number of its items in each state, and the word for its own.
 const HOLDS: &str = "SELECT * FROM (
@@ -88,6 +91,49 @@ pub(super) async fn items(
     let rows = query(tx, &sql, &[&big(hold), &big(after), &row_limit(limit + 1)]).await?;
     let items = rows.iter().map(item_at).collect::<Result<_, _>>()?;
     Ok(one_page(items, limit, |item: &HoldItem| item.sequence.to_string()))
+}
+
+/// What was held back of a resource, or of a user's memberships, past a number; one more than `limit` where
+/// there is more.
+pub(super) async fn story(
+    tx: &Tx<'_>,
+    directory: &str,
+    key: &ResourceKey,
+    order: Order,
+    after: Option<u64>,
+    limit: usize,
+) -> Result<Vec<HoldStory>, StoreError> {
+    let (beyond, direction) = onward(order);
+    let start = match order {
+        Order::Falling => u64::MAX,
+        Order::Rising => 0,
+    };
+    let stream = |condition: &str| {
+        format!(
+            "(SELECT * FROM hold_items AS i WHERE {condition} AND i.seq {beyond} $3
+                AND EXISTS (SELECT 1 FROM targets AS t WHERE t.name = i.target AND t.directory = $1)
+              ORDER BY i.seq {direction} LIMIT $4)"
+        )
+    };
+    let (first, second) = match key.kind {
+        Kind::User => (stream("i.id = $2 AND i.kind = 0"), stream("i.user_id = $2 AND i.kind = 2")),
+        Kind::Group => (stream("i.id = $2 AND i.kind = 1"), stream("i.id = $2 AND i.kind = 2")),
+    };
+    let sql = format!(
+        "SELECT seq, kind, id, user_id, operation, state, held_at, decided_at, decided_by, generation, hold,
+                target
+         FROM ({first} UNION ALL {second}) AS held ORDER BY seq {direction} LIMIT $4"
+    );
+    let params: &[&(dyn ToSql + Sync)] =
+        &[&directory, &key.id, &big(after.unwrap_or(start)), &row_limit(limit + 1)];
+    let story = |row: &SqlRow| {
+        Ok(HoldStory {
+            hold: unsigned(row, 10, "hold_items")?,
+            target: row.try_get(11)?,
+            item: item_at(row)?,
+        })
+    };
+    query(tx, &sql, params).await?.iter().map(story).collect()
 }
 
 fn item_at(row: &SqlRow) -> Result<HoldItem, StoreError> {
@@ -212,9 +258,9 @@ async fn note(at: &LockedTarget<'_>, decision: &Decision, waiting: &[Waiting]) -
     let entries: Vec<_> = waiting
         .iter()
         .map(|(item, generation)| {
-            let detail = Some(decision.detail(&item.item, &item.operation));
+            let detail = decision.detail(&item.item, &item.operation);
             let word = decision.verdict.item_state().as_str();
-            let entry = LedgerEntry::without_call(at.now, "none", word, detail);
+            let entry = LedgerEntry::by_hand(at.now, word, &decision.by, detail);
             match &item.item {
                 ParkedId::Resource(key) => (key.clone(), *generation, entry),
                 ParkedId::Member { group, .. } => (ResourceKey::group(group.clone()), 0, entry),
@@ -226,7 +272,8 @@ async fn note(at: &LockedTarget<'_>, decision: &Decision, waiting: &[Waiting]) -
         .iter()
         .map(|(key, generation, entry)| {
             let base = standings.get(key).map_or(0, |link| link.synced_generation);
-            ledger::Line { key, base_generation: base.min(*generation), generation: *generation, entry }
+            let generation = *generation;
+            ledger::Line { key: Some(key), base_generation: base.min(generation), generation, entry }
         })
         .collect();
     ledger::append(at, &lines).await

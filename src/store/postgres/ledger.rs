@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use tokio_postgres::Row as SqlRow;
 use tokio_postgres::types::{FromSql, ToSql};
 
-use crate::directory::{ExternalId, Kind, ResourceKey};
+use crate::directory::{Kind, ResourceKey};
 use crate::store::postgres::rows::{
     Tx, big, corrupt, execute, key_at, limit as row_limit, query, storable, unsigned,
 };
@@ -15,26 +15,30 @@ use crate::store::{LedgerEntry, LedgerFilter, LedgerRecord, Order, Page, StoreEr
 
 /// Events that one entry names at most.
 const EVENTS_MAX: usize = 20;
+/// `kind` of what is about the target itself.
+const OF_TARGET: i16 = 2;
 /// Changes that are read to find them, so that an entry about a long history costs no more than others.
 const CHANGES_MAX: usize = 500;
 
 /// One entry, for the changes after the first generation, up to the second.
 pub(super) struct Line<'a> {
-    pub(super) key: &'a ResourceKey,
+    /// Without a resource it is about the target.
+    pub(super) key: Option<&'a ResourceKey>,
     pub(super) base_generation: u64,
     pub(super) generation: u64,
     pub(super) entry: &'a LedgerEntry,
 }
 
-/// Appends entries in their order, in one statement.
+/// Appends entries in their order, in one statement. Their numbers are taken under the target's lock, so that
+/// they are in the order in which the target's entries are committed.
 pub(super) async fn append(at: &LockedTarget<'_>, lines: &[Line<'_>]) -> Result<(), StoreError> {
     if lines.is_empty() {
         return Ok(());
     }
     let text = |text: &'_ Option<String>| text.as_deref().map(|text| storable(text).into_owned());
     let ats: Vec<_> = lines.iter().map(|line| line.entry.at).collect();
-    let kinds: Vec<_> = lines.iter().map(|line| line.key.kind).collect();
-    let ids: Vec<_> = lines.iter().map(|line| &line.key.id).collect();
+    let kinds: Vec<_> = lines.iter().map(|line| line.key.map_or(OF_TARGET, |key| number(key.kind))).collect();
+    let ids: Vec<_> = lines.iter().map(|line| line.key.map_or("", |key| key.id.as_str())).collect();
     let generations: Vec<_> = lines.iter().map(|line| big(line.generation)).collect();
     let bases: Vec<_> = lines.iter().map(|line| big(line.base_generation)).collect();
     let operations: Vec<_> = lines.iter().map(|line| line.entry.operation).collect();
@@ -45,17 +49,18 @@ pub(super) async fn append(at: &LockedTarget<'_>, lines: &[Line<'_>]) -> Result<
     let after: Vec<_> = lines.iter().map(|line| text(&line.entry.etag_after)).collect();
     let elapsed: Vec<_> = lines.iter().map(|line| line.entry.elapsed_us.map(big)).collect();
     let details: Vec<_> = lines.iter().map(|line| text(&line.entry.detail)).collect();
+    let actors: Vec<_> = lines.iter().map(|line| text(&line.entry.actor)).collect();
     execute(
         at.tx,
         "INSERT INTO ledger (target, directory, at, kind, id, generation, base_generation, operation,
-                             call, status, result, etag_before, etag_after, elapsed_us, detail)
+                             call, status, result, etag_before, etag_after, elapsed_us, detail, actor)
          SELECT $1, $2, k.at, k.kind, k.id, k.generation, k.base_generation, k.operation, k.call, k.status,
-                k.result, k.etag_before, k.etag_after, k.elapsed_us, k.detail
+                k.result, k.etag_before, k.etag_after, k.elapsed_us, k.detail, k.actor
          FROM unnest($3::bigint[], $4::smallint[], $5::text[], $6::bigint[], $7::bigint[], $8::text[],
                      $9::text[], $10::integer[], $11::text[], $12::text[], $13::text[], $14::bigint[],
-                     $15::text[])
+                     $15::text[], $16::text[])
              WITH ORDINALITY AS k (at, kind, id, generation, base_generation, operation, call, status,
-                                   result, etag_before, etag_after, elapsed_us, detail, place)
+                                   result, etag_before, etag_after, elapsed_us, detail, actor, place)
          ORDER BY k.place",
         &[
             &at.name,
@@ -73,6 +78,7 @@ pub(super) async fn append(at: &LockedTarget<'_>, lines: &[Line<'_>]) -> Result<
             &after,
             &elapsed,
             &details,
+            &actors,
         ],
     )
     .await?;
@@ -92,7 +98,7 @@ pub(super) async fn page(
     // Named by text, so that there is one statement for each set of filters in use, and the index that
     // serves those is used.
     let mut sql = "SELECT seq, at, target, kind, id, generation, operation, call, status, result,
-                          etag_before, etag_after, elapsed_us, detail, directory, base_generation
+                          etag_before, etag_after, elapsed_us, detail, directory, base_generation, actor
                    FROM ledger WHERE seq < $1"
         .to_owned();
     let (before, room) = (big(before), row_limit(limit + 1));
@@ -147,7 +153,7 @@ pub(super) async fn story(
     };
     let sql = format!(
         "SELECT seq, at, target, kind, id, generation, operation, call, status, result,
-                etag_before, etag_after, elapsed_us, detail, directory, base_generation
+                etag_before, etag_after, elapsed_us, detail, directory, base_generation, actor
          FROM ledger WHERE kind = $1 AND id = $2 AND directory = $3 AND seq {beyond} $4
          ORDER BY seq {direction} LIMIT $5"
     );
@@ -159,6 +165,41 @@ pub(super) async fn story(
     (0..).zip(&rows).map(record).collect()
 }
 
+/// Entries past those that were told, oldest first.
+pub(super) async fn past(
+    tx: &Tx<'_>,
+    told: &BTreeMap<String, u64>,
+    limit: usize,
+) -> Result<Vec<LedgerRecord>, StoreError> {
+    let (names, through): (Vec<_>, Vec<_>) =
+        told.iter().map(|(name, through)| (storable(name), big(*through))).unzip();
+    let rows = query(tx, PAST, &[&names, &through, &row_limit(limit)]).await?;
+    let mut events = events(tx, &rows).await?;
+    let record = |(place, row)| record(row, events.remove(&place).unwrap_or_default());
+    (0..).zip(&rows).map(record).collect()
+}
+
+/// For each target a stretch of its own entries. Over all targets, numbers are not in the order of the
+/// commits, so that one watermark for all would skip some.
+const PAST: &str = "
+    SELECT l.seq, l.at, l.target, l.kind, l.id, l.generation, l.operation, l.call, l.status, l.result,
+           l.etag_before, l.etag_after, l.elapsed_us, l.detail, l.directory, l.base_generation, l.actor
+    FROM (SELECT t.name,
+                 CASE WHEN said.through > (SELECT max(seq) FROM ledger WHERE target = t.name) THEN 0
+                      ELSE coalesce(said.through, 0) END AS through
+          FROM targets AS t
+          LEFT JOIN unnest($1::text[], $2::bigint[]) AS said (name, through) ON said.name = t.name) AS t
+    CROSS JOIN LATERAL (
+        SELECT * FROM ledger WHERE target = t.name AND seq > t.through ORDER BY seq LIMIT $3) AS l
+    ORDER BY l.seq LIMIT $3";
+
+const fn number(kind: Kind) -> i16 {
+    match kind {
+        Kind::User => 0,
+        Kind::Group => 1,
+    }
+}
+
 fn record(row: &SqlRow, events: Vec<String>) -> Result<LedgerRecord, StoreError> {
     let sequence = unsigned(row, 0, "ledger")?;
     let place = || corrupt("ledger", sequence.to_string());
@@ -168,7 +209,7 @@ fn record(row: &SqlRow, events: Vec<String>) -> Result<LedgerRecord, StoreError>
         sequence,
         at: row.try_get(1)?,
         target: row.try_get(2)?,
-        key: key_at(row, 3)?,
+        key: if row.try_get::<_, i16>(3)? == OF_TARGET { None } else { Some(key_at(row, 3)?) },
         generation: unsigned(row, 5, "ledger")?,
         operation: row.try_get(6)?,
         call: row.try_get(7)?,
@@ -178,6 +219,7 @@ fn record(row: &SqlRow, events: Vec<String>) -> Result<LedgerRecord, StoreError>
         etag_after: row.try_get(11)?,
         elapsed_us: elapsed_us.map(u64::try_from).transpose().map_err(|_| place())?,
         detail: row.try_get(13)?,
+        actor: row.try_get(16)?,
         events,
     })
 }
@@ -189,8 +231,8 @@ async fn events(tx: &Tx<'_>, rows: &[SqlRow]) -> Result<BTreeMap<i64, Vec<String
         return Ok(events);
     }
     let directories: Vec<String> = column_of(rows, 14)?;
-    let kinds: Vec<Kind> = column_of(rows, 3)?;
-    let ids: Vec<ExternalId> = column_of(rows, 4)?;
+    let kinds: Vec<i16> = column_of(rows, 3)?;
+    let ids: Vec<String> = column_of(rows, 4)?;
     let bases: Vec<i64> = column_of(rows, 15)?;
     let generations: Vec<i64> = column_of(rows, 5)?;
     let found = query(

@@ -25,17 +25,47 @@ pub(super) async fn load(
         Kind::Group => GROUP,
     };
     let Some(row) = query_opt(tx, sql, &[&storable(target), &key.id]).await? else { return Ok(None) };
-    let item = work::item_at(&row, 1)?;
+    Ok(Some(dossier(tx, target, work::item_at(&row, 1)?, &row, members_max).await?))
+}
+
+/// The dossier of any resource; as if it were work where it is not.
+pub(super) async fn of_any(
+    tx: &Tx<'_>,
+    target: &str,
+    key: &ResourceKey,
+    members_max: usize,
+) -> Result<Option<Dossier>, StoreError> {
+    let (sql, table) = match key.kind {
+        Kind::User => (ANY_USER, "users"),
+        Kind::Group => (ANY_GROUP, "groups"),
+    };
+    let Some(row) = query_opt(tx, sql, &[&storable(target), &key.id]).await? else { return Ok(None) };
+    let item = match row.try_get::<_, Option<Kind>>(1)? {
+        Some(_) => work::item_at(&row, 1)?,
+        None if row.try_get::<_, Option<i64>>(17)?.is_none() => WorkItem::unasked(key.clone(), 0),
+        None => WorkItem::unasked(key.clone(), unsigned(&row, 17, table)?),
+    };
+    Ok(Some(dossier(tx, target, item, &row, members_max).await?))
+}
+
+async fn dossier(
+    tx: &Tx<'_>,
+    target: &str,
+    item: WorkItem,
+    row: &SqlRow,
+    members_max: usize,
+) -> Result<Dossier, StoreError> {
+    let key = item.key.clone();
     let is_linked: bool = row.try_get(9)?;
-    let link = is_linked.then(|| links::link_at(&row, 10, key.id.as_str())).transpose()?;
+    let link = is_linked.then(|| links::link_at(row, 10, key.id.as_str())).transpose()?;
     let desired = match key.kind {
-        Kind::User => desired_user(tx, target, user_at(&row, 16, &key.id)?).await?,
+        Kind::User => desired_user(tx, target, user_at(row, 16, &key.id)?).await?,
         Kind::Group => {
             let scope = Scope { target, directory: row.try_get(0)?, group: &key.id };
-            desired_group(tx, &scope, group_at(&row, 16, &key.id)?, link.as_ref(), members_max).await?
+            desired_group(tx, &scope, group_at(row, 16, &key.id)?, link.as_ref(), members_max).await?
         }
     };
-    Ok(Some(Dossier { item, desired, link }))
+    Ok(Dossier { item, desired, link })
 }
 
 /// Up to `limit` resources of one kind after an id, as if each were work: memberships left out. Each with
@@ -120,6 +150,27 @@ const GROUP: &str = "SELECT h.home,
         d.body, d.generation, d.member_sequence
      FROM targets AS t
      JOIN work AS w ON w.target = t.name AND w.kind = 1 AND w.id = $2 AND w.state < 2
+     CROSS JOIN LATERAL (SELECT CASE WHEN starts_with($2, 'derived:') THEN 'derived:' || t.name
+                                     ELSE t.directory END) AS h (home)
+     LEFT JOIN links AS l ON l.target = t.name AND l.kind = 1 AND l.id = $2
+     LEFT JOIN groups AS d ON d.directory = h.home AND d.id = $2
+     WHERE t.name = $1";
+/// The same whether there is such a row or not.
+const ANY_USER: &str = "SELECT t.directory,
+        w.kind, w.id, w.lane, w.generation, w.since, w.attempts, w.failed_at, w.intent,
+        l.id IS NOT NULL, l.vendor_id, l.checked_at, l.etag, l.synced_generation, l.synced_members, l.applied,
+        d.body, d.generation
+     FROM targets AS t
+     LEFT JOIN work AS w ON w.target = t.name AND w.kind = 0 AND w.id = $2 AND w.state < 2
+     LEFT JOIN links AS l ON l.target = t.name AND l.kind = 0 AND l.id = $2
+     LEFT JOIN users AS d ON d.directory = t.directory AND d.id = $2
+     WHERE t.name = $1";
+const ANY_GROUP: &str = "SELECT h.home,
+        w.kind, w.id, w.lane, w.generation, w.since, w.attempts, w.failed_at, w.intent,
+        l.id IS NOT NULL, l.vendor_id, l.checked_at, l.etag, l.synced_generation, l.synced_members, l.applied,
+        d.body, d.generation, d.member_sequence
+     FROM targets AS t
+     LEFT JOIN work AS w ON w.target = t.name AND w.kind = 1 AND w.id = $2 AND w.state < 2
      CROSS JOIN LATERAL (SELECT CASE WHEN starts_with($2, 'derived:') THEN 'derived:' || t.name
                                      ELSE t.directory END) AS h (home)
      LEFT JOIN links AS l ON l.target = t.name AND l.kind = 1 AND l.id = $2

@@ -185,6 +185,24 @@ impl Store for PostgresStore {
             .await
     }
 
+    async fn order_target_state(
+        &self,
+        target: &str,
+        state: &TargetState,
+        actor: &str,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        self.database
+            .write(|tx, _| {
+                async move {
+                    targets::order_state(tx, target, state, actor, now).await?;
+                    self.hints.tell(tx, Told::State(target.to_owned())).await
+                }
+                .boxed()
+            })
+            .await
+    }
+
     async fn set_target_memory(&self, target: &str, memory: &serde_json::Value) -> Result<(), StoreError> {
         self.database.write(|tx, _| targets::set_memory(tx, target, memory).boxed()).await
     }
@@ -283,6 +301,16 @@ impl Store for PostgresStore {
     ) -> Result<Option<Dossier>, StoreError> {
         let members = members.min(ROWS_MAX);
         self.database.read(|tx, _| load::load(tx, target, key, members).boxed()).await
+    }
+
+    async fn dossier(
+        &self,
+        target: &str,
+        key: &ResourceKey,
+        members: usize,
+    ) -> Result<Option<Dossier>, StoreError> {
+        let members = members.min(ROWS_MAX);
+        self.database.read(|tx, _| load::of_any(tx, target, key, members).boxed()).await
     }
 
     async fn users(
@@ -395,11 +423,17 @@ impl Store for PostgresStore {
         self.database.read(|tx, _| parked::page(tx, target, after, limit).boxed()).await
     }
 
-    async fn retry_parked(&self, target: &str, id: &ParkedId, now: Timestamp) -> Result<bool, StoreError> {
+    async fn retry_parked(
+        &self,
+        target: &str,
+        id: &ParkedId,
+        actor: &str,
+        now: Timestamp,
+    ) -> Result<bool, StoreError> {
         self.database
             .write(|tx, _| {
                 async move {
-                    let found = parked::retry(tx, target, id, now).await?;
+                    let found = parked::retry(tx, target, id, actor, now).await?;
                     if found {
                         self.hints.tell(tx, Told::work_of(target)).await?;
                     }
@@ -515,6 +549,15 @@ impl Store for PostgresStore {
         let Some(before) = before(after) else { return Ok(Page { items: Vec::new(), next: None }) };
         let limit = limit.min(PAGE_MAX);
         self.database.read(|tx, _| ledger::page(tx, filter, before, limit).boxed()).await
+    }
+
+    async fn ledger_past(
+        &self,
+        told: &BTreeMap<String, u64>,
+        limit: usize,
+    ) -> Result<Vec<LedgerRecord>, StoreError> {
+        let limit = limit.min(PAGE_MAX);
+        self.database.read(|tx, _| ledger::past(tx, told, limit).boxed()).await
     }
 
     fn resyncs(&self) -> &dyn Resyncs {

@@ -55,11 +55,12 @@ pub(super) async fn retry(
     tx: &Tx<'_>,
     target: &str,
     id: &ParkedId,
+    actor: &str,
     now: Timestamp,
 ) -> Result<bool, StoreError> {
     let Some(directory) = targets::lock(tx, target).await? else { return Ok(false) };
     let at = LockedTarget { tx, name: target, directory: &directory, now };
-    match id {
+    let (key, retried, detail) = match id {
         ParkedId::Resource(key) => {
             let retried = execute(
                 tx,
@@ -69,10 +70,17 @@ pub(super) async fn retry(
                 &[&target, &key.kind, &key.id, &now],
             )
             .await?;
-            Ok(retried > 0)
+            (key.clone(), retried > 0, format!("by {actor}"))
         }
-        ParkedId::Member { group, user } => retry_member(&at, group, user).await,
+        ParkedId::Member { group, user } => {
+            let retried = retry_member(&at, group, user).await?;
+            (ResourceKey::group(group.clone()), retried, format!("member {user}, by {actor}"))
+        }
+    };
+    if retried {
+        note(&at, &key, &LedgerEntry::by_hand(now, "retried", actor, detail)).await?;
     }
+    Ok(retried)
 }
 
 /// The member waits for its user like any other, and is sent at once where the user is linked.
@@ -113,10 +121,7 @@ pub(super) async fn expedite(
         &[&target, &key.kind, &key.id, &Lane::Revoke, &now, &big(generation), &look],
     )
     .await?;
-    let base = links::standings(tx, target, [key]).await?.remove(key).unwrap_or_default();
-    let entry = LedgerEntry::without_call(now, "none", "ordered", Some(format!("by {actor}")));
-    let line = ledger::Line { key, base_generation: base.synced_generation, generation, entry: &entry };
-    ledger::append(&at, &[line]).await?;
+    note(&at, key, &LedgerEntry::by_hand(now, "ordered", actor, format!("by {actor}"))).await?;
     Ok(true)
 }
 
@@ -142,14 +147,17 @@ pub(super) async fn discard(
         }
     };
     if discarded {
-        let generation = generation(&at, &key).await?;
-        let base = links::standings(tx, target, [&key]).await?.remove(&key).unwrap_or_default();
-        let entry = LedgerEntry::without_call(now, "none", "discarded", Some(detail));
-        let base_generation = base.synced_generation;
-        let line = ledger::Line { key: &key, base_generation, generation, entry: &entry };
-        ledger::append(&at, &[line]).await?;
+        note(&at, &key, &LedgerEntry::by_hand(now, "discarded", actor, detail)).await?;
     }
     Ok(discarded)
+}
+
+/// Says in the ledger what a person did about a resource as it is now.
+async fn note(at: &LockedTarget<'_>, key: &ResourceKey, entry: &LedgerEntry) -> Result<(), StoreError> {
+    let generation = generation(at, key).await?;
+    let base = links::standings(at.tx, at.name, [key]).await?.remove(key).unwrap_or_default();
+    let base_generation = base.synced_generation;
+    ledger::append(at, &[ledger::Line { key: Some(key), base_generation, generation, entry }]).await
 }
 
 async fn generation(at: &LockedTarget<'_>, key: &ResourceKey) -> Result<u64, StoreError> {

@@ -15,11 +15,25 @@ use super::rows::{Tx, query};
 use super::*;
 use crate::store::conformance::scene::{NOW, outcome, park, retry, wait};
 use crate::store::conformance::script::{DIRECTORY, Script, group_key, id, now, user, user_key};
-use crate::store::{LedgerEntry, Link, LinkChange};
+use crate::store::guard::{Decision, Destruction, Guard, HoldFilter, HoldVerdict};
+use crate::store::{Aspect, LedgerEntry, Link, LinkChange, ParkedId, RecordKey, SettledRecord};
 
 /// Tables that grow with directories and events.
-const LARGE: [&str; 9] =
-    ["users", "groups", "members", "work", "links", "waits", "events", "event_changes", "ledger"];
+const LARGE: [&str; 13] = [
+    "users",
+    "groups",
+    "members",
+    "work",
+    "links",
+    "waits",
+    "events",
+    "event_changes",
+    "ledger",
+    "hold_items",
+    "guard_passed",
+    "feed_records",
+    "event_repeats",
+];
 /// Most rows of a table that a step may look at, unless it says otherwise.
 const ROWS_READ_MAX: i64 = 6_000;
 const TARGET: &str = "acme";
@@ -97,7 +111,7 @@ fn steps() -> Vec<Step> {
         step!("commit users that are lost", |tx| commit::commit(tx, &tenure(), &lost_users(), NOW)),
         step!("commit groups", |tx| commit::commit(tx, &tenure(), &groups(), NOW)),
         step!("commit a large group", |tx| commit::commit(tx, &tenure(), &[large_group()], NOW)),
-        step!("retry a member", |tx| parked::retry(tx, TARGET, &parked_member(), NOW)),
+        step!("retry a member", |tx| parked::retry(tx, TARGET, &parked_member(), "ann", NOW)),
         step!("discard a member", |tx| parked::discard(tx, TARGET, &parked_member(), "ann", NOW)),
         step!("discard a user", |tx| parked::discard(tx, TARGET, &parked_user(), "ann", NOW)),
         step!("events", |tx| events::page(tx, u64::MAX, 100)),
@@ -117,6 +131,19 @@ fn steps() -> Vec<Step> {
             100
         )),
         step!("how a user stands", |tx| timeline::present(tx, DIRECTORY, &user_key("u7"))),
+        step!("how a group stands", |tx| timeline::present(tx, DIRECTORY, &group_key("large"))),
+        step!("ledger past what was told", |tx| ledger::past(tx, &told(), 500)),
+        step!("a resource for a dry run", |tx| load::of_any(tx, TARGET, &user_key("u7"), 100)),
+        step!("admit", |tx| guard::admit(tx, &tenure(), &destructions(), &Guard::default(), NOW)),
+        step!("holds", |tx| holds::page(tx, &HoldFilter::default(), NOW, u64::MAX, 100)),
+        step!("items of a hold", |tx| holds::items(tx, 1, 0, 100)),
+        step!("decide", |tx| holds::decide(tx, &decision(), NOW, 100)),
+        step!("prune what the guard noted", |tx| rows::execute(tx, prune::PASSED, &[&1_000_i64, &500_i64])),
+        step!("prune holds", 40_000, |tx| rows::execute(tx, prune::ITEMS, &[&1_000_i64, &500_i64])),
+        step!("prune repeats", |tx| rows::execute(tx, prune::REPEATS, &[&1_000_i64, &500_i64])),
+        step!("look up records of a feed", |tx| feeds::look_up(tx, "hr", 3, &records())),
+        step!("settle records of a feed", |tx| feeds::settle(tx, "hr", 3, &settled())),
+        step!("who is absent from a feed", |tx| feeds::absent(tx, "hr", 2, Some(&records()[0]), 100)),
         step!("attend", |tx| leases::attend(tx, "replica-1", Duration::from_secs(9))),
     ]
 }
@@ -191,6 +218,34 @@ fn of_user() -> LedgerFilter {
 
 fn of_target() -> LedgerFilter {
     LedgerFilter { target: Some(TARGET.to_owned()), ..LedgerFilter::default() }
+}
+
+/// All but the last few entries of the one target.
+fn told() -> BTreeMap<String, u64> {
+    [(TARGET.to_owned(), 49_900)].into()
+}
+
+fn destructions() -> Vec<Destruction> {
+    let user = |number: u32| ParkedId::Resource(user_key(&format!("u{number}")));
+    let change = |number| Destruction { item: user(number), operation: "deactivate", generation: 2 };
+    let member = ParkedId::Member { group: id("large"), user: id("u14000") };
+    let removal = Destruction { item: member, operation: "remove", generation: 2 };
+    [4_u32, 6, 30_001].map(change).into_iter().chain([removal]).collect()
+}
+
+fn decision() -> Decision {
+    let items = Some(vec![ParkedId::Resource(user_key("u30002"))]);
+    let by = "ann".to_owned();
+    Decision { hold: 1, verdict: HoldVerdict::Approve, items, through: u64::MAX / 2, by, reason: None }
+}
+
+fn records() -> Vec<RecordKey> {
+    (0..100).map(|number| RecordKey { aspect: Aspect::User, id: id(&format!("u{number}")) }).collect()
+}
+
+fn settled() -> Vec<SettledRecord> {
+    let record = |key| SettledRecord { key, fingerprint: vec![1], is_there: true };
+    records().into_iter().map(record).collect()
 }
 
 /// What was read of a table.
@@ -277,4 +332,18 @@ const FILL: &str = "
     INSERT INTO ledger (at, target, directory, kind, id, generation, base_generation, operation, result)
         SELECT n, 'acme', 'corp', 0, 'u' || n % 20000, 1, 0, 'update', 'applied'
         FROM generate_series(1, 50000) AS n;
+    INSERT INTO holds (target, reason, created_at, expires_at) VALUES ('acme', 'many', 1, 1);
+    INSERT INTO holds (target, reason, created_at, expires_at, closed_at)
+        SELECT 'acme', 'one', n, n, n FROM generate_series(2, 2000) AS n;
+    INSERT INTO hold_items (hold, target, kind, id, operation, generation, state, held_at)
+        SELECT 1, 'acme', 0, 'u' || n, 'deactivate', 2, 0, n FROM generate_series(30001, 50000) AS n
+        UNION ALL
+        SELECT n, 'acme', 0, 'u' || n, 'deactivate', 1, 1 + n % 2, n FROM generate_series(2, 2000) AS n;
+    INSERT INTO guard_passed (target, kind, id, meter, at)
+        SELECT 'acme', 0, 'p' || n, 0, n FROM generate_series(1, 50000) AS n;
+    INSERT INTO feed_records (source, aspect, id, seen, fingerprint, is_there)
+        SELECT 'hr', 0, 'u' || n, CASE WHEN n % 100 = 0 THEN 1 ELSE 3 END, '\\x01'::bytea, true
+        FROM generate_series(1, 50000) AS n;
+    INSERT INTO event_repeats (source, event_id, times, last_at)
+        SELECT 'hr', 'evt-' || n, 1, n FROM generate_series(1, 20000) AS n;
     ANALYZE";

@@ -6,6 +6,8 @@
 
 use std::collections::BTreeSet;
 
+use tokio_postgres::types::ToSql;
+
 use crate::clock::Timestamp;
 use crate::directory::ExternalId;
 use crate::store::postgres::directory;
@@ -31,6 +33,8 @@ pub(super) async fn prune(
     let horizons = retention.horizons(now);
     let events = execute(tx, EVENTS, &[&horizons.events, &rows_max(limit)]).await?;
     let ledger = execute(tx, LEDGER, &[&horizons.ledger, &rows_max(limit)]).await?;
+    let guard = prune_guard(tx, horizons.guard, limit).await?;
+    execute(tx, REPEATS, &[&horizons.events, &rows_max(limit)]).await?;
     let (members, resources) = if any_tombstones(tx, &horizons.tombstones).await? {
         keep_others_out(tx).await?;
         let members = prune_members(tx, &horizons.tombstones, limit).await?;
@@ -44,7 +48,8 @@ pub(super) async fn prune(
         events,
         ledger,
         tombstones: members + resources,
-        more: [events, ledger, members, resources].into_iter().any(|deleted| deleted >= full),
+        guard: guard.iter().sum(),
+        more: [events, ledger, members, resources].into_iter().chain(guard).any(|deleted| deleted >= full),
     })
 }
 
@@ -61,6 +66,42 @@ pub(super) const EVENTS: &str = "WITH old AS (
 /// Entries of the ledger.
 pub(super) const LEDGER: &str = "DELETE FROM ledger WHERE seq IN (
          SELECT seq FROM ledger WHERE at < $1 ORDER BY at LIMIT $2)";
+
+/// How often senders repeated themselves.
+pub(super) const REPEATS: &str = "DELETE FROM event_repeats WHERE (source, event_id) IN (
+         SELECT source, event_id FROM event_repeats WHERE last_at < $1 ORDER BY last_at LIMIT $2)";
+
+/// What went through once no window counts it.
+pub(super) const PASSED: &str = "DELETE FROM guard_passed WHERE (target, kind, id, user_id) IN (
+         SELECT target, kind, id, user_id FROM guard_passed WHERE at < $1 ORDER BY at LIMIT $2)";
+
+/// What was decided about holds that are closed. A rejection is kept for as long as it is the last word
+/// about what it was said of.
+pub(super) const ITEMS: &str = "DELETE FROM hold_items WHERE seq IN (
+         SELECT i.seq FROM holds AS h JOIN hold_items AS i ON i.hold = h.id
+         WHERE h.closed_at < $1 AND NOT (i.state = 2 AND (
+             EXISTS (SELECT 1 FROM targets AS t JOIN users AS u ON u.directory = t.directory
+                     WHERE i.kind = 0 AND t.name = i.target AND u.id = i.id AND u.generation = i.generation)
+          OR EXISTS (SELECT 1 FROM targets AS t
+                     JOIN groups AS g ON g.directory IN (t.directory, 'derived:' || t.name)
+                     WHERE i.kind = 1 AND t.name = i.target AND g.id = i.id AND g.generation = i.generation)
+          OR EXISTS (SELECT 1 FROM targets AS t
+                     JOIN members AS m ON m.directory IN (t.directory, 'derived:' || t.name)
+                     WHERE i.kind = 2 AND t.name = i.target AND m.group_id = i.id AND m.user_id = i.user_id
+                       AND m.sequence = i.generation)))
+         LIMIT $2)";
+
+/// Holds of which nothing is left.
+pub(super) const HOLDS: &str = "DELETE FROM holds WHERE id IN (
+         SELECT h.id FROM holds AS h WHERE h.closed_at < $1
+           AND NOT EXISTS (SELECT 1 FROM hold_items AS i WHERE i.hold = h.id) LIMIT $2)";
+
+async fn prune_guard(tx: &Tx<'_>, before: Timestamp, limit: usize) -> Result<[u64; 3], StoreError> {
+    let params: &[&(dyn ToSql + Sync)] = &[&before, &rows_max(limit)];
+    let passed = execute(tx, PASSED, params).await?;
+    let items = execute(tx, ITEMS, params).await?;
+    Ok([passed, items, execute(tx, HOLDS, params).await?])
+}
 
 async fn any_tombstones(tx: &Tx<'_>, before: &[u8]) -> Result<bool, StoreError> {
     let any = "SELECT EXISTS (SELECT 1 FROM members WHERE NOT present AND version < $1)

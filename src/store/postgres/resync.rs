@@ -15,8 +15,8 @@ use crate::store::postgres::rows::{
 };
 use crate::store::postgres::{PAGE_MAX, PostgresStore, load, targets};
 use crate::store::{
-    DriftMark, Expected, ExpectedMember, Kept, Lane, NewResync, Page, Part, Probe, ResyncRecord, ResyncRow,
-    Resyncs, StoreError, Tenure,
+    DriftMark, Expected, ExpectedMember, Kept, Lane, LedgerEntry, NewResync, Page, Part, Probe, ResyncRecord,
+    ResyncRow, Resyncs, StoreError, Tenure,
 };
 
 #[async_trait]
@@ -29,6 +29,11 @@ impl Resyncs for PostgresStore {
                                ON CONFLICT DO NOTHING";
                     let begun =
                         execute(tx, sql, &[&new.id, &new.target, &new.at, &to_json(&new.body)]).await?;
+                    if let Some(by) = new.by.as_deref().filter(|_| begun > 0) {
+                        let detail = format!("{}, by {by}", new.id);
+                        let entry = LedgerEntry::by_hand(new.at, "resync_ordered", by, detail);
+                        targets::note(tx, &new.target, &entry).await?;
+                    }
                     self.hints.tell(tx, Told::work_of(&new.target)).await?;
                     Ok(begun > 0)
                 }
@@ -45,12 +50,17 @@ impl Resyncs for PostgresStore {
         self.database.read(|tx, _| records(tx, "target", target, limit.min(PAGE_MAX)).boxed()).await
     }
 
-    async fn cancel_resync(&self, id: &str) -> Result<bool, StoreError> {
+    async fn cancel_resync(&self, id: &str, actor: &str, now: Timestamp) -> Result<bool, StoreError> {
         self.database
             .write(|tx, _| {
                 async move {
-                    let sql = "UPDATE resyncs SET cancelled = true WHERE id = $1 AND NOT ended";
-                    Ok(execute(tx, sql, &[&storable(id)]).await? > 0)
+                    let sql =
+                        "UPDATE resyncs SET cancelled = true WHERE id = $1 AND NOT ended RETURNING target";
+                    let Some(row) = query_opt(tx, sql, &[&storable(id)]).await? else { return Ok(false) };
+                    let detail = format!("{id}, by {actor}");
+                    let entry = LedgerEntry::by_hand(now, "resync_cancelled", actor, detail);
+                    targets::note(tx, row.try_get(0)?, &entry).await?;
+                    Ok(true)
                 }
                 .boxed()
             })

@@ -7,11 +7,11 @@
 use crate::clock::Timestamp;
 use crate::directory::ResourceKey;
 use crate::store::derived::OWN;
-use crate::store::postgres::directory;
 use crate::store::postgres::rows::{
     Tx, big, execute, from_json, query, query_one, query_opt, storable, to_json,
 };
-use crate::store::{Intent, Lane, StoreError, TargetRecord, TargetState, Tenure};
+use crate::store::postgres::{directory, ledger};
+use crate::store::{Intent, Lane, LedgerEntry, StoreError, TargetRecord, TargetState, Tenure};
 
 /// A target whose row is locked, and the moment of a change to it.
 #[derive(Clone, Copy)]
@@ -162,6 +162,25 @@ pub(super) async fn set_state(tx: &Tx<'_>, target: &str, state: &TargetState) ->
     let sql = "UPDATE targets SET state = $2 WHERE name = $1";
     execute(tx, sql, &[&storable(target), &to_json(state)]).await?;
     Ok(())
+}
+
+/// Replaces a target's state on a person's word. Locks the target.
+pub(super) async fn order_state(
+    tx: &Tx<'_>,
+    target: &str,
+    state: &TargetState,
+    actor: &str,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    note(tx, target, &LedgerEntry::state_set(now, state, actor)).await?;
+    set_state(tx, target, state).await
+}
+
+/// Says in the ledger what was done to the target itself. Locks the target.
+pub(super) async fn note(tx: &Tx<'_>, target: &str, entry: &LedgerEntry) -> Result<(), StoreError> {
+    let Some(directory) = lock(tx, target).await? else { return Ok(()) };
+    let at = LockedTarget { tx, name: target, directory: &directory, now: entry.at };
+    ledger::append(&at, &[ledger::Line { key: None, base_generation: 0, generation: 0, entry }]).await
 }
 
 /// Replaces what was learned of a target.

@@ -11,7 +11,7 @@ use crate::store::postgres::rows::{
     HELD, PARKED, PENDING, Tx, big, execute, from_json, limit as row_limit, query, query_one, query_opt,
     unsigned, unsigned_int,
 };
-use crate::store::postgres::{directory, ledger};
+use crate::store::postgres::{directory, holds, ledger};
 use crate::store::timeline::{
     ChangeStory, Cursor, Happening, MEMBERSHIPS_MAX, OpenMembership, Order, Present, Standing, WorkStanding,
     WrittenMembership, told,
@@ -56,11 +56,13 @@ pub(super) async fn page(
         Kind::User => memberships(tx, directory, &key.id, order, after, limit).await?,
         Kind::Group => Vec::new(),
     };
+    let held = holds::story(tx, directory, key, order, after.hold, limit).await?;
     let done = ledger::story(tx, directory, key, order, after.ledger, limit).await?;
     let streams = [
         changes(tx, directory, key, order, after, limit).await?,
         memberships,
         done.into_iter().map(Happening::Ledger).collect(),
+        held.into_iter().map(Happening::Hold).collect(),
     ];
     Ok(told(order, after, streams, limit))
 }
@@ -94,11 +96,13 @@ async fn changes(
         None => String::new(),
     };
     let sql = format!(
-        "SELECT c.seq, c.position, e.source, e.event_id, e.received_at, c.operation, c.outcome, c.generation
+        "SELECT c.seq, c.position, e.source, e.event_id, e.received_at, c.operation, c.outcome, c.generation,
+                r.times, r.last_at
          FROM (SELECT * FROM event_changes AS c
                WHERE c.directory = $1 AND c.kind = $2 AND c.id = $3 {narrow}
                ORDER BY c.generation {direction}, c.seq {direction}, c.position {direction} LIMIT $4) AS c
          JOIN events AS e ON e.seq = c.seq
+         LEFT JOIN event_repeats AS r ON r.source = e.source AND r.event_id = e.event_id
          ORDER BY c.generation {direction}, c.seq {direction}, c.position {direction}"
     );
     query(tx, &sql, &params).await?.iter().map(|row| change(row, None)).collect()
@@ -126,15 +130,16 @@ async fn memberships(
     };
     let sql = format!(
         "SELECT m.seq, m.position, e.source, e.event_id, e.received_at, c.operation, c.outcome, c.generation,
-                m.group_id, m.present
+                r.times, r.last_at, m.group_id, m.present
          FROM (SELECT * FROM event_memberships AS m WHERE m.directory = $1 AND m.user_id = $2 {narrow}
                ORDER BY m.seq {direction}, m.position {direction} LIMIT $3) AS m
          JOIN events AS e ON e.seq = m.seq
          JOIN event_changes AS c ON c.seq = m.seq AND c.position = m.position
+         LEFT JOIN event_repeats AS r ON r.source = e.source AND r.event_id = e.event_id
          ORDER BY m.seq {direction}, m.position {direction}"
     );
     let rows = query(tx, &sql, &params).await?;
-    rows.iter().map(|row| change(row, Some((row.try_get(8)?, row.try_get(9)?)))).collect()
+    rows.iter().map(|row| change(row, Some((row.try_get(10)?, row.try_get(11)?)))).collect()
 }
 
 fn change(row: &SqlRow, membership: Option<(ExternalId, bool)>) -> Result<Happening, StoreError> {
@@ -148,6 +153,10 @@ fn change(row: &SqlRow, membership: Option<(ExternalId, bool)>) -> Result<Happen
         outcome: row.try_get(6)?,
         generation: unsigned(row, 7, "event_changes")?,
         membership,
+        repeats: match row.try_get::<_, Option<i64>>(8)? {
+            Some(_) => Some((unsigned(row, 8, "event_repeats")?, row.try_get(9)?)),
+            None => None,
+        },
     }))
 }
 

@@ -92,7 +92,9 @@ fn changes(conn: &Connection, seq: u64, event_id: &str) -> Result<Vec<ChangeReco
         if key.kind == Kind::Group {
             let written = written_by(event_id, index);
             for (target, fate) in targets.iter_mut().filter(|(_, (word, _))| word == "applied") {
-                if let Some(open) = fate_of_members(conn, target, &directory, &key.id, &written)? {
+                if let Some(open) =
+                    fate_of_members(conn, target, &directory, (&key.id, generation), &written)?
+                {
                     *fate = open;
                 }
             }
@@ -120,7 +122,10 @@ fn fates(
         "SELECT t.name, w.state, w.reason, coalesce(l.synced_generation >= ?4, 0),
                 w.state IS NULL AND EXISTS (SELECT 1 FROM hold_items AS i
                     WHERE i.target = t.name AND i.kind = ?2 AND i.id = ?3 AND i.user_id = ''
-                      AND i.state = 2 AND i.generation >= ?4)
+                      AND i.state = 2 AND i.generation >= ?4),
+                w.state IS NULL AND EXISTS (SELECT 1 FROM ledger AS g INDEXED BY ledger_of_resource
+                    WHERE g.kind = ?2 AND g.id = ?3 AND g.target = t.name AND g.operation = 'none'
+                      AND g.result = 'protected' AND g.generation >= ?4)
          FROM targets AS t
          LEFT JOIN work AS w ON w.target = t.name AND w.kind = ?2 AND w.id = ?3
          LEFT JOIN links AS l ON l.target = t.name AND l.kind = ?2 AND l.id = ?3
@@ -133,6 +138,7 @@ fn fates(
         let (state, synced, rejected): (Option<i64>, bool, bool) = (row.get(1)?, row.get(3)?, row.get(4)?);
         let (word, reason) = match state {
             None if rejected && !synced => ("rejected", None),
+            None if row.get(5)? && !synced => ("protected", None),
             None => ("applied", None),
             Some(_) if synced => ("applied", None),
             Some(PARKED) => ("parked", row.get(2)?),
@@ -159,7 +165,7 @@ fn fate_of_members(
     conn: &Connection,
     target: &str,
     directory: &str,
-    group: &ExternalId,
+    (group, generation): (&ExternalId, u64),
     written: &[u8],
 ) -> Result<Option<(String, Option<String>)>, StoreError> {
     let fate = conn
@@ -174,12 +180,19 @@ fn fate_of_members(
              WHERE i.target = ?1 AND i.kind = 2 AND i.id = ?3 AND i.state IN (0, 2)
                AND substr(m.version, 9) = ?4
              UNION ALL
+             SELECT 'protected', NULL FROM ledger AS g INDEXED BY ledger_of_resource
+             JOIN members AS m ON m.directory = ?2 AND m.group_id = ?3 AND m.user_id = substr(g.detail, 12)
+             WHERE g.kind = 1 AND g.id = ?3 AND g.target = ?1 AND g.operation = 'members'
+               AND g.result = 'protected' AND g.generation >= ?5 AND substr(m.version, 9) = ?4
+             UNION ALL
              SELECT 'waiting', 'for members whom the vendor does not know yet' FROM waits AS w
              JOIN members AS m ON m.directory = ?2 AND m.group_id = ?3 AND m.user_id = w.user_id
              WHERE w.target = ?1 AND w.kind = 1 AND w.id = ?3 AND substr(m.version, 9) = ?4
              LIMIT 1",
         )?
-        .query_row(params![target, directory, group, written], |row| Ok((row.get(0)?, row.get(1)?)))
+        .query_row(params![target, directory, group, written, generation], |row| {
+            Ok((row.get(0)?, row.get(1)?))
+        })
         .optional()?;
     Ok(fate)
 }

@@ -8,8 +8,10 @@ use crate::store::guard::{Decided, Decision, Hold, HoldFilter, HoldItem, HoldSta
 use crate::store::sqlite::guard::{MEMBER, columns, item_state};
 use crate::store::sqlite::members::Waiter;
 use crate::store::sqlite::rows::corrupt;
+use crate::store::sqlite::timeline::onward;
 use crate::store::sqlite::{directory, ledger, links, targets, work};
-use crate::store::{LedgerEntry, Page, ParkedId, StoreError};
+use crate::store::timeline::HoldStory;
+use crate::store::{LedgerEntry, Order, Page, ParkedId, StoreError};
 
 /// Each hold with the number of its items in each state, and the word for its own.
 const HOLDS: &str = "SELECT * FROM (
@@ -92,6 +94,55 @@ pub(super) fn items(
         items.push(item_at(row)?);
     }
     Ok(super::page(items, limit, |item: &HoldItem| item.sequence.to_string()))
+}
+
+/// What was held back of a resource, or of a user's memberships, past a number; one more than `limit` where
+/// there is more.
+pub(super) fn story(
+    conn: &Connection,
+    directory: &str,
+    key: &ResourceKey,
+    order: Order,
+    after: Option<u64>,
+    limit: usize,
+) -> Result<Vec<HoldStory>, StoreError> {
+    let start = match order {
+        Order::Falling => i64::MAX.unsigned_abs(),
+        Order::Rising => 0,
+    };
+    let mut statement = conn.prepare_cached(&story_sql(key.kind, order))?;
+    let mut rows = statement.query(params![directory, key.id, after.unwrap_or(start), limit + 1])?;
+    let mut items = Vec::new();
+    while let Some(row) = rows.next()? {
+        items.push(HoldStory { hold: row.get(10)?, target: row.get(11)?, item: item_at(row)? });
+    }
+    Ok(items)
+}
+
+pub(super) fn story_sql(kind: Kind, order: Order) -> String {
+    let (beyond, direction) = onward(order);
+    let stream = |index: &str, condition: &str| {
+        format!(
+            "SELECT * FROM (SELECT * FROM hold_items AS i INDEXED BY {index} WHERE {condition} AND seq {beyond} ?3
+                  AND EXISTS (SELECT 1 FROM targets AS t WHERE t.name = i.target AND t.directory = ?1)
+              ORDER BY seq {direction} LIMIT ?4)"
+        )
+    };
+    let (first, second) = match kind {
+        Kind::User => (
+            stream("hold_items_of_key", "id = ?2 AND kind = 0"),
+            stream("hold_items_of_user", "user_id = ?2 AND kind = 2"),
+        ),
+        Kind::Group => (
+            stream("hold_items_of_key", "id = ?2 AND kind = 1"),
+            stream("hold_items_of_key", "id = ?2 AND kind = 2"),
+        ),
+    };
+    format!(
+        "SELECT seq, kind, id, user_id, operation, state, held_at, decided_at, decided_by, generation, hold,
+                target
+         FROM ({first} UNION ALL {second}) ORDER BY seq {direction} LIMIT ?4"
+    )
 }
 
 fn item_at(row: &SqlRow<'_>) -> Result<HoldItem, StoreError> {
@@ -228,17 +279,17 @@ impl Decider<'_> {
             ParkedId::Resource(key) => key.clone(),
             ParkedId::Member { group, .. } => ResourceKey::group(group.clone()),
         };
-        let entry = LedgerEntry::without_call(
+        let entry = LedgerEntry::by_hand(
             now,
-            "none",
             decision.verdict.item_state().as_str(),
-            Some(decision.detail(&item.item, &item.operation)),
+            &decision.by,
+            decision.detail(&item.item, &item.operation),
         );
         let (base, generation) = match &item.item {
             ParkedId::Resource(_) => (links::standing(conn, target, &key)?.synced_generation, generation),
             ParkedId::Member { .. } => (0, 0),
         };
-        ledger::append_entry(conn, target, directory, &key, (base, generation), &entry)
+        ledger::append_entry(conn, target, directory, Some(&key), (base, generation), &entry)
     }
 }
 

@@ -102,6 +102,7 @@ impl Inbox {
         digest: EventDigest,
     ) -> Result<Appended, StoreError> {
         if !self.seen.insert(digest) {
+            note_repeat(conn, event)?;
             return Ok(Appended::Duplicate);
         }
         self.fresh.digests.push(digest);
@@ -196,6 +197,16 @@ fn insert(conn: &Connection, seq: u64, event: &NewEvent, digest: EventDigest) ->
     if event.urgent {
         conn.prepare_cached("INSERT INTO events_ahead (rank, seq) VALUES (0, ?1)")?.execute([seq])?;
     }
+    Ok(())
+}
+
+/// Says for people that a sender repeated itself.
+fn note_repeat(conn: &Connection, event: &NewEvent) -> Result<(), StoreError> {
+    conn.prepare_cached(
+        "INSERT INTO event_repeats (source, event_id, times, last_at) VALUES (?1, ?2, 1, ?3)
+         ON CONFLICT DO UPDATE SET times = times + 1, last_at = max(last_at, excluded.last_at)",
+    )?
+    .execute(params![event.source, event.event_id, event.received_at])?;
     Ok(())
 }
 

@@ -19,15 +19,48 @@ pub(super) fn load(
 ) -> Result<Option<Dossier>, StoreError> {
     let Some(directory) = targets::directory_of(conn, target)? else { return Ok(None) };
     let Some(item) = work::item(conn, target, key)? else { return Ok(None) };
+    Ok(Some(dossier(conn, target, &directory, item, members_max)?))
+}
+
+/// The dossier of any resource; as if it were work where it is not.
+pub(super) fn of_any(
+    conn: &Connection,
+    target: &str,
+    key: &ResourceKey,
+    members_max: usize,
+) -> Result<Option<Dossier>, StoreError> {
+    let Some(directory) = targets::directory_of(conn, target)? else { return Ok(None) };
+    let item = match work::item(conn, target, key)? {
+        Some(item) => item,
+        None => {
+            let home = home(target, &directory, key);
+            let generation = match key.kind {
+                Kind::User => directory::user(conn, &home, &key.id)?.map_or(0, |user| user.generation),
+                Kind::Group => directory::group(conn, &home, &key.id)?.map_or(0, |group| group.generation),
+            };
+            WorkItem::unasked(key.clone(), generation)
+        }
+    };
+    Ok(Some(dossier(conn, target, &directory, item, members_max)?))
+}
+
+fn dossier(
+    conn: &Connection,
+    target: &str,
+    directory: &str,
+    item: WorkItem,
+    members_max: usize,
+) -> Result<Dossier, StoreError> {
+    let key = &item.key;
     let link = links::link(conn, target, key)?;
     let desired = match key.kind {
-        Kind::User => desired_user(conn, target, &directory, &key.id)?,
+        Kind::User => desired_user(conn, target, directory, &key.id)?,
         Kind::Group => {
-            let home = home(target, &directory, key);
+            let home = home(target, directory, key);
             desired_group(conn, target, &home, &key.id, link.as_ref(), members_max)?
         }
     };
-    Ok(Some(Dossier { item, desired, link }))
+    Ok(Dossier { item, desired, link })
 }
 
 /// The dossier of a resource as if it were work, memberships left out.

@@ -204,6 +204,17 @@ impl Store for SqliteStore {
         self.writer.write(move |conn| targets::set_state(conn, &target, &state)).await
     }
 
+    async fn order_target_state(
+        &self,
+        target: &str,
+        state: &TargetState,
+        actor: &str,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        let (target, state, actor) = (target.to_owned(), state.clone(), actor.to_owned());
+        self.writer.write(move |conn| targets::order_state(conn, &target, &state, &actor, now)).await
+    }
+
     async fn set_target_memory(&self, target: &str, memory: &serde_json::Value) -> Result<(), StoreError> {
         let (target, memory) = (target.to_owned(), memory.clone());
         self.writer.write(move |conn| targets::set_memory(conn, &target, &memory)).await
@@ -262,6 +273,16 @@ impl Store for SqliteStore {
     ) -> Result<Option<Dossier>, StoreError> {
         let (target, key, members) = (target.to_owned(), key.clone(), members.min(ROWS_MAX));
         self.readers.read(move |conn| load::load(conn, &target, &key, members)).await
+    }
+
+    async fn dossier(
+        &self,
+        target: &str,
+        key: &ResourceKey,
+        members: usize,
+    ) -> Result<Option<Dossier>, StoreError> {
+        let (target, key, members) = (target.to_owned(), key.clone(), members.min(ROWS_MAX));
+        self.readers.read(move |conn| load::of_any(conn, &target, &key, members)).await
     }
 
     async fn users(
@@ -388,9 +409,15 @@ impl Store for SqliteStore {
         self.readers.read(move |conn| parked::page(conn, &target, after.as_deref(), limit)).await
     }
 
-    async fn retry_parked(&self, target: &str, id: &ParkedId, now: Timestamp) -> Result<bool, StoreError> {
-        let (target, id) = (target.to_owned(), id.clone());
-        self.writer.write(move |conn| parked::retry(conn, &target, &id, now)).await
+    async fn retry_parked(
+        &self,
+        target: &str,
+        id: &ParkedId,
+        actor: &str,
+        now: Timestamp,
+    ) -> Result<bool, StoreError> {
+        let (target, id, actor) = (target.to_owned(), id.clone(), actor.to_owned());
+        self.writer.write(move |conn| parked::retry(conn, &target, &id, &actor, now)).await
     }
 
     async fn expedite(
@@ -469,6 +496,15 @@ impl Store for SqliteStore {
         let Some(before) = before(after) else { return Ok(Page { items: Vec::new(), next: None }) };
         let (filter, limit) = (filter.clone(), limit.min(PAGE_MAX));
         self.readers.read(move |conn| ledger::page(conn, &filter, before, limit)).await
+    }
+
+    async fn ledger_past(
+        &self,
+        told: &BTreeMap<String, u64>,
+        limit: usize,
+    ) -> Result<Vec<LedgerRecord>, StoreError> {
+        let (told, limit) = (told.clone(), limit.min(PAGE_MAX));
+        self.readers.read(move |conn| ledger::past(conn, &told, limit)).await
     }
 
     fn resyncs(&self) -> &dyn Resyncs {

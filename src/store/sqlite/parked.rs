@@ -50,9 +50,11 @@ pub(super) fn retry(
     conn: &Connection,
     target: &str,
     id: &ParkedId,
+    actor: &str,
     now: Timestamp,
 ) -> Result<bool, StoreError> {
-    match id {
+    let Some(directory) = targets::directory_of(conn, target)? else { return Ok(false) };
+    let (key, retried, detail) = match id {
         ParkedId::Resource(key) => {
             let retried = conn
                 .prepare_cached(
@@ -61,28 +63,35 @@ pub(super) fn retry(
                      WHERE target = ?1 AND kind = ?2 AND id = ?3 AND state = 2",
                 )?
                 .execute(params![target, key.kind, key.id, now])?;
-            Ok(retried > 0)
+            (key.clone(), retried > 0, format!("by {actor}"))
         }
-        ParkedId::Member { group, user } => retry_member(conn, target, group, user, now),
+        ParkedId::Member { group, user } => {
+            let retried = retry_member(conn, target, &directory, (group, user), now)?;
+            (ResourceKey::group(group.clone()), retried, format!("member {user}, by {actor}"))
+        }
+    };
+    if retried {
+        let entry = LedgerEntry::by_hand(now, "retried", actor, detail);
+        note(conn, target, &directory, &key, &entry)?;
     }
+    Ok(retried)
 }
 
 /// The member waits for its user like any other, and is sent at once where the user is linked.
 fn retry_member(
     conn: &Connection,
     target: &str,
-    group: &ExternalId,
-    user: &ExternalId,
+    directory: &str,
+    (group, user): (&ExternalId, &ExternalId),
     now: Timestamp,
 ) -> Result<bool, StoreError> {
-    let Some(directory) = targets::directory_of(conn, target)? else { return Ok(false) };
     let key = ResourceKey::group(group.clone());
-    let waiter = Waiter::new(conn, (target, &directory), &key, now);
+    let waiter = Waiter::new(conn, (target, directory), &key, now);
     if !waiter.end_parking(user)? {
         return Ok(false);
     }
     waiter.wait_for(&[user.clone()].into())?;
-    let generation = generation(conn, target, &directory, &key)?;
+    let generation = generation(conn, target, directory, &key)?;
     work::make_due(conn, target, &key, generation, now)?;
     Ok(true)
 }
@@ -107,9 +116,8 @@ pub(super) fn expedite(
              parked_at = NULL, reason = NULL, intent = coalesce(intent, excluded.intent)",
     )?
     .execute(params![target, key.kind, key.id, Lane::Revoke, now, generation, look])?;
-    let entry = LedgerEntry::without_call(now, "none", "ordered", Some(format!("by {actor}")));
-    let base = links::standing(conn, target, key)?.synced_generation;
-    ledger::append_entry(conn, target, &directory, key, (base, generation), &entry)?;
+    let entry = LedgerEntry::by_hand(now, "ordered", actor, format!("by {actor}"));
+    note(conn, target, &directory, key, &entry)?;
     Ok(true)
 }
 
@@ -137,12 +145,23 @@ pub(super) fn discard(
         }
     };
     if discarded {
-        let generation = generation(conn, target, &directory, &key)?;
-        let entry = LedgerEntry::without_call(now, "none", "discarded", Some(detail));
-        let base = links::standing(conn, target, &key)?.synced_generation;
-        ledger::append_entry(conn, target, &directory, &key, (base, generation), &entry)?;
+        let entry = LedgerEntry::by_hand(now, "discarded", actor, detail);
+        note(conn, target, &directory, &key, &entry)?;
     }
     Ok(discarded)
+}
+
+/// Says in the ledger what a person did about a resource as it is now.
+fn note(
+    conn: &Connection,
+    target: &str,
+    directory: &str,
+    key: &ResourceKey,
+    entry: &LedgerEntry,
+) -> Result<(), StoreError> {
+    let generation = generation(conn, target, directory, key)?;
+    let base = links::standing(conn, target, key)?.synced_generation;
+    ledger::append_entry(conn, target, directory, Some(key), (base, generation), entry)
 }
 
 fn generation(

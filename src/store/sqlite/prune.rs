@@ -30,6 +30,7 @@ pub(super) fn prune(
             "DELETE FROM ledger WHERE at < ?1 AND seq IN (SELECT seq FROM ledger ORDER BY seq LIMIT ?2)",
         )?
         .execute(params![horizons.ledger, limit])?;
+    let guard = prune_guard(conn, horizons.guard, limit)?;
     let members = prune_members(conn, &horizons.tombstones, limit)?;
     let resources = prune_resources(conn, &USERS, &horizons.tombstones, limit)?
         + prune_resources(conn, &GROUPS, &horizons.tombstones, limit)?;
@@ -37,7 +38,11 @@ pub(super) fn prune(
         events: events as u64,
         ledger: ledger as u64,
         tombstones: (members + resources) as u64,
-        more: [events, ledger, members, resources].into_iter().any(|deleted| deleted >= limit.max(1)),
+        guard: guard.iter().sum::<usize>() as u64,
+        more: [events, ledger, members, resources]
+            .into_iter()
+            .chain(guard)
+            .any(|deleted| deleted >= limit.max(1)),
     })
 }
 
@@ -67,7 +72,50 @@ fn prune_events(conn: &Connection, before: Timestamp, limit: usize) -> Result<us
              ORDER BY seq LIMIT ?1)",
     )?
     .execute([limit])?;
+    conn.prepare_cached(
+        "DELETE FROM event_repeats WHERE (source, event_id) IN (
+             SELECT source, event_id FROM event_repeats WHERE last_at < ?1 ORDER BY last_at LIMIT ?2)",
+    )?
+    .execute(params![before, limit])?;
     Ok(numbers.len())
+}
+
+/// What went through once no window counts it, and what was decided about holds that are closed. A rejection
+/// is kept for as long as it is the last word about what it was said of.
+fn prune_guard(conn: &Connection, before: Timestamp, limit: usize) -> Result<[usize; 3], StoreError> {
+    let passed = conn
+        .prepare_cached(
+            "DELETE FROM guard_passed WHERE (target, kind, id, user_id) IN (
+                 SELECT target, kind, id, user_id FROM guard_passed WHERE at < ?1 ORDER BY at LIMIT ?2)",
+        )?
+        .execute(params![before, limit])?;
+    let items = conn
+        .prepare_cached(
+            "DELETE FROM hold_items WHERE seq IN (
+                 SELECT i.seq FROM holds AS h CROSS JOIN hold_items AS i ON i.hold = h.id
+                 WHERE h.closed_at < ?1 AND NOT (i.state = 2 AND (
+                     EXISTS (SELECT 1 FROM targets AS t JOIN users AS u ON u.directory = t.directory
+                             WHERE i.kind = 0 AND t.name = i.target AND u.id = i.id
+                               AND u.generation = i.generation)
+                  OR EXISTS (SELECT 1 FROM targets AS t
+                             JOIN groups AS g ON g.directory IN (t.directory, ?3 || t.name)
+                             WHERE i.kind = 1 AND t.name = i.target AND g.id = i.id
+                               AND g.generation = i.generation)
+                  OR EXISTS (SELECT 1 FROM targets AS t
+                             JOIN members AS m ON m.directory IN (t.directory, ?3 || t.name)
+                             WHERE i.kind = 2 AND t.name = i.target AND m.group_id = i.id
+                               AND m.user_id = i.user_id AND m.sequence = i.generation)))
+                 LIMIT ?2)",
+        )?
+        .execute(params![before, limit, OWN])?;
+    let holds = conn
+        .prepare_cached(
+            "DELETE FROM holds WHERE id IN (
+                 SELECT h.id FROM holds AS h WHERE h.closed_at < ?1
+                   AND NOT EXISTS (SELECT 1 FROM hold_items AS i WHERE i.hold = h.id) LIMIT ?2)",
+        )?
+        .execute(params![before, limit])?;
+    Ok([passed, items, holds])
 }
 
 /// Memberships that ended, once every target has been told, or has seen the group go.

@@ -10,8 +10,8 @@ use crate::store::derived::{OWN, home};
 use crate::store::sqlite::rows::{PENDING, from_json, to_json};
 use crate::store::sqlite::{PAGE_MAX, SqliteStore, load, page, targets};
 use crate::store::{
-    DriftMark, Expected, ExpectedMember, Kept, Lane, NewResync, Page, Part, Probe, ResyncRecord, ResyncRow,
-    Resyncs, StoreError, Tenure,
+    DriftMark, Expected, ExpectedMember, Kept, Lane, LedgerEntry, NewResync, Page, Part, Probe, ResyncRecord,
+    ResyncRow, Resyncs, StoreError, Tenure,
 };
 
 #[async_trait]
@@ -24,6 +24,10 @@ impl Resyncs for SqliteStore {
                     "INSERT INTO resyncs (id, target, at, body) VALUES (?1, ?2, ?3, ?4) ON CONFLICT DO NOTHING",
                     params![new.id, new.target, new.at, to_json(&new.body)],
                 )?;
+                if let Some(by) = new.by.as_deref().filter(|_| begun > 0) {
+                    let entry = LedgerEntry::by_hand(new.at, "resync_ordered", by, format!("{}, by {by}", new.id));
+                    targets::note(conn, &new.target, &entry)?;
+                }
                 Ok(begun > 0)
             })
             .await
@@ -39,13 +43,18 @@ impl Resyncs for SqliteStore {
         self.readers.read(move |conn| records(conn, "target = ?1", &target, limit)).await
     }
 
-    async fn cancel_resync(&self, id: &str) -> Result<bool, StoreError> {
-        let id = id.to_owned();
+    async fn cancel_resync(&self, id: &str, actor: &str, now: Timestamp) -> Result<bool, StoreError> {
+        let (id, actor) = (id.to_owned(), actor.to_owned());
         self.writer
             .write(move |conn| {
-                let found =
-                    conn.execute("UPDATE resyncs SET cancelled = 1 WHERE id = ?1 AND ended = 0", [id])?;
-                Ok(found > 0)
+                let sql = "UPDATE resyncs SET cancelled = 1 WHERE id = ?1 AND ended = 0 RETURNING target";
+                let target: Option<String> = conn.query_row(sql, [&id], |row| row.get(0)).optional()?;
+                if let Some(target) = &target {
+                    let detail = format!("{id}, by {actor}");
+                    let entry = LedgerEntry::by_hand(now, "resync_cancelled", &actor, detail);
+                    targets::note(conn, target, &entry)?;
+                }
+                Ok(target.is_some())
             })
             .await
     }

@@ -5,8 +5,9 @@ use rusqlite::{Connection, OptionalExtension, params};
 use crate::clock::Timestamp;
 use crate::directory::ResourceKey;
 use crate::store::derived::OWN;
+use crate::store::sqlite::ledger;
 use crate::store::sqlite::rows::{from_json, to_json};
-use crate::store::{Intent, Lane, StoreError, TargetRecord, TargetState, Tenure};
+use crate::store::{Intent, Lane, LedgerEntry, StoreError, TargetRecord, TargetState, Tenure};
 
 /// Makes a target follow a directory. All that the directory holds becomes work unless the target
 /// has followed it without a gap.
@@ -128,6 +129,26 @@ pub(super) fn set_state(conn: &Connection, target: &str, state: &TargetState) ->
     conn.prepare_cached("UPDATE targets SET state = ?2 WHERE name = ?1")?
         .execute(params![target, to_json(state)])?;
     Ok(())
+}
+
+/// Replaces a target's state on a person's word.
+pub(super) fn order_state(
+    conn: &Connection,
+    target: &str,
+    state: &TargetState,
+    actor: &str,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    set_state(conn, target, state)?;
+    note(conn, target, &LedgerEntry::state_set(now, state, actor))
+}
+
+/// Says in the ledger what was done to the target itself.
+pub(super) fn note(conn: &Connection, target: &str, entry: &LedgerEntry) -> Result<(), StoreError> {
+    match directory_of(conn, target)? {
+        Some(directory) => ledger::append_entry(conn, target, &directory, None, (0, 0), entry),
+        None => Ok(()),
+    }
 }
 
 /// Replaces what was learned of a target.

@@ -7,7 +7,7 @@ use rusqlite::{Connection, OptionalExtension, Row as SqlRow, ToSql, params};
 use crate::clock::Timestamp;
 use crate::directory::{ExternalId, Kind, ResourceKey};
 use crate::store::sqlite::rows::{HELD, PARKED, PENDING, from_json};
-use crate::store::sqlite::{directory, ledger, project};
+use crate::store::sqlite::{directory, holds, ledger, project};
 use crate::store::timeline::{
     ChangeStory, Cursor, Happening, MEMBERSHIPS_MAX, OpenMembership, Order, Present, Standing, WorkStanding,
     WrittenMembership, told,
@@ -50,6 +50,10 @@ pub(super) fn page(
             .into_iter()
             .map(Happening::Ledger)
             .collect(),
+        holds::story(conn, directory, key, order, after.hold, limit)?
+            .into_iter()
+            .map(Happening::Hold)
+            .collect(),
     ];
     Ok(told(order, after, streams, limit))
 }
@@ -91,9 +95,11 @@ pub(super) fn changes_sql(order: Order, goes_on: bool) -> String {
         String::new()
     };
     format!(
-        "SELECT c.seq, c.position, e.source, e.event_id, e.received_at, c.operation, c.outcome, c.generation
+        "SELECT c.seq, c.position, e.source, e.event_id, e.received_at, c.operation, c.outcome, c.generation,
+                r.times, r.last_at
          FROM event_changes AS c INDEXED BY event_changes_of_resource
          CROSS JOIN events AS e ON e.seq = c.seq
+         LEFT JOIN event_repeats AS r ON r.source = e.source AND r.event_id = e.event_id
          WHERE c.directory = ?1 AND c.kind = ?2 AND c.id = ?3 {after}
          ORDER BY c.generation {direction}, c.seq {direction}, c.position {direction} LIMIT ?4"
     )
@@ -115,7 +121,7 @@ fn memberships(
         params.extend([&seq as &dyn ToSql, &position]);
     }
     let mut statement = conn.prepare_cached(&sql)?;
-    let rows = statement.query_map(&params[..], |row| change(row, Some((row.get(8)?, row.get(9)?))))?;
+    let rows = statement.query_map(&params[..], |row| change(row, Some((row.get(10)?, row.get(11)?))))?;
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
@@ -124,10 +130,11 @@ pub(super) fn memberships_sql(order: Order, goes_on: bool) -> String {
     let after = if goes_on { format!("AND (m.seq, m.position) {beyond} (?4, ?5)") } else { String::new() };
     format!(
         "SELECT m.seq, m.position, e.source, e.event_id, e.received_at, c.operation, c.outcome, c.generation,
-                m.group_id, m.present
+                r.times, r.last_at, m.group_id, m.present
          FROM event_memberships AS m
          CROSS JOIN events AS e ON e.seq = m.seq
          CROSS JOIN event_changes AS c ON c.seq = m.seq AND c.position = m.position
+         LEFT JOIN event_repeats AS r ON r.source = e.source AND r.event_id = e.event_id
          WHERE m.directory = ?1 AND m.user_id = ?2 {after}
          ORDER BY m.seq {direction}, m.position {direction} LIMIT ?3"
     )
@@ -144,6 +151,7 @@ fn change(row: &SqlRow<'_>, membership: Option<(ExternalId, bool)>) -> rusqlite:
         outcome: row.get(6)?,
         generation: row.get(7)?,
         membership,
+        repeats: row.get::<_, Option<u64>>(8)?.zip(row.get(9)?),
     }))
 }
 

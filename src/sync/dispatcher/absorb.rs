@@ -46,8 +46,8 @@ impl Dispatcher {
             }
             Stepped::Held { reason } => self.push_outcome(task, |_, _| WorkChange::Hold { reason }),
             Stepped::Later { reason, cause } => self.postpone(task, reason, cause),
-            Stepped::TargetFault { reason } => {
-                self.suspend(reason.clone()).await;
+            Stepped::TargetFault { reason, mend } => {
+                self.suspend(reason.clone(), mend).await;
                 self.push_outcome(task, |now, item| WorkChange::Retry {
                     due: now,
                     attempts: item.attempts,

@@ -5,7 +5,8 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::Dispatcher;
-use crate::store::TargetState;
+use crate::store::{Quarantine, TargetState};
+use crate::target::verdict::Mend;
 use crate::telemetry::chain;
 
 /// First and last wait between two probes of a suspended target.
@@ -66,16 +67,22 @@ impl Dispatcher {
     }
 
     /// A call, or the stack itself, has shown the target to be at fault.
-    pub(super) async fn suspend(&mut self, reason: String) {
+    pub(super) async fn suspend(&mut self, reason: String, mend: Mend) {
         let Some(wait) = self.probe.failed() else { return };
-        let since = match self.shared().state() {
-            TargetState::Suspended { since, .. } => since,
-            TargetState::Running => self.shared().clock.now(),
+        let now = self.shared().clock.now();
+        let (since, tried) = match self.shared().state() {
+            TargetState::Suspended { since, quarantine, .. } => (since, quarantine.tried),
+            TargetState::Running => (now, 0),
             // A person's pause stands.
             TargetState::Paused { .. } => return,
         };
         tracing::warn!(target_name = self.name(), reason, probe_in = ?wait, "the target is suspended");
-        self.report_state(TargetState::Suspended { reason, since }).await;
+        let quarantine = Quarantine {
+            mend: mend.words().to_owned(),
+            tried: tried.saturating_add(1),
+            next_probe: Some(now.after(wait)),
+        };
+        self.report_state(TargetState::Suspended { reason, since, quarantine }).await;
     }
 
     async fn report_state(&self, state: TargetState) {

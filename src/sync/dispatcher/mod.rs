@@ -36,6 +36,7 @@ use crate::sync::retry_budget::RetryBudget;
 use crate::sync::run::Run;
 use crate::sync::shared::Shared;
 use crate::sync::step::{StepDone, Task};
+use crate::target::verdict::Mend;
 use crate::target::{Stack, Turn};
 use crate::telemetry::chain;
 use health::Probe;
@@ -133,7 +134,8 @@ impl Dispatcher {
                 Event::Ready(Err(reason)) => {
                     tracing::warn!(target_name = self.name(), reason, "the target's stack failed");
                     self.stack = self.fresh_stack();
-                    self.suspend(format!("the connection to the vendor failed: {reason}")).await;
+                    self.suspend(format!("the connection to the vendor failed: {reason}"), Mend::Address)
+                        .await;
                     Ok(())
                 }
                 Event::Look => {

@@ -11,7 +11,7 @@ use crate::sync::plan::lookup::Lookup;
 use crate::sync::plan::members::Members;
 use crate::sync::plan::{End, LaterCause, Pass, Purpose, Reaction, Request, diff};
 use crate::sync::policy::Policy;
-use crate::target::verdict::Verdict;
+use crate::target::verdict::{Mend, Verdict};
 
 /// Most stale answers in one pass, before the resource is left alone for a while.
 const STALE_ROUNDS_MAX: u32 = 5;
@@ -54,7 +54,7 @@ impl Pass {
                 reason: "the vendor was not reached".to_owned(),
                 cause: LaterCause::Transient,
             },
-            Verdict::TargetFault { reason } => Reaction::TargetFault { reason },
+            Verdict::TargetFault { reason, mend } => Reaction::TargetFault { reason, mend },
         }
     }
 
@@ -215,6 +215,7 @@ impl Pass {
             }
             Request::Lookup { .. } | Request::Create { .. } => Reaction::TargetFault {
                 reason: "the vendor answered 404 for a whole collection; is the base URL right?".to_owned(),
+                mend: Mend::Address,
             },
         }
     }

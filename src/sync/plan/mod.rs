@@ -236,6 +236,16 @@ impl Pass {
         self.row().map(|row| row.vendor_id.as_str())
     }
 
+    /// The vendor's resource as far as the relay knows it without asking: what was applied last.
+    pub fn presumed(&self) -> Map<String, Value> {
+        let Some(row) = self.row() else { return Map::new() };
+        let Value::Object(mut resource) = user::whole(BTreeSet::new(), &row.applied) else {
+            return Map::new();
+        };
+        resource.insert("id".to_owned(), row.vendor_id.clone().into());
+        resource
+    }
+
     /// Whether the user is one whom the target never loses.
     pub fn is_protected(&self, policy: &Policy) -> bool {
         match &self.desired {

@@ -304,7 +304,7 @@ impl Memory {
             match reaction {
                 Reaction::Continue | Reaction::Throttled => {}
                 Reaction::Later { .. } => break None,
-                Reaction::TargetFault { reason } => panic!("{reason}"),
+                Reaction::TargetFault { reason, .. } => panic!("{reason}"),
             }
         };
         let findings = pass.findings(Timestamp::default());

@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use crate::scim::etag::ETag;
 use crate::scim::patch::PatchOp;
+use crate::target::verdict::Mend;
 
 /// One call that planning wants.
 #[derive(Clone, Debug, PartialEq)]
@@ -115,6 +116,8 @@ pub enum Reaction {
     TargetFault {
         /// What is wrong, for people.
         reason: String,
+        /// What would mend it.
+        mend: Mend,
     },
 }
 

@@ -70,7 +70,8 @@ async fn schedule(shared: &Shared, newest: Option<&ResyncRecord>) -> Result<(), 
     if is_due && shared.state() == TargetState::Running {
         let progress = Progress::new(schedule.mode, Scope::All, "schedule".to_owned());
         let id = uuid::Uuid::now_v7().to_string();
-        let new = NewResync { id, target: shared.name().to_owned(), at: now, body: json!(progress) };
+        let new =
+            NewResync { id, target: shared.name().to_owned(), at: now, by: None, body: json!(progress) };
         shared.store.resyncs().begin_resync(&new).await?;
     }
     Ok(())

@@ -241,6 +241,17 @@ impl Store for View {
         self.world.tell(Hint::State { target: target.to_owned() });
         Ok(())
     }
+    async fn order_target_state(
+        &self,
+        t: &str,
+        state: &TargetState,
+        by: &str,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        self.reach().await?.order_target_state(t, state, by, now).await?;
+        self.world.tell(Hint::State { target: t.to_owned() });
+        Ok(())
+    }
     async fn project(&self, reader: &dyn EventReader, limit: usize) -> Result<Projection, StoreError> {
         let projection = self.reach().await?.project(reader, limit).await?;
         for target in &projection.woken {
@@ -338,8 +349,14 @@ impl Store for View {
     async fn decide(&self, decision: &Decision, now: Timestamp) -> Result<Option<Decided>, StoreError> {
         self.reach().await?.decide(decision, now).await
     }
-    async fn retry_parked(&self, t: &str, id: &ParkedId, now: Timestamp) -> Result<bool, StoreError> {
-        self.reach().await?.retry_parked(t, id, now).await
+    async fn retry_parked(
+        &self,
+        t: &str,
+        id: &ParkedId,
+        by: &str,
+        now: Timestamp,
+    ) -> Result<bool, StoreError> {
+        self.reach().await?.retry_parked(t, id, by, now).await
     }
     async fn discard_parked(
         &self,
@@ -363,6 +380,16 @@ impl Store for View {
         n: usize,
     ) -> Result<Page<LedgerRecord>, StoreError> {
         self.reach().await?.ledger(filter, after, n).await
+    }
+    async fn dossier(&self, t: &str, key: &ResourceKey, n: usize) -> Result<Option<Dossier>, StoreError> {
+        self.reach().await?.dossier(t, key, n).await
+    }
+    async fn ledger_past(
+        &self,
+        told: &BTreeMap<String, u64>,
+        n: usize,
+    ) -> Result<Vec<LedgerRecord>, StoreError> {
+        self.reach().await?.ledger_past(told, n).await
     }
     fn resyncs(&self) -> &dyn crate::store::Resyncs {
         self.world.inner.resyncs()

@@ -231,14 +231,16 @@ fn a_403_names_the_scopes_granted_and_wanted() {
         http::header::WWW_AUTHENTICATE,
         "Bearer error=\"insufficient_scope\", scope=\"scim:write\"",
     );
-    let Verdict::TargetFault { reason } = judge(&rfc(), &facts, Ok(&refused)) else { panic!() };
+    let Verdict::TargetFault { reason, .. } = judge(&rfc(), &facts, Ok(&refused)) else { panic!() };
     assert_eq!(
         reason,
         "PATCH Users/{id} answered 403: the token was granted the scopes `scim:read`, the vendor wants `scim:write`"
     );
-    let Verdict::TargetFault { reason } = judge(&genesys(), &facts, Ok(&answer(403, ""))) else { panic!() };
+    let Verdict::TargetFault { reason, .. } = judge(&genesys(), &facts, Ok(&answer(403, ""))) else {
+        panic!()
+    };
     assert!(reason.contains("the profile wants `directory:user:add "), "{reason}");
-    let Verdict::TargetFault { reason } = judge(&rfc(), &facts, Ok(&answer(403, ""))) else { panic!() };
+    let Verdict::TargetFault { reason, .. } = judge(&rfc(), &facts, Ok(&answer(403, ""))) else { panic!() };
     assert_eq!(reason, "PATCH Users/{id} answered 403");
 }
 
@@ -247,7 +249,7 @@ fn a_redirect_is_told_by_its_host_alone() {
     let mut moved = answer(302, "");
     moved.location = Some("https://login.example/u/jane@example.com?token=x".to_owned());
     let facts = call(Method::GET, "Users", false);
-    let Verdict::TargetFault { reason } = judge(&rfc(), &facts, Ok(&moved)) else { panic!() };
+    let Verdict::TargetFault { reason, .. } = judge(&rfc(), &facts, Ok(&moved)) else { panic!() };
     assert_eq!(reason, "GET Users answered 302, a redirect to login.example");
 }
 

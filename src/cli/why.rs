@@ -1,0 +1,146 @@
+//! `scim-relay why`: one person's story, from what the source said to what the vendor answered.
+
+use std::fmt::Write as _;
+use std::io::{self, Write as _};
+use std::process::ExitCode;
+
+use clap::Args;
+use serde_json::Value;
+
+use super::relay::{Ask, Connection, Relay};
+use super::{fail, printed};
+
+/// Arguments of `why`.
+#[derive(Debug, Args)]
+pub struct Arguments {
+    /// The source's id of the person
+    person: String,
+    /// The directory
+    #[arg(long, default_value = "default")]
+    directory: String,
+    /// It is a group
+    #[arg(long)]
+    group: bool,
+    /// Most lines of the story; the newest are shown
+    #[arg(long, value_name = "LINES", default_value_t = 50, value_parser = clap::value_parser!(u16).range(1..=1000))]
+    limit: u16,
+    #[command(flatten)]
+    connection: Connection,
+}
+
+/// How it stands at each target, then what happened, oldest first.
+pub fn run(arguments: &Arguments) -> ExitCode {
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return fail(&format!("failed to start the runtime: {error}"), 1),
+    };
+    match runtime.block_on(ask(arguments)) {
+        Ok(answer) => printed(io::stdout().lock().write_all(told(&answer).as_bytes()), ExitCode::SUCCESS),
+        Err(message) => fail(&message, 1),
+    }
+}
+
+async fn ask(arguments: &Arguments) -> Result<Value, String> {
+    let Arguments { person, directory, group, limit, connection } = arguments;
+    let kind = if *group { "groups" } else { "users" };
+    let path = ["directories", directory, kind, person, "timeline"];
+    let limit = limit.to_string();
+    let query = [("order", "newest"), ("limit", limit.as_str())];
+    Relay::new(connection)?.json(Ask { query: &query, ..Ask::reading(&path) }).await
+}
+
+/// The answer as lines. What came from outside moves no cursor and rings no bell.
+fn told(answer: &Value) -> String {
+    let mut lines = String::new();
+    let mut say = |line: &str| {
+        let harmless = line.chars().map(|letter| if letter.is_control() { ' ' } else { letter });
+        lines.extend(harmless);
+        lines.push('\n');
+    };
+    let present = &answer["present"];
+    say(if present["wanted"] == true {
+        "is to be there, with access"
+    } else {
+        "is not to be there, or without access"
+    });
+    for (target, standing) in present["targets"].as_object().into_iter().flatten() {
+        say(&format!("at {target}: {}", text(&standing["words"])));
+    }
+    if answer["next_cursor"].is_string() {
+        say("(what is older is left out; --limit shows more)");
+    }
+    for item in answer["items"].as_array().into_iter().flatten().rev() {
+        say(&happening(item));
+    }
+    lines
+}
+
+fn happening(item: &Value) -> String {
+    let mut line = format!("{}  ", text(&item["at"]));
+    match item["what"].as_str() {
+        Some("change") => line.push_str(text(&item["words"])),
+        Some("hold") => {
+            let (operation, about) = (text(&item["operation"]), text(&item["item"]));
+            let (target, state) = (text(&item["target"]), text(&item["state"]));
+            push(
+                &mut line,
+                format_args!("{target}: {operation} of {about}: {state} (hold {})", item["hold"]),
+            );
+            if let Some(by) = item["decided_by"].as_str() {
+                push(&mut line, format_args!(" by {by}"));
+            }
+        }
+        _ => {
+            push(&mut line, format_args!("{}: {}", text(&item["target"]), text(&item["operation"])));
+            if let Some(call) = item["call"].as_str() {
+                push(&mut line, format_args!(" ({call}"));
+                if let Some(status) = item["status"].as_u64() {
+                    push(&mut line, format_args!(" → {status}"));
+                }
+                line.push(')');
+            }
+            push(&mut line, format_args!(": {}", text(&item["outcome"])));
+            if let Some(detail) = item["detail"].as_str() {
+                push(&mut line, format_args!(": {detail}"));
+            }
+        }
+    }
+    line
+}
+
+fn push(line: &mut String, what: std::fmt::Arguments<'_>) {
+    line.write_fmt(what).expect("a String takes everything");
+}
+
+fn text(value: &Value) -> &str {
+    value.as_str().unwrap_or("?")
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_story_is_told_from_how_it_stands_to_how_it_came_to_that() {
+        let answer = json!({
+            "present": {"wanted": false, "targets": {"acme": {"words": "held by the guard"}}},
+            "items": [
+                {"what": "hold", "at": "T3", "hold": 7, "target": "acme", "item": "user:jane",
+                 "operation": "deactivate", "state": "rejected", "decided_by": "ops"},
+                {"what": "action", "at": "T2", "target": "acme", "operation": "update", "outcome": "applied",
+                 "call": "PATCH Users/{id}", "status": 200, "detail": "title"},
+                {"what": "change", "at": "T1", "words": "hr said user.upsert: merged\u{1b}[2J"},
+            ],
+            "next_cursor": "c1",
+        });
+        let expected = "is not to be there, or without access\n\
+            at acme: held by the guard\n\
+            (what is older is left out; --limit shows more)\n\
+            T1  hr said user.upsert: merged [2J\n\
+            T2  acme: update (PATCH Users/{id} → 200): applied: title\n\
+            T3  acme: deactivate of user:jane: rejected (hold 7) by ops\n";
+        assert_eq!(told(&answer), expected);
+    }
+}
