@@ -5,9 +5,10 @@
 
 use serde_json::{Value, json};
 
+use crate::clock::Timestamp;
 use crate::errands::client::AskError;
 use crate::errands::record::success;
-use crate::errands::runner::{CLOCK_MARGIN, RunError, Runner, earlier};
+use crate::errands::runner::{RunError, Runner, earlier};
 use crate::source::connectors::{Feed, Page, ask_feed};
 use crate::source::{Reading, Registered};
 use crate::store::{Settled, Topic};
@@ -62,8 +63,9 @@ impl Runner {
             let answer = success(answer)?;
             let page = Page { headers: &answer.headers, body: &answer.body, path: &path };
             let page = feed.page(stream, &page).map_err(AskError::from)?;
-            self.take(registered, page.reading, now).await?;
-            path = self.client.follow(page.next).map_err(AskError::from)?;
+            self.take(registered, page.reading, now, earlier(now, feed.lag())).await?;
+            let next = if page.is_last { feed.resume(stream, now, page.next) } else { page.next };
+            path = self.client.follow(next).map_err(AskError::from)?;
             self.store.set_source_memory(&self.source, &part, &position(&path)).await?;
             if page.is_last {
                 return Ok(true);
@@ -72,16 +74,16 @@ impl Runner {
         Ok(false)
     }
 
-    /// Appends what a page tells, and notes what it leaves to be read.
+    /// Appends what a page tells, dated `as_of` where it has no time, and notes what it leaves to be read.
     async fn take(
         &self,
         registered: &Registered,
         reading: Reading,
-        now: crate::clock::Timestamp,
+        now: Timestamp,
+        as_of: Timestamp,
     ) -> Result<(), RunError> {
         let mut changes = reading.changes;
         for change in &mut changes {
-            let as_of = earlier(now, CLOCK_MARGIN);
             change.occurred_at = Some(change.occurred_at.unwrap_or(as_of).min(now));
         }
         if !changes.is_empty() {

@@ -8,6 +8,7 @@ use url::Url;
 
 use crate::target::layers::breaker::BreakerSettings;
 use crate::target::oauth::OAuth2;
+use crate::target::service_account::ServiceAccount;
 use crate::target::profile::{ClassLimits, Limits, Profile, Window};
 use crate::target::secret::Secret;
 
@@ -49,6 +50,8 @@ pub enum Auth {
     },
     /// Tokens from a token endpoint.
     OAuth2(OAuth2),
+    /// Tokens from a token endpoint, for grants that a service account signs.
+    ServiceAccount(ServiceAccount),
 }
 
 impl Settings {

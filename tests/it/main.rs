@@ -29,6 +29,7 @@ mod line;
 mod long_day;
 mod mapping;
 mod memberships;
+mod newcomer;
 mod priority;
 mod probe;
 mod profiles;
