@@ -20,6 +20,7 @@ use super::reader::{Section, one_of};
 use crate::feed::Way;
 use crate::feed::guard::Limits;
 use crate::source::signature::keyed::Algorithm;
+use crate::source::signature::standard_webhooks;
 use crate::source::{IntakeLimit, Kind, Options, PRESETS, Preset, Settings};
 
 /// Name of the directory that sources feed and targets follow where none is named.
@@ -69,6 +70,14 @@ pub fn read(name: &str, mut section: Section<'_>, body_bytes_max: usize) -> Opti
     if let Some(Err(error)) = settings.as_ref().map(Settings::check) {
         let reason = format!("cannot verify: {error}");
         section.add(Problem::error(section.path_of("secrets"), reason, SECRETS_REMEDY));
+    }
+    if settings.as_ref().is_some_and(has_mangled_secret) {
+        let remedy = "copy the whole of it; as text it signs only for a sender that takes it as text, too";
+        section.add(Problem::warning(
+            section.path_of("secrets"),
+            "holds one that begins with whsec_ and is no base64 after that, and so is taken as text",
+            remedy,
+        ));
     }
     section.finish();
     let settings = settings?;
@@ -141,6 +150,12 @@ fn header(section: &mut Section<'_>, key: &'static str) -> Option<HeaderName> {
 
 fn algorithm(section: &mut Section<'_>) -> Option<Algorithm> {
     section.choice(Options::ALGORITHM, &ALGORITHMS)
+}
+
+/// Whether a sender that signs by Standard Webhooks has a secret that looks cut off.
+fn has_mangled_secret(settings: &Settings) -> bool {
+    let is_signed = matches!(settings.kind, Kind::Native | Kind::File(_));
+    is_signed && settings.secrets.iter().any(standard_webhooks::is_mangled)
 }
 
 fn secrets(section: &mut Section<'_>) -> Option<Vec<SecretString>> {

@@ -139,6 +139,7 @@ impl Runner {
             Topic::Record(key) => self.read(registered, errand, key).await,
             Topic::Missed => self.missed(registered).await,
             Topic::Subscription => self.keep(registered).await,
+            Topic::Renewal => self.hurry(registered).await,
         }
     }
 

@@ -80,6 +80,17 @@ pub struct Reading {
     pub needs_read: Vec<ResourceKey>,
     /// How many of its events mean nothing to a directory.
     pub ignored: usize,
+    /// What it says of the webhooks themselves.
+    pub notices: Vec<Notice>,
+}
+
+/// What a sender says of its webhooks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Notice {
+    /// They end soon, or have ended: the subscription is to be renewed, or made anew.
+    Renew,
+    /// Some were not sent, and will not be.
+    Missed,
 }
 
 impl Reading {

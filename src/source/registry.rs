@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use super::connectors::{Connector, Provider};
 use super::signature::SecretError;
-use super::{Settings, Source, formats, told};
-use crate::directory::{Change, ResourceKey};
-use crate::store::EventReader;
+use super::{Notice, Settings, Source, formats, told};
+use crate::directory::Change;
+use crate::store::{EventReader, Topic};
 
 /// Every configured source.
 pub struct Sources(BTreeMap<String, Registered>);
@@ -78,12 +78,17 @@ impl EventReader for Sources {
         Ok(reading.changes)
     }
 
-    fn wanted(&self, source: &str, body: &[u8]) -> Vec<ResourceKey> {
+    fn wanted(&self, source: &str, body: &[u8]) -> Vec<Topic> {
         let Some(registered) = self.get(source).filter(|registered| registered.connector.is_some()) else {
             return Vec::new();
         };
         // A body that cannot be read is said so by `read`.
-        registered.source.read(body).map(|reading| reading.needs_read).unwrap_or_default()
+        let Ok(reading) = registered.source.read(body) else { return Vec::new() };
+        let notices = reading.notices.into_iter().map(|notice| match notice {
+            Notice::Renew => Topic::Renewal,
+            Notice::Missed => Topic::Missed,
+        });
+        reading.needs_read.into_iter().map(Topic::Record).chain(notices).collect()
     }
 }
 

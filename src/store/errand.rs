@@ -12,6 +12,8 @@ pub enum Topic {
     Missed,
     /// The source's subscription is to be looked after.
     Subscription,
+    /// The source says that its subscription must be renewed now, however young it is.
+    Renewal,
 }
 
 impl Topic {
@@ -27,6 +29,7 @@ impl Topic {
             }
             Self::Missed => (2, ""),
             Self::Subscription => (3, ""),
+            Self::Renewal => (4, ""),
         }
     }
 
@@ -37,6 +40,7 @@ impl Topic {
             1 => Some(Self::Record(ResourceKey::group(ExternalId::parse(id).ok()?))),
             2 => Some(Self::Missed),
             3 => Some(Self::Subscription),
+            4 => Some(Self::Renewal),
             _ => None,
         }
     }

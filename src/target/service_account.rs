@@ -132,3 +132,79 @@ impl Issuer for SignedGrants {
         self.endpoint.ask(form, None, &assertion.into()).await
     }
 }
+
+#[cfg(test)]
+pub mod testing {
+    //! A key that nobody uses.
+
+    use secrecy::SecretString;
+
+    /// A key file of a service account.
+    pub fn key_file() -> SecretString {
+        include_str!("../../tests/fixtures/keys/service-account.json").into()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ring::signature::{KeyPair as _, RSA_PKCS1_2048_8192_SHA256, UnparsedPublicKey};
+
+    use super::testing::key_file;
+    use super::*;
+
+    const NOW: Timestamp = Timestamp::from_seconds(1_790_000_000);
+
+    fn account(subject: Option<&str>) -> ServiceAccount {
+        ServiceAccount {
+            key: key_file().into(),
+            token_url: ServiceAccount::token_url_of(&key_file()).unwrap().unwrap(),
+            subject: subject.map(str::to_owned),
+            scopes: vec!["https://a.example/users".to_owned(), "https://a.example/groups".to_owned()],
+            expiry_margin: Duration::from_mins(1),
+        }
+    }
+
+    fn part(assertion: &str, number: usize) -> Value {
+        let part = assertion.split('.').nth(number).unwrap();
+        serde_json::from_slice(&URL_SAFE_NO_PAD.decode(part).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn an_assertion_says_who_asks_for_whom_and_is_signed_by_the_accounts_key() {
+        let assertion = account(Some("admin@acme.example")).assertion(&key_file(), NOW).unwrap();
+        assert_eq!(part(&assertion, 0), json!({"alg": "RS256", "typ": "JWT", "kid": "test-key-1"}));
+        let claims = json!({
+            "iss": "relay@tests.example", "sub": "admin@acme.example", "aud": "https://oauth2.example.com/token",
+            "scope": "https://a.example/users https://a.example/groups",
+            "iat": 1_789_999_970, "exp": 1_790_003_570,
+        });
+        assert_eq!(part(&assertion, 1), claims);
+        let (signed, signature) = assertion.rsplit_once('.').unwrap();
+        let key = Key::read(&key_file()).unwrap();
+        UnparsedPublicKey::new(&RSA_PKCS1_2048_8192_SHA256, key.pair.public_key().as_ref())
+            .verify(signed.as_bytes(), &URL_SAFE_NO_PAD.decode(signature).unwrap())
+            .unwrap();
+        let own = account(None).assertion(&key_file(), NOW).unwrap();
+        assert_eq!(part(&own, 1).get("sub"), None, "an account that acts for itself");
+    }
+
+    #[test]
+    fn a_key_that_cannot_sign_is_told_without_any_of_it() {
+        let without = |member: &str| {
+            let mut file = parse(&key_file()).unwrap();
+            file.remove(member);
+            Value::Object(file).to_string()
+        };
+        for (file, reason) in [
+            ("s3cret".to_owned(), "it is no JSON object"),
+            (without("client_email"), "it has no client_email"),
+            (without("private_key"), "it has no private_key"),
+            (
+                r#"{"client_email": "a", "private_key": "s3cret"}"#.to_owned(),
+                "its private_key is no PKCS #8 key in PEM",
+            ),
+        ] {
+            assert_eq!(ServiceAccount::check(&file.into()), Err(reason.to_owned()));
+        }
+    }
+}

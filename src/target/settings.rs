@@ -8,9 +8,9 @@ use url::Url;
 
 use crate::target::layers::breaker::BreakerSettings;
 use crate::target::oauth::OAuth2;
-use crate::target::service_account::ServiceAccount;
 use crate::target::profile::{ClassLimits, Limits, Profile, Window};
 use crate::target::secret::Secret;
+use crate::target::service_account::ServiceAccount;
 
 /// What a target is set up with.
 #[derive(Clone, Debug)]

@@ -132,5 +132,11 @@ fn service_account(mut section: Section<'_>, hints: Option<&AuthHints>) -> Optio
     };
     section.finish();
     let expiry_margin = refresh_margin.unwrap_or_else(|| hints.cloned().unwrap_or_default().expiry_margin);
-    Some(Auth::ServiceAccount(ServiceAccount { key, token_url: token_url?, subject, scopes: scopes?, expiry_margin }))
+    Some(Auth::ServiceAccount(ServiceAccount {
+        key,
+        token_url: token_url?,
+        subject,
+        scopes: scopes?,
+        expiry_margin,
+    }))
 }

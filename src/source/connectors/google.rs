@@ -165,8 +165,8 @@ impl Subscribe for Google {
         Write { method: Method::POST, path, endpoint: "users/watch", body }
     }
 
-    fn renew(&self, _: &Held, _: &Wish<'_>) -> Option<Write> {
-        None
+    fn renew(&self, _: &Held, _: &Wish<'_>) -> Vec<Write> {
+        Vec::new()
     }
 
     fn end(&self, held: &Held) -> Option<Write> {
@@ -187,6 +187,7 @@ impl Subscribe for Google {
             address: wish.address.to_owned(),
             made_us: wish.now.as_micros(),
             ends_us: told.unwrap_or(wish.ends_at).as_micros(),
+            due_us: None,
         })
     }
 }

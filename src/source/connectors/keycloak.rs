@@ -123,9 +123,5 @@ fn further(stream: &str, page: &Page<'_>, last_ms: i64) -> Result<String, Malfor
     };
     let asked = number("&dateFrom=").zip(number("&first=").and_then(|first| usize::try_from(first).ok()));
     let (from_ms, first) = asked.ok_or_else(|| page.view().wrong("the position cannot be read"))?;
-    Ok(if last_ms > from_ms {
-        listing(stream, last_ms, 0)
-    } else {
-        listing(stream, from_ms, first + PAGE)
-    })
+    Ok(if last_ms > from_ms { listing(stream, last_ms, 0) } else { listing(stream, from_ms, first + PAGE) })
 }

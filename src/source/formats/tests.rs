@@ -75,6 +75,7 @@ pub fn tell(reading: &Reading) -> String {
     let mut lines: Vec<String> = reading.event_id.iter().map(|id| format!("event {id}")).collect();
     lines.extend(reading.changes.iter().map(tell_change));
     lines.extend(reading.needs_read.iter().map(|key| format!("needs_read {} {}", key.kind, key.id)));
+    lines.extend(reading.notices.iter().map(|notice| format!("notice {notice:?}")));
     if reading.ignored > 0 {
         lines.push(format!("ignored {}", reading.ignored));
     }

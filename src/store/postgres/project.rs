@@ -193,7 +193,7 @@ async fn merge_claimed(
 
 /// What an event leaves to be read.
 fn wants(event: &ReadEvent) -> impl Iterator<Item = (String, Topic, Timestamp)> {
-    let want = |key: &ResourceKey| (event.source.clone(), Topic::Record(key.clone()), event.received_at);
+    let want = |topic: &Topic| (event.source.clone(), topic.clone(), event.received_at);
     event.wanted.iter().map(want)
 }
 
@@ -213,7 +213,7 @@ struct ReadEvent {
     source: String,
     received_at: Timestamp,
     changes: Result<Vec<Change>, String>,
-    wanted: Vec<ResourceKey>,
+    wanted: Vec<Topic>,
 }
 
 /// The events at these places, in the order of the line.

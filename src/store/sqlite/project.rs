@@ -45,7 +45,7 @@ struct ReadEvent {
     source: String,
     received_at: Timestamp,
     changes: Result<Vec<Change>, String>,
-    wanted: Vec<ResourceKey>,
+    wanted: Vec<Topic>,
 }
 
 /// Picks up to `limit` events: first those ahead of their turn, then in the order they came.
@@ -141,8 +141,8 @@ pub(super) fn apply(conn: &Connection, batch: &ReadBatch) -> Result<Option<Proje
     let mut per_directory: BTreeMap<&str, Vec<&ReadEvent>> = BTreeMap::new();
     for event in &batch.events {
         settle(conn, event, batch.through)?;
-        for key in &event.wanted {
-            errands::want(conn, &event.source, &Topic::Record(key.clone()), event.received_at)?;
+        for topic in &event.wanted {
+            errands::want(conn, &event.source, topic, event.received_at)?;
         }
         projection.wanted += event.wanted.len();
         match &event.changes {
