@@ -9,6 +9,7 @@ mod signature;
 mod transmitter;
 
 use std::num::NonZeroU32;
+use std::time::Duration;
 
 use http::HeaderName;
 use secrecy::SecretString;
@@ -29,6 +30,9 @@ pub const DEFAULT_DIRECTORY: &str = "default";
 /// Highest intake limit that may be set.
 const WEBHOOKS_MAX: NonZeroU32 = NonZeroU32::new(1_000_000).expect("a million is over zero");
 
+const REPEATS_FOR: std::ops::RangeInclusive<Duration> = Duration::ZERO..=Duration::from_hours(31 * 24);
+/// What is believed of senders of whom nobody knows.
+const REPEATS_USUAL: Duration = Duration::from_hours(1);
 const SECRETS_REMEDY: &str = "write secrets = [\"env:NAME\"]";
 
 /// The hashes of signatures, by the words for them.
@@ -44,6 +48,8 @@ pub struct Source {
     pub feed: Option<crate::feed::Settings>,
     /// How it is asked for what its webhooks leave out.
     pub connector: Option<ConnectorConfig>,
+    /// For how long nothing of it is lost while nobody listens; `None`: for ever.
+    pub patience: Option<Duration>,
 }
 
 /// Reads one source. `body_bytes_max` is the server's limit.
@@ -60,6 +66,7 @@ pub fn read(name: &str, mut section: Section<'_>, body_bytes_max: usize) -> Opti
         Some(Kind::ScimEvents(_) | Kind::File(_)) if !section.has("secrets") => Some(Vec::new()),
         Some(_) | None => secrets(&mut section),
     };
+    let repeats_for = section.duration("repeats_for", REPEATS_FOR);
     let intake_limit = section.section("intake_limit").and_then(intake_limit);
     let connector = section.section("connector").map(|section| connector::read(name, section, kind.as_ref()));
     let (provider, connector) = connector.flatten().unzip();
@@ -87,7 +94,31 @@ pub fn read(name: &str, mut section: Section<'_>, body_bytes_max: usize) -> Opti
         limits,
         way,
     });
-    Some(Source { settings, feed, connector })
+    let repeats_for = repeats_for.or_else(|| usual_repeats(&settings.kind));
+    let patience = repeats_for.and_then(|repeats_for| patience(&settings, repeats_for, connector.as_ref()));
+    Some(Source { settings, feed, connector, patience })
+}
+
+/// How long a sender of this kind repeats what was not taken; `None`: it sends nothing.
+fn usual_repeats(kind: &Kind) -> Option<Duration> {
+    match kind {
+        Kind::Native | Kind::Mapped(_) | Kind::ScimEvents(_) => Some(REPEATS_USUAL),
+        Kind::Preset(preset, _) => Some(preset.repeats_for),
+        // What was not dropped or listed yet is there later.
+        Kind::Fed | Kind::File(_) => None,
+    }
+}
+
+/// A record of changes that is read afterwards makes up for a silence as long as it is kept.
+fn patience(
+    settings: &Settings,
+    repeats_for: Duration,
+    connector: Option<&ConnectorConfig>,
+) -> Option<Duration> {
+    let is_read = connector.is_some_and(|connector| connector.catch_up.is_some());
+    let Some(provider) = settings.provider.as_ref().filter(|_| is_read) else { return Some(repeats_for) };
+    let connector = provider.open();
+    Some(connector.feed()?.kept_for()?.max(repeats_for))
 }
 
 /// What a kind's own keys say.

@@ -11,6 +11,7 @@ use crate::errands::record::success;
 use crate::errands::runner::{RunError, Runner, earlier};
 use crate::source::connectors::{Feed, Page, ask_feed};
 use crate::source::{Reading, Registered};
+use crate::store::advice::{advise, withdraw};
 use crate::store::{Settled, Topic};
 
 /// Pages that are read in one run; what is left is read in the next, so that records that are wanted
@@ -21,10 +22,28 @@ impl Runner {
     /// Reads every stream to its end, and says when to read on.
     pub(super) async fn missed(&self, registered: &Registered) -> Result<Settled, RunError> {
         let feed = registered.connector.as_ref().and_then(|connector| connector.feed());
-        let (Some(feed), Some(interval)) = (feed, self.catch_up) else { return Ok(Settled::Done) };
+        let now = self.clock.now();
+        let (Some(feed), Some(interval)) = (feed, self.catch_up) else {
+            let reason = "the provider has not sent some of its webhooks, and no catch_up is configured";
+            if advise(&*self.store, &self.source, reason.to_owned(), now).await? {
+                tracing::warn!(source = self.source, reason, "a resync of the source is advised");
+            }
+            return Ok(Settled::Done);
+        };
         let mut is_all = true;
         for stream in feed.streams() {
             is_all &= self.read_stream(registered, feed, stream).await?;
+        }
+        if is_all
+            && feed.is_whole()
+            && let Some(advice) = withdraw(&*self.store, &self.source).await?
+        {
+            let reason = advice.reason;
+            tracing::info!(
+                source = self.source,
+                reason,
+                "the source was read as a whole; no resync is advised any more"
+            );
         }
         let now = self.clock.now();
         let due = if is_all { now.after(interval) } else { now };

@@ -15,6 +15,8 @@ use crate::source::connectors::{Held, Subscribe, Wish, Write};
 use crate::store::{Settled, Topic};
 use crate::telemetry::metrics::SubscriptionLabels;
 
+/// A shorter life than this is no matter of an alarm hours before its end: it is always near.
+const ALARMED_LIFE_MIN: Duration = Duration::from_hours(3);
 /// Longest time between two looks at a subscription.
 const LOOK_MAX: Duration = Duration::from_hours(24);
 
@@ -78,10 +80,16 @@ impl Runner {
                 held
             }
         };
-        let labels = SubscriptionLabels { source: self.source.clone(), subscription: topic.to_owned() };
-        self.metrics.subscription_end_seconds.get_or_create(&labels).set(held.ends_at().as_seconds());
+        if held.ends_at().since(Timestamp::from_micros(held.made_us)) >= ALARMED_LIFE_MIN {
+            self.show_end(topic, &held);
+        }
         // One that was granted for no time at all is not asked for again at once.
         Ok(held.renew_at().max(now.after(Duration::from_mins(1))))
+    }
+
+    fn show_end(&self, topic: &str, held: &Held) {
+        let labels = SubscriptionLabels { source: self.source.clone(), subscription: topic.to_owned() };
+        self.metrics.subscription_end_seconds.get_or_create(&labels).set(held.ends_at().as_seconds());
     }
 
     async fn renewed(

@@ -611,6 +611,7 @@ async fn a_directory_without_a_record_of_changes_is_listed_and_tells_who_was_del
     desk.idp.answer("admin/directory/v1/groups/g", 200, json!({"id": "g", "name": "Staff"}));
     let members = json!({"kind": "admin#directory#members", "members": [{"id": "2", "type": "USER"}]});
     desk.idp.answer("admin/directory/v1/groups/g/members?maxResults=200", 200, members);
+    crate::store::advice::advise(&*desk.store, SOURCE, "a silence".to_owned(), START).await.unwrap();
     desk.start();
     desk.wait(30).await;
     assert_eq!(
@@ -625,6 +626,8 @@ async fn a_directory_without_a_record_of_changes_is_listed_and_tells_who_was_del
         ]
     );
     assert_eq!((desk.counts().await.failing, desk.counted("begun_again")), (0, 1));
+    let advised = crate::store::advice::advice(&*desk.store, SOURCE).await.unwrap();
+    assert_eq!(advised, None, "it was read as a whole");
 }
 
 /// A list is made from an index that may be behind: what was read of somebody since stands.
@@ -833,4 +836,14 @@ async fn a_description_that_leads_elsewhere_is_not_followed() {
     desk.wait(60).await;
     assert!(desk.idp.asked().iter().all(|asked| asked == ".well-known/ssf-configuration"));
     assert!(desk.counts().await.failure.unwrap().contains("elsewhere"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_provider_has_not_sent_and_nobody_can_read_is_told() {
+    let desk = Desk::open("entra", Provider::Graph);
+    desk.want(&Topic::Missed).await;
+    desk.wait(5).await;
+    let advice = crate::store::advice::advice(&*desk.store, SOURCE).await.unwrap().unwrap();
+    assert!(advice.reason.contains("no catch_up"), "{}", advice.reason);
+    assert_eq!(desk.idp.asked(), Vec::<String>::new());
 }

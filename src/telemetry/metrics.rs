@@ -149,6 +149,8 @@ pub struct Metrics {
     pub reads_failing: Family<SourceLabels, Gauge>,
     /// Age in seconds of the oldest record that is to be asked of a provider; 0 when none is.
     pub reads_oldest_seconds: Family<SourceLabels, FloatGauge>,
+    /// 1 where a source should be read, or send everything, as a whole.
+    pub resync_advised: Family<SourceLabels, Gauge>,
     /// When a subscription at a provider ends, in seconds since the Unix epoch.
     pub subscription_end_seconds: Family<SubscriptionLabels, Gauge>,
     /// Work rows that wait for a call.
@@ -213,6 +215,7 @@ impl Metrics {
             reads_pending: Family::default(),
             reads_failing: Family::default(),
             reads_oldest_seconds: Family::default(),
+            resync_advised: Family::default(),
             subscription_end_seconds: Family::default(),
             pending: Family::default(),
             oldest_pending_seconds: Family::default(),
@@ -269,6 +272,11 @@ impl Metrics {
             "reads_oldest_seconds",
             "Age of the oldest record that is to be asked of a provider",
             self.reads_oldest_seconds.clone(),
+        );
+        registry.register(
+            "resync_advised",
+            "1 where something of a source is lost, and it should be read as a whole",
+            self.resync_advised.clone(),
         );
         registry.register(
             "subscription_end_seconds",

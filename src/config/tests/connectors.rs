@@ -153,3 +153,18 @@ fn every_fault_of_a_connector_is_told_at_once() {
         assert_eq!(found.len(), expected.len(), "{connector}\n{found:#?}");
     }
 }
+
+#[test]
+fn how_long_a_silence_loses_nothing_depends_on_the_sender_and_on_what_is_read_afterwards() {
+    let auth = "auth = { type = 'bearer', token = 'env:KEY' }\nbase_url = 'https://a.example'\n";
+    let patience = |kind: &str, connector: &str| {
+        config(&source(kind, &format!("{auth}{connector}"))).patience.get("x").copied()
+    };
+    let catch_up = "catch_up = '1h'\n";
+    assert_eq!(patience("entra", ""), Some(Duration::from_hours(4)));
+    assert_eq!(patience("entra", catch_up), None, "it says itself that a position is forgotten");
+    assert_eq!(patience("okta", ""), Some(Duration::ZERO));
+    assert_eq!(patience("okta", catch_up), Some(Duration::from_hours(90 * 24)));
+    let own = config("[sources.x]\nkind = 'native'\nsecrets = ['env:HOOK']\nrepeats_for = '2h'\n");
+    assert_eq!(own.patience["x"], Duration::from_hours(2));
+}

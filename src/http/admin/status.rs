@@ -12,6 +12,7 @@ use crate::clock::Timestamp;
 use crate::http::alarms::Alarms;
 use crate::http::targets::TargetSnapshot;
 use crate::http::{Problem, Relay};
+use crate::store::advice::{Advice, advice};
 use crate::store::{ErrandCounts, LaneCount, StoreError, TargetCounts, TargetState};
 
 /// The backlog. All zeros mean quiet: everything accepted so far is applied or accounted for.
@@ -21,6 +22,8 @@ pub struct StatusReport {
     pub inbox: InboxReport,
     /// What providers are still to be asked, per source that has anything of the kind.
     pub reads: BTreeMap<String, ReadsReport>,
+    /// Sources that should be read, or send everything, as a whole, since something of them is lost.
+    pub resync_advised: BTreeMap<String, AdviceReport>,
     /// What is still to do, per target.
     #[schema(example = json!({"genesys": {
         "state": "running", "reason": null, "since": null, "by": null,
@@ -54,6 +57,16 @@ pub struct ReadsReport {
     pub failure: Option<String>,
     /// Age of the oldest event that waits for a record.
     pub oldest_seconds: Option<f64>,
+}
+
+/// Why a source should be read, or send everything, as a whole.
+#[derive(Serialize, ToSchema)]
+pub struct AdviceReport {
+    /// Since when (RFC 3339).
+    #[schema(example = "2026-11-20T10:00:00Z")]
+    pub since: String,
+    /// What happened.
+    pub reason: String,
 }
 
 /// One target's state and backlog.
@@ -130,7 +143,15 @@ pub async fn report(relay: &Relay) -> Result<StatusReport, StoreError> {
     for (name, counts) in status.targets {
         targets.insert(name, target_report(&counts, None, now, &relay.alarms));
     }
+    let mut resync_advised = BTreeMap::new();
+    for source in relay.sources.iter() {
+        let name = &source.settings.name;
+        if let Some(Advice { since, reason }) = advice(&*relay.store, name).await? {
+            resync_advised.insert(name.clone(), AdviceReport { since: since.to_string(), reason });
+        }
+    }
     Ok(StatusReport {
+        resync_advised,
         reads: status
             .errands
             .iter()

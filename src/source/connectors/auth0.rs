@@ -5,6 +5,8 @@
 //! How a group that is gone is answered is not documented, so that no 404 of a group ends it: Auth0
 //! says so by an event.
 
+use std::time::Duration;
+
 use http::StatusCode;
 use percent_encoding::{percent_decode_str, utf8_percent_encode};
 use serde_json::Value;
@@ -77,6 +79,10 @@ const OF_THE_API: &str = "sapi";
 impl Feed for Auth0 {
     fn streams(&self) -> &'static [&'static str] {
         &["log"]
+    }
+
+    fn kept_for(&self) -> Option<Duration> {
+        Some(Duration::from_hours(24))
     }
 
     fn begin(&self, _: &str, _: Timestamp) -> String {

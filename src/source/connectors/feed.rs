@@ -37,6 +37,17 @@ pub trait Feed: Send + Sync {
         Duration::from_secs(5)
     }
 
+    /// How long the provider keeps what it tells, at the least; `None`: longer than any outage, or it says
+    /// itself that a position is forgotten.
+    fn kept_for(&self) -> Option<Duration> {
+        None
+    }
+
+    /// Whether reading every stream to its end tells everything that there is.
+    fn is_whole(&self) -> bool {
+        false
+    }
+
     /// Where a stream that was read to its end goes on next time. `asked_at` is when the last page was
     /// asked for, `next` what that page said.
     fn resume(&self, _stream: &str, _asked_at: Timestamp, next: Next) -> Next {

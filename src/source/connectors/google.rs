@@ -100,6 +100,10 @@ impl Feed for Google {
             || status == StatusCode::BAD_REQUEST && reasons(body).any(|reason| reason == "invalid")
     }
 
+    fn is_whole(&self) -> bool {
+        true
+    }
+
     /// Lists are made from an index that follows the records themselves.
     fn lag(&self) -> Duration {
         Duration::from_mins(15)

@@ -6,6 +6,8 @@
 //! subscription is made, Graph posts a token in the address and wants it back as plain text within
 //! ten seconds.
 
+use std::time::Duration;
+
 use http::header::{CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
 use http::{Method, Request, Response};
 use serde_json::Value;
@@ -24,6 +26,7 @@ const TOKEN_BYTES_MAX: usize = 4096;
 /// `kind = "entra"`.
 pub const PRESET: Preset = Preset {
     handshake,
+    repeats_for: Duration::from_hours(4),
     manners: Manners { media: Media::Any, ..Manners::USUAL },
     ..Preset::new("entra", |_| scheme(), read)
 };

@@ -5,6 +5,8 @@
 //! says what it is about. What people do themselves (`access.…`) names the user and little more. The
 //! signature covers the body alone; an old body that is sent again loses by its `time`.
 
+use std::time::Duration;
+
 use serde_json::Value;
 
 use super::Preset;
@@ -19,7 +21,11 @@ use crate::source::signature::Scheme;
 use crate::source::signature::keyed::{Algorithm, Settings};
 
 /// `kind = "keycloak"`.
-pub const PRESET: Preset = Preset { options: &[Options::ALGORITHM], ..Preset::new("keycloak", scheme, read) };
+pub const PRESET: Preset = Preset {
+    options: &[Options::ALGORITHM],
+    repeats_for: Duration::from_mins(15),
+    ..Preset::new("keycloak", scheme, read)
+};
 
 fn scheme(options: &Options) -> Scheme {
     let algorithm = options.algorithm.unwrap_or(Algorithm::Sha256);
