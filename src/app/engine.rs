@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
@@ -12,6 +13,7 @@ use crate::app::settings;
 use crate::audit::{self, Auditor};
 use crate::clock::{Clock, CommonClock, SharedClock};
 use crate::config::{Config, ConnectorConfig, StoreConfig};
+use crate::errands::vigil::{self, Vigil};
 use crate::errands::{self, Client, Runner};
 use crate::feed::{self, Feed};
 use crate::source::{SettingsError, Sources};
@@ -112,6 +114,7 @@ impl Engine {
         let replica = replica_name();
         let feeds = engine.connect_feeds(config, &replica)?;
         engine.spawn_auditor(config);
+        engine.watch(&config.patience);
         engine.spawn(common_clock, config.retention, replica, feeds, clients);
         Ok(engine)
     }
@@ -187,6 +190,16 @@ impl Engine {
             metrics: self.metrics.clone(),
         };
         self.tasks.spawn(audit::run(auditor, self.stop.clone()));
+    }
+
+    /// Notices a silence in which events were lost.
+    fn watch(&self, patience: &BTreeMap<String, Duration>) {
+        let vigil = Vigil {
+            sources: patience.iter().map(|(source, patience)| (source.clone(), *patience)).collect(),
+            store: Arc::clone(&self.store),
+            clock: Arc::clone(&self.clock),
+        };
+        self.tasks.spawn(vigil::keep(vigil, self.stop.clone()));
     }
 
     fn connect_feeds(&self, config: &Config, replica: &str) -> Result<Vec<Feed>, ConnectError> {

@@ -22,6 +22,7 @@ mod values;
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
+use std::time::Duration;
 
 use toml::Table;
 
@@ -61,6 +62,9 @@ pub struct Config {
     pub sources: BTreeMap<String, crate::source::Settings>,
     /// How those who send thin events are asked, by the name of the source.
     pub connectors: BTreeMap<String, ConnectorConfig>,
+    /// For how long nothing of a source is lost while nobody listens, by name; those that lose nothing ever
+    /// are not among them.
+    pub patience: BTreeMap<String, Duration>,
     /// How those sources are taken in that post no webhooks, by name.
     pub feeds: BTreeMap<String, crate::feed::Settings>,
     /// Which vendors' directories follow, by name.
@@ -123,7 +127,9 @@ fn read(mut root: Section<'_>, name: &str) -> Config {
     let silent_after =
         sources.iter().filter_map(|(name, source)| Some((name.clone(), source.silent_after?))).collect();
     let alarms = root.section("alarms").map(alarms::read).unwrap_or_default();
+    let patience = sources.iter().filter_map(|(name, source)| Some((name.clone(), source.patience?)));
     let config = Config {
+        patience: patience.collect(),
         feeds: feeds.collect(),
         connectors: connectors.collect(),
         sources: sources.into_iter().map(|(name, source)| (name, source.settings)).collect(),

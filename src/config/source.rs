@@ -23,6 +23,7 @@ use super::reader::{Section, one_of};
 use crate::feed::Way;
 use crate::feed::guard::Limits;
 use crate::source::signature::keyed::Algorithm;
+use crate::source::signature::standard_webhooks;
 use crate::source::{IntakeLimit, Kind, Options, PRESETS, Preset, Settings};
 
 /// Name of the directory that sources feed and targets follow where none is named.
@@ -33,6 +34,9 @@ const WEBHOOKS_MAX: NonZeroU32 = NonZeroU32::new(1_000_000).expect("a million is
 
 const SILENCE: RangeInclusive<Duration> = Duration::from_mins(1)..=Duration::from_hours(24 * 365);
 
+const REPEATS_FOR: std::ops::RangeInclusive<Duration> = Duration::ZERO..=Duration::from_hours(31 * 24);
+/// What is believed of senders of whom nobody knows.
+const REPEATS_USUAL: Duration = Duration::from_hours(1);
 const SECRETS_REMEDY: &str = "write secrets = [\"env:NAME\"]";
 
 /// The hashes of signatures, by the words for them.
@@ -50,6 +54,8 @@ pub struct Source {
     pub connector: Option<ConnectorConfig>,
     /// After how long it counts as silent; `None`: learned.
     pub silent_after: Option<Duration>,
+    /// For how long nothing of it is lost while nobody listens; `None`: for ever.
+    pub patience: Option<Duration>,
 }
 
 /// Reads one source. `body_bytes_max` is the server's limit.
@@ -75,6 +81,7 @@ pub fn read(name: &str, mut section: Section<'_>, body_bytes_max: usize) -> Opti
         Some(Kind::Fed | Kind::File(_)) => None,
         Some(_) | None => section.duration("silent_after", SILENCE),
     };
+    let repeats_for = section.duration("repeats_for", REPEATS_FOR);
     let intake_limit = section.section("intake_limit").and_then(intake_limit);
     let connector = section.section("connector").map(|section| connector::read(name, section, kind.as_ref()));
     let (provider, connector) = connector.flatten().unzip();
@@ -86,6 +93,14 @@ pub fn read(name: &str, mut section: Section<'_>, body_bytes_max: usize) -> Opti
         let reason = format!("cannot verify: {error}");
         section.add(Problem::error(section.path_of("secrets"), reason, SECRETS_REMEDY));
     }
+    if settings.as_ref().is_some_and(has_mangled_secret) {
+        let remedy = "copy the whole of it; as text it signs only for a sender that takes it as text, too";
+        section.add(Problem::warning(
+            section.path_of("secrets"),
+            "holds one that begins with whsec_ and is no base64 after that, and so is taken as text",
+            remedy,
+        ));
+    }
     section.finish();
     let settings = settings?;
     let feed = feed.map(|(way, limits)| crate::feed::Settings {
@@ -94,7 +109,31 @@ pub fn read(name: &str, mut section: Section<'_>, body_bytes_max: usize) -> Opti
         limits,
         way,
     });
-    Some(Source { settings, feed, connector, silent_after })
+    let repeats_for = repeats_for.or_else(|| usual_repeats(&settings.kind));
+    let patience = repeats_for.and_then(|repeats_for| patience(&settings, repeats_for, connector.as_ref()));
+    Some(Source { settings, feed, connector, silent_after, patience })
+}
+
+/// How long a sender of this kind repeats what was not taken; `None`: it sends nothing.
+fn usual_repeats(kind: &Kind) -> Option<Duration> {
+    match kind {
+        Kind::Native | Kind::Mapped(_) | Kind::ScimEvents(_) => Some(REPEATS_USUAL),
+        Kind::Preset(preset, _) => Some(preset.repeats_for),
+        // What was not dropped or listed yet is there later.
+        Kind::Fed | Kind::File(_) => None,
+    }
+}
+
+/// A record of changes that is read afterwards makes up for a silence as long as it is kept.
+fn patience(
+    settings: &Settings,
+    repeats_for: Duration,
+    connector: Option<&ConnectorConfig>,
+) -> Option<Duration> {
+    let is_read = connector.is_some_and(|connector| connector.catch_up.is_some());
+    let Some(provider) = settings.provider.as_ref().filter(|_| is_read) else { return Some(repeats_for) };
+    let connector = provider.open();
+    Some(connector.feed()?.kept_for()?.max(repeats_for))
 }
 
 /// What a kind's own keys say.
@@ -163,6 +202,12 @@ fn header(section: &mut Section<'_>, key: &'static str) -> Option<HeaderName> {
 
 fn algorithm(section: &mut Section<'_>) -> Option<Algorithm> {
     section.choice(Options::ALGORITHM, &ALGORITHMS)
+}
+
+/// Whether a sender that signs by Standard Webhooks has a secret that looks cut off.
+fn has_mangled_secret(settings: &Settings) -> bool {
+    let is_signed = matches!(settings.kind, Kind::Native | Kind::File(_));
+    is_signed && settings.secrets.iter().any(standard_webhooks::is_mangled)
 }
 
 fn secrets(section: &mut Section<'_>) -> Option<Vec<SecretString>> {

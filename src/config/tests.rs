@@ -453,7 +453,7 @@ fn every_fault_of_a_targets_credentials_has_its_message() {
             "targets.acme.auth.type",
             Some("magic"),
             "choices",
-            "bearer, basic, header or oauth2",
+            "bearer, basic, header, oauth2 or service_account",
         ),
         (
             auth,

@@ -51,6 +51,12 @@ pub enum AskError {
         /// The most pages.
         limit: usize,
     },
+    /// The provider does not say where one of its calls goes.
+    #[error("find out where the provider's {endpoint} is")]
+    NoAddress {
+        /// The call, by the provider's word for it.
+        endpoint: &'static str,
+    },
     /// A subscription needs a secret to bear.
     #[error("subscribe without a secret of the source")]
     NoSecret,
@@ -84,6 +90,7 @@ impl Client {
     /// Reads, whatever the status.
     pub async fn get(&self, ask: Ask) -> Result<Answered, AskError> {
         let Ask { path, endpoint } = ask;
+        let path = self.below(path, endpoint)?;
         let class = CallClass::Single;
         let call = Call {
             method: Method::GET,
@@ -101,6 +108,7 @@ impl Client {
     /// Writes, whatever the status.
     pub async fn write(&self, write: Write) -> Result<Answered, AskError> {
         let Write { method, path, endpoint, body } = write;
+        let path = self.below(path, endpoint)?;
         let body = (!body.is_null()).then(|| body.to_string().into());
         let class = CallClass::Single;
         self.send(Call {
@@ -114,6 +122,15 @@ impl Client {
             turn: Turn::Usual,
         })
         .await
+    }
+
+    /// The path below the base URL of a call whose address the provider gave.
+    fn below(&self, path: String, endpoint: &'static str) -> Result<String, AskError> {
+        match path.as_str() {
+            "" => Err(AskError::NoAddress { endpoint }),
+            address if address.contains("://") => Ok(self.base.below(Next::Link(path))?),
+            _ => Ok(path),
+        }
     }
 
     /// The path below the base URL where a list goes on.

@@ -5,11 +5,13 @@
 
 use serde_json::{Value, json};
 
+use crate::clock::Timestamp;
 use crate::errands::client::AskError;
 use crate::errands::record::success;
-use crate::errands::runner::{CLOCK_MARGIN, RunError, Runner, earlier};
+use crate::errands::runner::{RunError, Runner, earlier};
 use crate::source::connectors::{Feed, Page, ask_feed};
 use crate::source::{Reading, Registered};
+use crate::store::advice::{advise, withdraw};
 use crate::store::{Settled, Topic};
 
 /// Pages that are read in one run; what is left is read in the next, so that records that are wanted
@@ -20,10 +22,28 @@ impl Runner {
     /// Reads every stream to its end, and says when to read on.
     pub(super) async fn missed(&self, registered: &Registered) -> Result<Settled, RunError> {
         let feed = registered.connector.as_ref().and_then(|connector| connector.feed());
-        let (Some(feed), Some(interval)) = (feed, self.catch_up) else { return Ok(Settled::Done) };
+        let now = self.clock.now();
+        let (Some(feed), Some(interval)) = (feed, self.catch_up) else {
+            let reason = "the provider has not sent some of its webhooks, and no catch_up is configured";
+            if advise(&*self.store, &self.source, reason.to_owned(), now).await? {
+                tracing::warn!(source = self.source, reason, "a resync of the source is advised");
+            }
+            return Ok(Settled::Done);
+        };
         let mut is_all = true;
         for stream in feed.streams() {
             is_all &= self.read_stream(registered, feed, stream).await?;
+        }
+        if is_all
+            && feed.is_whole()
+            && let Some(advice) = withdraw(&*self.store, &self.source).await?
+        {
+            let reason = advice.reason;
+            tracing::info!(
+                source = self.source,
+                reason,
+                "the source was read as a whole; no resync is advised any more"
+            );
         }
         let now = self.clock.now();
         let due = if is_all { now.after(interval) } else { now };
@@ -62,8 +82,9 @@ impl Runner {
             let answer = success(answer)?;
             let page = Page { headers: &answer.headers, body: &answer.body, path: &path };
             let page = feed.page(stream, &page).map_err(AskError::from)?;
-            self.take(registered, page.reading, now).await?;
-            path = self.client.follow(page.next).map_err(AskError::from)?;
+            self.take(registered, page.reading, now, earlier(now, feed.lag())).await?;
+            let next = if page.is_last { feed.resume(stream, now, page.next) } else { page.next };
+            path = self.client.follow(next).map_err(AskError::from)?;
             self.store.set_source_memory(&self.source, &part, &position(&path)).await?;
             if page.is_last {
                 return Ok(true);
@@ -72,16 +93,16 @@ impl Runner {
         Ok(false)
     }
 
-    /// Appends what a page tells, and notes what it leaves to be read.
+    /// Appends what a page tells, dated `as_of` where it has no time, and notes what it leaves to be read.
     async fn take(
         &self,
         registered: &Registered,
         reading: Reading,
-        now: crate::clock::Timestamp,
+        now: Timestamp,
+        as_of: Timestamp,
     ) -> Result<(), RunError> {
         let mut changes = reading.changes;
         for change in &mut changes {
-            let as_of = earlier(now, CLOCK_MARGIN);
             change.occurred_at = Some(change.occurred_at.unwrap_or(as_of).min(now));
         }
         if !changes.is_empty() {

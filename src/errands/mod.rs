@@ -16,6 +16,7 @@ mod runner;
 mod subscription;
 #[cfg(test)]
 mod tests;
+pub mod vigil;
 
 pub use client::Client;
 pub use runner::{Runner, run};

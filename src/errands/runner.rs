@@ -33,7 +33,7 @@ const GRACE: Duration = Duration::from_secs(5);
 const STORE_PAUSE: Duration = Duration::from_secs(1);
 /// How far the provider's clock may be behind ours: what it dates by its own clock after a record was
 /// read must not lose to what was read.
-pub(super) const CLOCK_MARGIN: Duration = Duration::from_secs(5);
+const CLOCK_MARGIN: Duration = Duration::from_secs(5);
 /// How long after a provider first said that there is no such record it is asked again. A record that
 /// was just made may not be everywhere yet, and its end would outlast it.
 const SECOND_LOOK: Duration = Duration::from_secs(30);
@@ -148,6 +148,7 @@ impl Runner {
             Topic::Missed => self.missed(registered).await,
             Topic::Subscription => self.keep(registered).await,
             Topic::Everyone => self.everyone(registered).await,
+            Topic::Renewal => self.hurry(registered).await,
         }
     }
 

@@ -579,3 +579,313 @@ async fn a_channel_is_replaced_before_it_ends_and_the_old_one_stopped() {
     desk.wait(3600).await;
     assert_eq!(desk.idp.asked()[1..], [watch, "POST admin/directory_v1/channels/stop"]);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_log_by_checkpoint_is_read_from_its_newest_entry_on() {
+    let desk = Desk::closed("auth0", Provider::Auth0, Some(Duration::from_hours(1)));
+    let newest = "api/v2/logs?sort=date%3A-1&page=0&per_page=1";
+    desk.idp.answer(newest, 200, json!([{"log_id": "900 1", "type": "s", "user_id": "auth0|x"}]));
+    let link = |from: &str| format!("<https://idp.example/api/v2/logs?take=100&from={from}>; rel=\"next\"");
+    let (first, second) = ("api/v2/logs?from=900%201&take=100", "api/v2/logs?take=100&from=9005");
+    desk.idp.answer_with(first, 200, &[("link", &link("900%201"))], json!([]));
+    desk.start();
+    desk.wait(10).await;
+    assert_eq!(desk.idp.asked(), [newest, first]);
+
+    let call = |method: &str, path: &str, body: Value| {
+        json!({"type": "sapi", "user_id": "auth0|admin", "log_id": "1",
+        "details": {"request": {"method": method, "path": path}, "response": {"statusCode": 200, "body": body}}})
+    };
+    let entries = json!([
+        {"type": "sdu", "user_id": "auth0|gone", "log_id": "9002"},
+        call("patch", "/api/v2/users/auth0%7Cann", json!({})),
+        call("post", "/api/v2/users", json!({"user_id": "auth0|new"})),
+        call("get", "/api/v2/users/auth0%7Cread", json!({})),
+        call("post", "/api/v2/clients", json!({"client_id": "c"})),
+        {"type": "s", "user_id": "auth0|signed-in", "log_id": "9005"}
+    ]);
+    let onward = "api/v2/logs?take=100&from=900%201";
+    desk.idp.answer_with(onward, 200, &[("link", &link("9005"))], entries);
+    desk.idp.answer_with(second, 200, &[("link", &link("9005"))], json!([]));
+    let user = |id: &str| json!({"user_id": id, "email": "a@acme.example", "updated_at": "2026-09-21T14:00:00.000Z"});
+    desk.idp.answer("api/v2/users/auth0%7Cann", 200, user("auth0|ann"));
+    desk.idp.answer("api/v2/users/auth0%7Cnew", 200, user("auth0|new"));
+    desk.idp.answer("api/v2/users/auth0%7Cgone", 404, json!({"errorCode": "inexistent_user"}));
+    desk.wait(3700).await;
+    let mut merged = desk.merged().await;
+    merged.sort();
+    assert_eq!(
+        merged,
+        ["user.delete auth0|gone merged", "user.upsert auth0|ann merged", "user.upsert auth0|new merged"]
+    );
+    assert!(
+        !desk.idp.asked().iter().any(|asked| asked.contains("auth0%7Cread")),
+        "who was read has not changed"
+    );
+    desk.wait(3600).await;
+    assert_eq!(desk.idp.asked().last().map(String::as_str), Some(second), "from where the log went on");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_directory_without_a_record_of_changes_is_listed_and_tells_who_was_deleted() {
+    let desk = Desk::closed("google", Provider::Google, Some(Duration::from_hours(1)));
+    let users = "admin/directory/v1/users?customer=my_customer&projection=full&orderBy=email&maxResults=500";
+    let deleted = "admin/directory/v1/users?customer=my_customer&showDeleted=true&maxResults=500";
+    let groups = "admin/directory/v1/groups?customer=my_customer&maxResults=200";
+    let person = |id: &str, suspended: bool| json!({"id": id, "primaryEmail": format!("{id}@acme.example"), "suspended": suspended});
+    let page = |users: Value, token: Option<&str>| {
+        let mut page = json!({"kind": "admin#directory#users", "users": users});
+        if let Some(token) = token {
+            page["nextPageToken"] = token.into();
+        }
+        page
+    };
+    desk.idp.answer(users, 200, page(json!([person("1", false)]), Some("a+b")));
+    // A page's token has run out; the list begins anew.
+    let second = format!("{users}&pageToken=a%2Bb");
+    desk.idp.answer(&second, 400, json!({"error": {"code": 400, "errors": [{"reason": "invalid"}]}}));
+    desk.idp.answer(users, 200, page(json!([person("1", true)]), Some("a+b")));
+    desk.idp.answer(&second, 200, page(json!([person("2", false)]), None));
+    let gone =
+        json!([{"id": "3", "primaryEmail": "3@acme.example", "deletionTime": "2026-09-20T10:00:00.000Z"}]);
+    desk.idp.answer(deleted, 200, page(gone, None));
+    desk.idp.answer(groups, 200, json!({"kind": "admin#directory#groups", "groups": [{"id": "g"}]}));
+    desk.idp.answer("admin/directory/v1/groups/g", 200, json!({"id": "g", "name": "Staff"}));
+    let members = json!({"kind": "admin#directory#members", "members": [{"id": "2", "type": "USER"}]});
+    desk.idp.answer("admin/directory/v1/groups/g/members?maxResults=200", 200, members);
+    crate::store::advice::advise(&*desk.store, SOURCE, "a silence".to_owned(), START).await.unwrap();
+    desk.start();
+    desk.wait(30).await;
+    assert_eq!(
+        desk.merged().await,
+        [
+            "user.upsert 1 superseded",
+            "user.upsert 1 merged",
+            "user.upsert 2 merged",
+            "user.delete 3 merged",
+            "group.upsert g merged",
+            "group.members g merged"
+        ]
+    );
+    assert_eq!((desk.counts().await.failing, desk.counted("begun_again")), (0, 1));
+    let advised = crate::store::advice::advice(&*desk.store, SOURCE).await.unwrap();
+    assert_eq!(advised, None, "it was read as a whole");
+}
+
+/// A list is made from an index that may be behind: what was read of somebody since stands.
+#[tokio::test(start_paused = true)]
+async fn a_listing_that_is_behind_does_not_undo_what_was_read() {
+    let desk = Desk::closed("google", Provider::Google, Some(Duration::from_hours(1)));
+    let person =
+        |suspended: bool| json!({"id": "1", "primaryEmail": "1@acme.example", "suspended": suspended});
+    desk.idp.answer("admin/directory/v1/users/1?projection=full", 200, person(true));
+    desk.idp.answer(
+        "admin/directory/v1/users?customer=my_customer&projection=full&orderBy=email&maxResults=500",
+        200,
+        json!({"kind": "admin#directory#users", "users": [person(false)]}),
+    );
+    for (path, kind) in [
+        ("users?customer=my_customer&showDeleted=true&maxResults=500", "users"),
+        ("groups?customer=my_customer&maxResults=200", "groups"),
+    ] {
+        desk.idp.answer(
+            &format!("admin/directory/v1/{path}"),
+            200,
+            json!({"kind": format!("admin#directory#{kind}")}),
+        );
+    }
+    desk.want_user("1").await;
+    desk.start();
+    desk.wait(30).await;
+    let mut merged = desk.merged().await;
+    merged.sort();
+    assert_eq!(merged, ["user.upsert 1 merged", "user.upsert 1 superseded"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_realms_own_records_are_read_from_a_time_on() {
+    let desk = Desk::closed("keycloak", Provider::Keycloak, Some(Duration::from_hours(1)));
+    let from_ms = (START.as_seconds() - 300) * 1000;
+    let admin = |from_ms: i64, first: usize| {
+        format!(
+            "admin-events?resourceTypes=USER&resourceTypes=GROUP&resourceTypes=GROUP_MEMBERSHIP&direction=asc&max=100\
+             &dateFrom={from_ms}&first={first}"
+        )
+    };
+    let own = |from_ms: i64| {
+        format!(
+            "events?type=REGISTER&type=UPDATE_PROFILE&type=UPDATE_EMAIL&type=DELETE_ACCOUNT&direction=asc&max=100\
+             &dateFrom={from_ms}&first=0"
+        )
+    };
+    let event = |time: i64, operation: &str, path: &str| json!({"time": time, "resourceType": "USER", "operationType": operation, "resourcePath": path});
+    let mut page: Vec<Value> = (0..99).map(|_| event(from_ms, "ACTION", "users/x/reset-password")).collect();
+    page.push(event(from_ms, "DELETE", "users/u"));
+    desk.idp.answer(&admin(from_ms, 0), 200, json!(page));
+    // As many at one time as a page has, so the next is told apart by offset.
+    let mut page: Vec<Value> = (0..99).map(|_| event(from_ms, "ACTION", "users/x/logout")).collect();
+    page.push(event(from_ms + 7, "DELETE", "users/v"));
+    desk.idp.answer(&admin(from_ms, 100), 200, json!(page));
+    let mut refused = event(from_ms + 8, "DELETE", "users/kept");
+    refused["error"] = "not_allowed".into();
+    desk.idp.answer(&admin(from_ms + 7, 0), 200, json!([event(from_ms + 7, "DELETE", "users/v"), refused]));
+    desk.idp.answer(&own(from_ms), 200, json!([{"time": from_ms, "type": "DELETE_ACCOUNT", "userId": "w"}]));
+    let remembered = json!({"path": own(from_ms)});
+    desk.store.set_source_memory(SOURCE, "feed.events", &remembered).await.unwrap();
+    desk.start();
+    desk.wait(10).await;
+    let mut merged = desk.merged().await;
+    merged.sort();
+    assert_eq!(
+        merged,
+        ["user.delete u merged", "user.delete v merged", "user.delete v unchanged", "user.delete w merged"]
+    );
+    let asked = desk.idp.asked().len();
+    desk.wait(3700).await;
+    let later = &desk.idp.asked()[asked];
+    let next_ms: i64 = later.split("&dateFrom=").nth(1).unwrap().split('&').next().unwrap().parse().unwrap();
+    let now_ms = desk.clock.now().as_micros() / 1000;
+    assert!(next_ms > from_ms && next_ms <= now_ms - 300_000, "the next reading overlaps this one: {later}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_provider_that_ends_a_subscription_before_its_time_gets_it_renewed_and_is_asked_what_was_missed() {
+    let mut desk = Desk::closed("entra", Provider::Graph, Some(Duration::from_hours(24)));
+    desk.subscription = Some(HOOK.to_owned());
+    for (name, fields) in [
+        (
+            "users",
+            "users/delta?$select=id,userPrincipalName,accountEnabled,displayName,givenName,surname,mail,\
+        jobTitle,department,employeeId,preferredLanguage,businessPhones,mobilePhone",
+        ),
+        ("groups", "groups/delta?$select=displayName,members"),
+    ] {
+        let link = json!({"value": [], "@odata.deltaLink": format!("https://idp.example/{name}/delta?$deltatoken=1")});
+        desk.idp.answer(&format!("{fields}&$deltatoken=latest"), 200, link.clone());
+        desk.idp.answer(&format!("{name}/delta?$deltatoken=1"), 200, link);
+        desk.idp.answer(
+            "POST subscriptions",
+            201,
+            subscription(&format!("s-{name}"), "2026-10-19T14:13:20Z"),
+        );
+    }
+    desk.idp.answer("POST subscriptions", 201, subscription("s-groups-2", "2026-10-19T14:13:20Z"));
+    desk.idp.answer("PATCH subscriptions/s-users", 200, subscription("s-users", "2026-10-19T14:13:20Z"));
+    desk.idp.answer("DELETE subscriptions/s-groups", 404, json!({}));
+    desk.start();
+    desk.wait(60).await;
+    let asked = desk.idp.asked().len();
+
+    // As the webhook of Graph's leaves it once it is merged.
+    let body =
+        json!({"value": [{"lifecycleEvent": "subscriptionRemoved", "clientState": "secret"}]}).to_string();
+    let wanted = crate::store::EventReader::wanted(&*desk.sources, SOURCE, body.as_bytes());
+    assert_eq!(wanted, [Topic::Renewal, Topic::Missed]);
+    for topic in &wanted {
+        desk.want(topic).await;
+    }
+    desk.wait(60).await;
+    let mut asked = desk.idp.asked()[asked..].to_vec();
+    asked.sort();
+    asked.dedup();
+    assert_eq!(
+        asked,
+        [
+            "DELETE subscriptions/s-groups",
+            "PATCH subscriptions/s-groups",
+            "PATCH subscriptions/s-users",
+            "POST subscriptions",
+            "groups/delta?$deltatoken=1",
+            "users/delta?$deltatoken=1"
+        ],
+        "one is renewed, one that is gone made anew, and the delta read"
+    );
+    let asked = desk.idp.asked().len();
+    desk.wait(7200).await;
+    assert_eq!(desk.idp.asked().len(), asked, "once, and not again and again");
+}
+
+const TRANSMITTER: &str = "https://idp.example/ssf";
+
+fn transmitter(desk: &Desk) {
+    let description = json!({
+        "issuer": "https://idp.example", "configuration_endpoint": format!("{TRANSMITTER}/stream"),
+        "status_endpoint": format!("{TRANSMITTER}/status"), "verification_endpoint": format!("{TRANSMITTER}/verify"),
+    });
+    desk.idp.answer(".well-known/ssf-configuration", 200, description);
+}
+
+fn ssf() -> Provider {
+    Provider::Ssf(crate::source::connectors::Ssf { description: ".well-known/ssf-configuration".to_owned() })
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_is_made_kept_enabled_and_verified_and_made_anew_once_it_is_gone() {
+    let mut desk = Desk::closed("okta", ssf(), None);
+    desk.subscription = Some(HOOK.to_owned());
+    transmitter(&desk);
+    desk.idp.answer("POST ssf/stream", 201, json!({"stream_id": "s1", "inactivity_timeout": 7200}));
+    desk.idp.answer("POST ssf/status", 200, json!({"stream_id": "s1", "status": "enabled"}));
+    desk.idp.answer("POST ssf/verify", 204, Value::Null);
+    desk.start();
+    desk.wait(60).await;
+    let description = ".well-known/ssf-configuration";
+    assert_eq!(desk.idp.asked(), [description, "POST ssf/stream"]);
+    desk.wait(3600).await;
+    let once = [description, "POST ssf/status", "POST ssf/verify"];
+    assert_eq!(desk.idp.asked()[2..], once, "at half of the time after which the transmitter forgets it");
+    desk.wait(3600).await;
+    assert_eq!(desk.idp.asked()[5..], once);
+
+    desk.idp.answer("POST ssf/status", 404, json!({}));
+    desk.idp.answer("POST ssf/stream", 201, json!({"stream_id": "s2"}));
+    desk.idp.0.lock().unwrap().answers.get_mut("POST ssf/status").unwrap().remove(0);
+    desk.idp.0.lock().unwrap().answers.get_mut("POST ssf/stream").unwrap().remove(0);
+    desk.wait(3600).await;
+    let anew = [description, "POST ssf/status", "POST ssf/stream", "DELETE ssf/stream?stream_id=s1"];
+    assert_eq!(desk.idp.asked()[8..], anew);
+    assert_eq!(desk.counts().await.failing, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_transmitter_that_grants_one_stream_only_has_it_turned_to_the_relay() {
+    let mut desk = Desk::closed("okta", ssf(), None);
+    desk.subscription = Some(HOOK.to_owned());
+    transmitter(&desk);
+    desk.idp.answer("POST ssf/stream", 409, json!({}));
+    desk.idp.answer(
+        "ssf/stream",
+        200,
+        json!([{"stream_id": "s0", "delivery": {"endpoint_url": "https://old.example"}}]),
+    );
+    desk.idp.answer("PATCH ssf/stream", 200, json!({"stream_id": "s0"}));
+    desk.start();
+    desk.wait(60).await;
+    assert_eq!(
+        desk.idp.asked(),
+        [".well-known/ssf-configuration", "POST ssf/stream", "ssf/stream", "PATCH ssf/stream"]
+    );
+    assert_eq!(desk.counts().await.failing, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_description_that_leads_elsewhere_is_not_followed() {
+    let mut desk = Desk::closed("okta", ssf(), None);
+    desk.subscription = Some(HOOK.to_owned());
+    let description = json!({"configuration_endpoint": "https://evil.example/ssf/stream"});
+    desk.idp.answer(".well-known/ssf-configuration", 200, description);
+    desk.start();
+    desk.wait(60).await;
+    assert!(desk.idp.asked().iter().all(|asked| asked == ".well-known/ssf-configuration"));
+    assert!(desk.counts().await.failure.unwrap().contains("elsewhere"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_provider_has_not_sent_and_nobody_can_read_is_told() {
+    let desk = Desk::open("entra", Provider::Graph);
+    desk.want(&Topic::Missed).await;
+    desk.wait(5).await;
+    let advice = crate::store::advice::advice(&*desk.store, SOURCE).await.unwrap().unwrap();
+    assert!(advice.reason.contains("no catch_up"), "{}", advice.reason);
+    assert_eq!(desk.idp.asked(), Vec::<String>::new());
+}

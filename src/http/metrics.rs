@@ -47,6 +47,8 @@ fn refresh<'a>(metrics: &Metrics, report: &StatusReport, sources: impl Iterator<
         metrics.reads_failing.get_or_create(&labels).set(gauge(failing));
         let oldest = reads.and_then(|reads| reads.oldest_seconds).unwrap_or(0.0);
         metrics.reads_oldest_seconds.get_or_create(&labels).set(oldest);
+        let is_advised = report.resync_advised.contains_key(name);
+        metrics.resync_advised.get_or_create(&labels).set(i64::from(is_advised));
     }
     refresh_sources(metrics, report);
     for (name, target) in &report.targets {

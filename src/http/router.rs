@@ -19,8 +19,8 @@ use utoipa_axum::routes;
 use uuid::Uuid;
 
 use super::admin::{
-    self, events, feeds, holds, ledger, me, parked, people, resync_report, resyncs, status, sync, targets,
-    timeline,
+    self, advice, events, feeds, holds, ledger, me, parked, people, resync_report, resyncs, status, sync,
+    targets, timeline,
 };
 use super::{Relay, body, console, health, metrics, problem, webhooks};
 
@@ -63,6 +63,7 @@ pub(super) fn admin_routes() -> OpenApiRouter<Relay> {
         .routes(routes!(ledger::list))
         .routes(routes!(feeds::read))
         .routes(routes!(feeds::consent))
+        .routes(routes!(advice::withdraw))
         .routes(routes!(resyncs::begin, resyncs::list))
         .routes(routes!(resyncs::read, resyncs::cancel))
         .routes(routes!(resync_report::read))

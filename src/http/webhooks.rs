@@ -13,6 +13,7 @@ use serde::Serialize;
 use serde_json::json;
 use utoipa::ToSchema;
 
+use self::files::AcceptedFile;
 use super::body::{self, BodyError};
 use super::problem::OwnWords;
 use super::{Problem, Relay};
@@ -48,6 +49,16 @@ pub struct AcceptedEvent {
     ignored: usize,
 }
 
+/// What was taken.
+#[derive(Serialize, ToSchema)]
+#[serde(untagged)]
+pub enum Accepted {
+    /// An event.
+    Event(AcceptedEvent),
+    /// A file, of a source of `kind = "file"`.
+    File(AcceptedFile),
+}
+
 /// The event was here before; nothing changed.
 #[derive(Serialize, ToSchema)]
 pub struct DuplicateEvent {
@@ -62,7 +73,8 @@ pub struct DuplicateEvent {
 /// Takes a signed webhook.
 ///
 /// The answer is sent once the event is durable, and never before. The body shown is that of
-/// `kind = "native"`; other kinds take their own sender's format and signature.
+/// `kind = "native"`; other kinds take their own sender's format and signature. A source of `kind = "file"`
+/// takes whole files, signed in the same way, as large as its `max_size`.
 #[utoipa::path(
     post, path = "/webhooks/{source}", tag = "webhooks", operation_id = "receive_webhook",
     security(("webhook_signature" = [])),
@@ -81,10 +93,11 @@ pub struct DuplicateEvent {
                  "attributes": {"userName": "jane@example.com", "active": true, "department": "SUPPORT"}},
                 {"op": "group.members", "id": "g-1", "add": ["u-101"], "remove": ["u-102"]}
             ]}),
-        )),
+        ), (String = "text/csv"), (String = "application/x-ndjson")),
     ),
     responses(
-        (status = 202, description = "Verified, understood, durable", body = AcceptedEvent),
+        (status = 202, description = "Verified and durable; an event is understood, too, and a file is in the \
+         source's folder, where it is taken or refused as a whole", body = Accepted),
         (status = 200, description = "Seen before; nothing changes", body = DuplicateEvent),
         (status = 400, description = "Not of the source's shape; `detail` says where",
          body = Problem, content_type = "application/problem+json"),
@@ -316,7 +329,7 @@ impl Receipt {
             Self::Duplicate(_) if manners.errors == Errors::SecurityEvent => {
                 manners.duplicate.into_response()
             }
-            Self::Accepted(event) => (manners.accepted, Json(event)).into_response(),
+            Self::Accepted(event) => (manners.accepted, Json(Accepted::Event(event))).into_response(),
             Self::Duplicate(event) => (manners.duplicate, Json(event)).into_response(),
             Self::Trial => manners.accepted.into_response(),
         }

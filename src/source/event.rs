@@ -82,6 +82,17 @@ pub struct Reading {
     pub everyone_needs_read: bool,
     /// How many of its events mean nothing to a directory.
     pub ignored: usize,
+    /// What it says of the webhooks themselves.
+    pub notices: Vec<Notice>,
+}
+
+/// What a sender says of its webhooks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Notice {
+    /// They end soon, or have ended: the subscription is to be renewed, or made anew.
+    Renew,
+    /// Some were not sent, and will not be.
+    Missed,
 }
 
 impl Reading {

@@ -27,7 +27,7 @@ use futures_util::future::BoxFuture;
 use http::{HeaderMap, Request, Response, StatusCode};
 use secrecy::SecretString;
 
-pub use event::{Proof, Reading};
+pub use event::{Notice, Proof, Reading};
 pub use formats::issued::{Issued, TokenPlace, Tokens};
 pub use formats::mapped;
 pub use formats::scim_events::Transmitter;
@@ -236,6 +236,9 @@ pub struct Inlet {
 }
 
 impl Inlet {
+    /// How the name of a file begins that is still arriving. Names that start with a dot are not looked at.
+    pub const ARRIVING: &'static str = ".posted-";
+
     /// How the names of its files end, after the dot.
     pub const fn extension(&self) -> &'static str {
         match self.media {

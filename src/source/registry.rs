@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::connectors::{Connector, Provider};
 use super::signature::SecretError;
-use super::{Settings, Source, formats, told};
+use super::{Notice, Settings, Source, formats, told};
 use crate::directory::Change;
 use crate::store::{EventReader, Topic};
 
@@ -85,7 +85,11 @@ impl EventReader for Sources {
         // A body that cannot be read is said so by `read`.
         let Ok(reading) = registered.source.read(body) else { return Vec::new() };
         let everyone = reading.everyone_needs_read.then_some(Topic::Everyone);
-        reading.needs_read.into_iter().map(Topic::Record).chain(everyone).collect()
+        let notices = reading.notices.into_iter().map(|notice| match notice {
+            Notice::Renew => Topic::Renewal,
+            Notice::Missed => Topic::Missed,
+        });
+        reading.needs_read.into_iter().map(Topic::Record).chain(everyone).chain(notices).collect()
     }
 }
 

@@ -14,6 +14,8 @@ pub enum Topic {
     Subscription,
     /// The record of everybody who is known by the source's ids is to be read: many may be gone.
     Everyone,
+    /// The source says that its subscription must be renewed now, however young it is.
+    Renewal,
 }
 
 impl Topic {
@@ -30,6 +32,7 @@ impl Topic {
             Self::Missed => (2, ""),
             Self::Subscription => (3, ""),
             Self::Everyone => (4, ""),
+            Self::Renewal => (5, ""),
         }
     }
 
@@ -41,6 +44,7 @@ impl Topic {
             2 => Some(Self::Missed),
             3 => Some(Self::Subscription),
             4 => Some(Self::Everyone),
+            5 => Some(Self::Renewal),
             _ => None,
         }
     }

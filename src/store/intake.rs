@@ -39,7 +39,8 @@ pub trait EventReader: Send + Sync {
     /// more (the source was removed, or its format changed).
     fn read(&self, source: &str, body: &[u8]) -> Result<Vec<Change>, String>;
 
-    /// What the body leaves to be read, where `source` can be asked.
+    /// What the body leaves to be asked, where `source` can be asked: records that it names without saying
+    /// what has become of them, and what it says of the webhooks themselves.
     fn wanted(&self, _source: &str, _body: &[u8]) -> Vec<Topic> {
         Vec::new()
     }
@@ -78,7 +79,7 @@ pub struct Projection {
     pub changes: usize,
     /// Events that could not be read any more: kept, shown, not merged.
     pub unreadable: usize,
-    /// Records that sources are to be asked for.
+    /// Records, and whatever else, that sources are to be asked for.
     pub wanted: usize,
     /// Targets that have new work.
     pub woken: BTreeSet<String>,

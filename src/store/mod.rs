@@ -8,6 +8,7 @@
 //! Work is one row per (target, resource), never one per event.
 
 mod admin;
+pub mod advice;
 #[doc(hidden)]
 pub mod conformance;
 mod derived;

@@ -4,9 +4,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::directory::{Change, ExternalId, ResourceKey, User};
+use crate::directory::{Change, ExternalId, User};
 use crate::mapping::Mapping;
-use crate::store::{EventReader, Scopes};
+use crate::store::{EventReader, Scopes, Topic};
 use crate::sync::handle::Handle;
 
 /// Reads events, and knows the mappings of the configured targets.
@@ -34,7 +34,7 @@ impl EventReader for Scoped<'_> {
         self.reader.read(source, body)
     }
 
-    fn wanted(&self, source: &str, body: &[u8]) -> Vec<ResourceKey> {
+    fn wanted(&self, source: &str, body: &[u8]) -> Vec<Topic> {
         self.reader.wanted(source, body)
     }
 

@@ -24,6 +24,7 @@ pub mod rate_headers;
 pub mod requests;
 pub mod retry_after;
 pub mod secret;
+mod service_account;
 pub mod settings;
 mod stack;
 pub mod token;
@@ -44,6 +45,7 @@ pub use self::oauth::OAuth2;
 pub use self::profile::Profile;
 pub use self::requests::{Kind, MemberRef};
 pub use self::secret::Secret;
+pub use self::service_account::ServiceAccount;
 pub use self::settings::{Auth, LimitOverrides, Settings};
 pub use self::verdict::{CallFacts, Verdict, judge};
 
@@ -55,6 +57,7 @@ use self::layers::observe::ObserveLayer;
 use self::layers::rate::Admission;
 use self::layers::timeout::TimeoutLayer;
 use self::oauth::ClientCredentials;
+use self::service_account::SignedGrants;
 use self::stack::Shared;
 use self::token::{Shape, Tokens};
 use self::transport::{Base, Transport};
@@ -146,7 +149,7 @@ impl Target {
         let user_agent = profile.http.user_agent.clone().unwrap_or_else(default_user_agent);
         let http = transport::client(&base, &user_agent, timeout)
             .map_err(|source| ConnectError::Http { target: name.clone(), source })?;
-        let tokens = tokens(&name, auth, &user_agent, timeout)?;
+        let tokens = tokens(&name, auth, &user_agent, timeout, &clock)?;
         let labels = TargetLabels { target: name.clone() };
         let health = Health {
             gate: Gate::new(
@@ -221,19 +224,31 @@ impl Target {
 }
 
 /// The tokens of whoever is called, by its name.
-pub fn tokens(name: &str, auth: Auth, user_agent: &str, timeout: Duration) -> Result<Tokens, ConnectError> {
+pub fn tokens(
+    name: &str,
+    auth: Auth,
+    user_agent: &str,
+    timeout: Duration,
+    clock: &SharedClock,
+) -> Result<Tokens, ConnectError> {
     let wrong = |key, remedy| ConnectError::Setting { target: name.to_owned(), key, remedy };
+    let login = |url: &url::Url| {
+        let login = Base::new(url).map_err(|remedy| wrong("auth.token_url", remedy))?;
+        transport::client(&login, user_agent, timeout)
+            .map_err(|source| ConnectError::Http { target: name.to_owned(), source })
+    };
     Ok(match auth {
         Auth::Bearer { token } => Tokens::configured(token, Shape::Bearer)
             .ok_or_else(|| wrong("auth.token", "visible ASCII without spaces"))?,
         Auth::Header { name, value } => Tokens::configured(value, Shape::Header(name))
             .ok_or_else(|| wrong("auth.value", "visible ASCII"))?,
         Auth::OAuth2(oauth) => {
-            let login = Base::new(&oauth.token_url).map_err(|remedy| wrong("auth.token_url", remedy))?;
-            let http = transport::client(&login, user_agent, timeout)
-                .map_err(|source| ConnectError::Http { target: name.to_owned(), source })?;
-            let margin = oauth.expiry_margin;
+            let (http, margin) = (login(&oauth.token_url)?, oauth.expiry_margin);
             Tokens::issued(ClientCredentials::new(oauth, http), margin)
+        }
+        Auth::ServiceAccount(account) => {
+            let (http, margin) = (login(&account.token_url)?, account.expiry_margin);
+            Tokens::issued(SignedGrants::new(account, http, Arc::clone(clock)), margin)
         }
     })
 }

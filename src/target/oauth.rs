@@ -44,34 +44,78 @@ const LIFETIME_MIN: Duration = Duration::from_secs(10);
 const LIFETIME_MAX: Duration = Duration::from_hours(24);
 const REASON_CHARACTERS_MAX: usize = 300;
 
-/// Asks a token endpoint.
-pub struct ClientCredentials {
-    oauth: OAuth2,
+/// Where tokens are issued.
+pub struct TokenEndpoint {
+    url: Url,
     http: reqwest::Client,
 }
 
-impl ClientCredentials {
+impl TokenEndpoint {
     /// With this HTTP client, which must not follow redirects: they would carry the secret along.
-    pub fn new(oauth: OAuth2, http: reqwest::Client) -> Self {
-        Self { oauth, http }
+    pub fn new(url: Url, http: reqwest::Client) -> Self {
+        Self { url, http }
     }
 
-    async fn ask(&self, secret: &SecretString) -> Result<(StatusCode, Vec<u8>), TokenError> {
+    /// Asks for a token by this form and, where there is one, this header. `secret` is what must not stand in
+    /// a reason, should the endpoint repeat it.
+    pub async fn ask(
+        &self,
+        form: String,
+        authorization: Option<HeaderValue>,
+        secret: &SecretString,
+    ) -> Result<Grant, TokenError> {
+        let (status, body) = self.answer(form, authorization).await?;
+        if status.is_success() {
+            return grant(&body).ok_or_else(|| TokenError::Refused {
+                reason: format!(
+                    "the token endpoint answered {} without an access token; is `token_url` right?",
+                    status.as_u16()
+                ),
+            });
+        }
+        let passing = status.is_server_error()
+            || [StatusCode::TOO_MANY_REQUESTS, StatusCode::REQUEST_TIMEOUT].contains(&status);
+        if passing {
+            let reason = format!("it answered {}", status.as_u16());
+            return Err(TokenError::Unavailable { reason });
+        }
+        Err(refused(status, &body, secret))
+    }
+
+    async fn answer(
+        &self,
+        form: String,
+        authorization: Option<HeaderValue>,
+    ) -> Result<(StatusCode, Vec<u8>), TokenError> {
         let unavailable = |error: reqwest::Error| TokenError::Unavailable { reason: why(error) };
         let mut request = self
             .http
-            .post(self.oauth.token_url.clone())
+            .post(self.url.clone())
             .timeout(TIME_MAX)
             .header(ACCEPT, "application/json")
             .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
-            .body(self.form(secret));
-        if self.oauth.style == CredentialStyle::Basic {
-            request = request.header(AUTHORIZATION, self.basic(secret));
+            .body(form);
+        if let Some(authorization) = authorization {
+            request = request.header(AUTHORIZATION, authorization);
         }
         let mut response = request.send().await.map_err(unavailable)?;
         match read_capped(&mut response, BODY_BYTES_MAX).await.map_err(unavailable)? {
             Received::Whole(body) | Received::Cut(body) => Ok((response.status(), body)),
         }
+    }
+}
+
+/// Asks a token endpoint by a client's name and secret.
+pub struct ClientCredentials {
+    oauth: OAuth2,
+    endpoint: TokenEndpoint,
+}
+
+impl ClientCredentials {
+    /// With this HTTP client, which must not follow redirects.
+    pub fn new(oauth: OAuth2, http: reqwest::Client) -> Self {
+        let endpoint = TokenEndpoint::new(oauth.token_url.clone(), http);
+        Self { oauth, endpoint }
     }
 
     fn form(&self, secret: &SecretString) -> String {
@@ -96,15 +140,15 @@ impl ClientCredentials {
         value.set_sensitive(true);
         value
     }
+}
 
-    fn refused(status: StatusCode, body: &[u8], secret: &SecretString) -> TokenError {
-        let said = serde_json::from_slice::<Map<String, Value>>(body).unwrap_or_default();
-        let words = ["error", "error_description"].into_iter().filter_map(|key| said.get(key)?.as_str());
-        let words = without_secret(&words.collect::<Vec<_>>().join(": "), secret);
-        let words = if words.is_empty() { words } else { format!(": {words}") };
-        let reason = format!("the token endpoint answered {}{words}", status.as_u16());
-        TokenError::Refused { reason }
-    }
+fn refused(status: StatusCode, body: &[u8], secret: &SecretString) -> TokenError {
+    let said = serde_json::from_slice::<Map<String, Value>>(body).unwrap_or_default();
+    let words = ["error", "error_description"].into_iter().filter_map(|key| said.get(key)?.as_str());
+    let words = without_secret(&words.collect::<Vec<_>>().join(": "), secret);
+    let words = if words.is_empty() { words } else { format!(": {words}") };
+    let reason = format!("the token endpoint answered {}{words}", status.as_u16());
+    TokenError::Refused { reason }
 }
 
 /// An endpoint may echo what it was sent.
@@ -120,22 +164,8 @@ impl Issuer for ClientCredentials {
         let secret = self.oauth.client_secret.now().await.map_err(|reason| TokenError::Refused {
             reason: format!("the client's secret cannot be read again: {reason}"),
         })?;
-        let (status, body) = self.ask(&secret).await?;
-        if status.is_success() {
-            return grant(&body).ok_or_else(|| TokenError::Refused {
-                reason: format!(
-                    "the token endpoint answered {} without an access token; is `token_url` right?",
-                    status.as_u16()
-                ),
-            });
-        }
-        let passing = status.is_server_error()
-            || [StatusCode::TOO_MANY_REQUESTS, StatusCode::REQUEST_TIMEOUT].contains(&status);
-        if passing {
-            let reason = format!("it answered {}", status.as_u16());
-            return Err(TokenError::Unavailable { reason });
-        }
-        Err(Self::refused(status, &body, &secret))
+        let basic = (self.oauth.style == CredentialStyle::Basic).then(|| self.basic(&secret));
+        self.endpoint.ask(self.form(&secret), basic, &secret).await
     }
 }
 
@@ -212,10 +242,10 @@ mod tests {
     #[test]
     fn a_refusal_tells_the_endpoints_reason_and_not_the_secret() {
         let body = br#"{"error":"invalid_client","error_description":"hunter2 is wrong"}"#;
-        let error = ClientCredentials::refused(StatusCode::UNAUTHORIZED, body, &"hunter2".into());
+        let error = refused(StatusCode::UNAUTHORIZED, body, &"hunter2".into());
         let reason = "the token endpoint answered 401: invalid_client: *** is wrong".to_owned();
         assert_eq!(error, TokenError::Refused { reason });
-        let error = ClientCredentials::refused(StatusCode::NOT_FOUND, b"<html>", &"".into());
+        let error = refused(StatusCode::NOT_FOUND, b"<html>", &"".into());
         assert_eq!(error, TokenError::Refused { reason: "the token endpoint answered 404".to_owned() });
     }
 }

@@ -10,6 +10,7 @@ use crate::target::layers::breaker::BreakerSettings;
 use crate::target::oauth::OAuth2;
 use crate::target::profile::{ClassLimits, Limits, Profile, Window};
 use crate::target::secret::Secret;
+use crate::target::service_account::ServiceAccount;
 
 /// What a target is set up with.
 #[derive(Clone, Debug)]
@@ -49,6 +50,8 @@ pub enum Auth {
     },
     /// Tokens from a token endpoint.
     OAuth2(OAuth2),
+    /// Tokens from a token endpoint, for grants that a service account signs.
+    ServiceAccount(ServiceAccount),
 }
 
 impl Settings {

@@ -211,6 +211,34 @@ async fn a_401_is_answered_with_a_fresh_token_once() {
 }
 
 #[tokio::test]
+async fn a_service_account_gets_its_token_for_a_grant_that_it_signs() {
+    let vendor = Vendor::start(|seen, number| match seen.path.as_str() {
+        "/token" => token(number),
+        _ if seen.headers["authorization"] == "Bearer t0" => user(),
+        _ => json(401, ""),
+    })
+    .await;
+    let mut token_url = vendor.url.clone();
+    token_url.set_path("/token");
+    let target = vendor.target_with(|settings| {
+        settings.auth = Auth::ServiceAccount(ServiceAccount {
+            key: service_account::testing::key_file().into(),
+            token_url,
+            subject: Some("admin@acme.example".to_owned()),
+            scopes: vec!["directory".to_owned()],
+            expiry_margin: Duration::from_mins(1),
+        });
+    });
+    assert_eq!(send(&target, fetch(&target)).await.unwrap().status, StatusCode::OK);
+    let seen = vendor.seen();
+    let form: Vec<(String, String)> = url::form_urlencoded::parse(&seen[0].body).into_owned().collect();
+    let grant = "urn:ietf:params:oauth:grant-type:jwt-bearer".to_owned();
+    assert_eq!(form[0], ("grant_type".to_owned(), grant));
+    assert_eq!((form[1].0.as_str(), form[1].1.split('.').count(), form.len()), ("assertion", 3, 2));
+    assert!(!seen[0].headers.contains_key("authorization"));
+}
+
+#[tokio::test]
 async fn a_second_401_is_the_targets_fault() {
     let vendor = Vendor::start(|seen, number| match seen.path.as_str() {
         "/token" => token(number),

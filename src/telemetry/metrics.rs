@@ -164,6 +164,8 @@ pub struct Metrics {
     pub source_silent: Family<SourceLabels, Gauge>,
     /// Seconds until a secret ends, where the configuration tells its end; negative afterwards.
     pub secret_left_seconds: Family<SecretLabels, Gauge>,
+    /// 1 where a source should be read, or send everything, as a whole.
+    pub resync_advised: Family<SourceLabels, Gauge>,
     /// When a subscription at a provider ends, in seconds since the Unix epoch.
     pub subscription_end_seconds: Family<SubscriptionLabels, Gauge>,
     /// Work rows that wait for a call.
@@ -236,6 +238,7 @@ impl Metrics {
             source_silent_after_seconds: Family::default(),
             source_silent: Family::default(),
             secret_left_seconds: Family::default(),
+            resync_advised: Family::default(),
             subscription_end_seconds: Family::default(),
             pending: Family::default(),
             oldest_pending_seconds: Family::default(),
@@ -295,6 +298,11 @@ impl Metrics {
             "reads_oldest_seconds",
             "Age of the oldest record that is to be asked of a provider",
             self.reads_oldest_seconds.clone(),
+        );
+        registry.register(
+            "resync_advised",
+            "1 where something of a source is lost, and it should be read as a whole",
+            self.resync_advised.clone(),
         );
         registry.register(
             "subscription_end_seconds",

@@ -31,6 +31,7 @@ mod listings;
 mod long_day;
 mod mapping;
 mod memberships;
+mod newcomer;
 mod pains;
 mod priority;
 mod probe;

@@ -7,7 +7,7 @@ use super::{mapping, signature};
 use crate::config::problem::Problem;
 use crate::config::reader::{Section, one_of};
 use crate::config::target::{auth, limits, warn_of_plain_http};
-use crate::source::connectors::{MemberList, Provider, Record, Rest, Template};
+use crate::source::connectors::{MemberList, Provider, Record, Rest, Ssf, Template};
 use crate::source::mapped::Kind as RecordKind;
 use crate::source::{self, Preset};
 use crate::target::profile::Limits;
@@ -19,6 +19,8 @@ const BURST: NonZeroU32 = NonZeroU32::new(10).expect("10 is over zero");
 const CONCURRENCY: NonZeroU32 = NonZeroU32::new(4).expect("4 is over zero");
 /// More often, and webhooks would be of no use; a position is kept for some days.
 const CATCH_UP: std::ops::RangeInclusive<Duration> = Duration::from_mins(1)..=Duration::from_hours(24);
+/// Where a transmitter describes itself (OpenID SSF 1.0 section 7.2).
+const SSF_DESCRIPTION: &str = "/.well-known/ssf-configuration";
 const TIMEOUT: std::ops::RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_mins(5);
 
 /// The providers that have settings of nobody else, by the words for them, with the address of those
@@ -53,7 +55,7 @@ pub fn read(
     let usual = kind.and_then(usual);
     let text = section.text("kind").or_else(|| usual.map(str::to_owned));
     let mut kinds: Vec<&str> = KNOWN.iter().map(|(kind, ..)| *kind).collect();
-    kinds.push("rest");
+    kinds.extend(["rest", "ssf"]);
     let remedy = format!("write kind = {}", one_of(&kinds));
     let text = section.require("kind", text, &remedy);
     let text = text?;
@@ -61,6 +63,7 @@ pub fn read(
     let (provider, address) = match known {
         Some((_, provider, address)) => (Some(provider.clone()), *address),
         None if text == "rest" => (rest(&mut section).map(|rest| Provider::Rest(Box::new(rest))), None),
+        None if text == "ssf" => (ssf(&mut section).map(Provider::Ssf), None),
         None => {
             section.reject("kind", &text, "is not a provider that can be asked", remedy);
             // What else the section may hold depends on the kind.
@@ -133,6 +136,16 @@ fn connection(name: &str, section: &mut Section<'_>, address: Option<&str>) -> O
     let settings = target::Settings::new(format!("sources.{name}"), base_url?, auth?, profile);
     let limits = settings.limits.clone().with(&overrides);
     Some(target::Settings { limits, timeout: timeout.unwrap_or(settings.timeout), ..settings })
+}
+
+fn ssf(section: &mut Section<'_>) -> Option<Ssf> {
+    let description = section.text("description").unwrap_or_else(|| SSF_DESCRIPTION.to_owned());
+    let Some(path) = description.strip_prefix('/').filter(|path| !path.starts_with('/')) else {
+        let remedy = format!("write description = \"{SSF_DESCRIPTION}\", and what the issuer has for a path");
+        section.reject("description", &description, "is no path below base_url", remedy);
+        return None;
+    };
+    Some(Ssf { description: path.to_owned() })
 }
 
 fn rest(section: &mut Section<'_>) -> Option<Rest> {

@@ -8,9 +8,10 @@ use http::header::AUTHORIZATION;
 use secrecy::ExposeSecret as _;
 
 use super::warn_of_plain_http;
+use crate::config::problem::Problem;
 use crate::config::reader::Section;
 use crate::target::profile::{AuthHints, CredentialStyle};
-use crate::target::{Auth, OAuth2};
+use crate::target::{Auth, OAuth2, ServiceAccount};
 
 /// Longest time before its end at which a token may be replaced.
 const MARGIN_MAX: Duration = Duration::from_hours(1);
@@ -21,12 +22,13 @@ enum Kind {
     Basic,
     Header,
     OAuth2,
+    ServiceAccount,
 }
 
 /// Reads `auth` of a target. `hints` are the profile's, where there is a profile: they hold for what is
 /// not configured.
 pub fn read(target: &mut Section<'_>, hints: Option<&AuthHints>) -> Option<Auth> {
-    let remedy = "write auth = { type = \"bearer\", token = \"env:NAME\" }, or type = \"basic\", \"header\" or \"oauth2\"";
+    let remedy = "write auth = { type = \"bearer\", token = \"env:NAME\" }, or type = \"basic\", \"header\", \"oauth2\" or \"service_account\"";
     let section = target.section("auth");
     let mut section = target.require("auth", section, remedy)?;
     let kinds = [
@@ -34,15 +36,17 @@ pub fn read(target: &mut Section<'_>, hints: Option<&AuthHints>) -> Option<Auth>
         ("basic", Kind::Basic),
         ("header", Kind::Header),
         ("oauth2", Kind::OAuth2),
+        ("service_account", Kind::ServiceAccount),
     ];
     let kind = section.choice("type", &kinds);
     section.expires();
-    let remedy = "write type = \"bearer\", \"basic\", \"header\" or \"oauth2\"";
+    let remedy = "write type = \"bearer\", \"basic\", \"header\", \"oauth2\" or \"service_account\"";
     match section.require("type", kind, remedy)? {
         Kind::Bearer => bearer(section),
         Kind::Basic => basic(section),
         Kind::Header => header(section),
         Kind::OAuth2 => oauth2(section, hints),
+        Kind::ServiceAccount => service_account(section, hints),
     }
 }
 
@@ -100,5 +104,40 @@ fn oauth2(mut section: Section<'_>, hints: Option<&AuthHints>) -> Option<Auth> {
         scopes,
         style: client_auth.unwrap_or(hints.style),
         expiry_margin: refresh_margin.unwrap_or(hints.expiry_margin),
+    }))
+}
+
+/// A key file is read once here, so that one that cannot sign is found before the first call.
+fn service_account(mut section: Section<'_>, hints: Option<&AuthHints>) -> Option<Auth> {
+    let key = section.lasting_secret("key");
+    let key = section.require("key", key, "write key = \"file:PATH\", the account's key file");
+    let configured = section.url("token_url");
+    if let Some(url) = &configured {
+        warn_of_plain_http(&section, "token_url", url);
+    }
+    let subject = section.reference("subject");
+    let scopes = section.texts("scopes");
+    let scopes = section.require("scopes", scopes, "write what to ask for, as the API's documents call it");
+    let refresh_margin = section.duration("refresh_margin", Duration::ZERO..=MARGIN_MAX);
+    let key = key?;
+    let usable = ServiceAccount::check(key.at_start())
+        .and_then(|()| ServiceAccount::token_url_of(key.at_start()))
+        .map_err(|reason| {
+            let remedy = "let it hold the JSON key file of the service account, unchanged";
+            section.add(Problem::error(section.path_of("key"), format!("is no key: {reason}"), remedy));
+        });
+    let token_url = match (configured, usable) {
+        (Some(url), Ok(_)) => Some(url),
+        (None, Ok(named)) => section.require("token_url", named, "write the address that issues tokens"),
+        (_, Err(())) => None,
+    };
+    section.finish();
+    let expiry_margin = refresh_margin.unwrap_or_else(|| hints.cloned().unwrap_or_default().expiry_margin);
+    Some(Auth::ServiceAccount(ServiceAccount {
+        key,
+        token_url: token_url?,
+        subject,
+        scopes: scopes?,
+        expiry_margin,
     }))
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::super::*;
 use super::problems;
 use crate::source::connectors::Provider;
+use crate::target::Auth;
 
 fn config(text: &str) -> Config {
     let environment = [("HOOK", "s3cret"), ("KEY", "SSWS key")].into_iter().collect();
@@ -56,6 +57,30 @@ fn what_a_connector_does_besides_is_read() {
 }
 
 #[test]
+fn a_service_account_is_its_key_file_and_whom_it_acts_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let key = include_str!("../../../tests/fixtures/keys/service-account.json");
+    std::fs::write(folder.path().join("sa.json"), key).unwrap();
+    let environment = [("HOOK", "s3cret")].into_iter().collect();
+    let auth = |rest: &str| source("google", &format!("auth = {{ type = 'service_account', {rest} }}\n"));
+    let text = auth("key = 'file:sa.json', subject = 'admin@acme.example', scopes = ['a', 'b']");
+    let (config, warnings) = Config::parse(&text, "relay.toml", folder.path(), &environment).unwrap();
+    assert!(warnings.iter().all(|warning| !warning.key.contains("connector")), "{warnings:#?}");
+    let Auth::ServiceAccount(account) = &config.connectors["x"].connection.auth else {
+        panic!("another kind")
+    };
+    assert_eq!(account.token_url.as_str(), "https://oauth2.example.com/token");
+    assert_eq!((account.subject.as_deref(), account.scopes.len()), (Some("admin@acme.example"), 2));
+    assert!(account.key.may_change());
+
+    std::fs::write(folder.path().join("sa.json"), "{}").unwrap();
+    let found = Config::parse(&text, "relay.toml", folder.path(), &environment).unwrap_err();
+    let keys: Vec<&str> = found.iter().map(|problem| problem.key.as_str()).collect();
+    assert!(keys.contains(&"sources.x.connector.auth.key"), "{keys:?}");
+    assert!(found.iter().any(|problem| problem.reason.contains("client_email")));
+}
+
+#[test]
 fn an_api_of_ones_own_is_described_whole() {
     let text = r#"
 kind = "rest"
@@ -83,7 +108,16 @@ fn every_fault_of_a_connector_is_told_at_once() {
         ("okta", "", &[("base_url", "is missing"), ("auth", "is missing")][..]),
         ("onelogin", "", &[("kind", "is missing")]),
         ("okta", "kind = 'ldap'", &[("kind", "is not a provider")]),
-        ("google", "catch_up = '1h'", &[("catch_up", "cannot be had"), ("auth", "is missing")]),
+        (
+            "onelogin",
+            "kind = 'scim'\nbase_url = 'https://a.example'\ncatch_up = '1h'",
+            &[("catch_up", "cannot be had"), ("auth", "is missing")],
+        ),
+        (
+            "onelogin",
+            "kind = 'ssf'\nbase_url = 'https://a.example'\ndescription = '//evil.example/x'",
+            &[("description", "is no path"), ("auth", "is missing")],
+        ),
         ("entra", "catch_up = '1s'", &[("catch_up", "out of range"), ("auth", "is missing")]),
         (
             "workos",
@@ -118,4 +152,19 @@ fn every_fault_of_a_connector_is_told_at_once() {
         }
         assert_eq!(found.len(), expected.len(), "{connector}\n{found:#?}");
     }
+}
+
+#[test]
+fn how_long_a_silence_loses_nothing_depends_on_the_sender_and_on_what_is_read_afterwards() {
+    let auth = "auth = { type = 'bearer', token = 'env:KEY' }\nbase_url = 'https://a.example'\n";
+    let patience = |kind: &str, connector: &str| {
+        config(&source(kind, &format!("{auth}{connector}"))).patience.get("x").copied()
+    };
+    let catch_up = "catch_up = '1h'\n";
+    assert_eq!(patience("entra", ""), Some(Duration::from_hours(4)));
+    assert_eq!(patience("entra", catch_up), None, "it says itself that a position is forgotten");
+    assert_eq!(patience("okta", ""), Some(Duration::ZERO));
+    assert_eq!(patience("okta", catch_up), Some(Duration::from_hours(90 * 24)));
+    let own = config("[sources.x]\nkind = 'native'\nsecrets = ['env:HOOK']\nrepeats_for = '2h'\n");
+    assert_eq!(own.patience["x"], Duration::from_hours(2));
 }

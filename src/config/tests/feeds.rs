@@ -124,3 +124,24 @@ fn a_record_says_the_whole_and_needs_no_asking() {
         assert!(keys.contains(&"sources.hr.rules[0].change"), "{keys:?}");
     }
 }
+
+#[test]
+fn secrets_that_cannot_verify_a_file_are_told() {
+    let found = |secret: &str| {
+        let text = FILE.replace("delimiter = \";\"\n", &format!("secrets = ['{secret}']\n"));
+        let found = problems(&format!("{text}{RULES}")).into_iter();
+        let ours = found.filter(|problem| problem.key == "sources.hr.secrets");
+        ours.map(|problem| (problem.severity, problem.reason)).collect::<Vec<_>>()
+    };
+    let public = found("whpk_1SiA4o9hyqTCpIqC5V9HUakiiaeACeqfZTInDBbOir4=");
+    assert!(
+        matches!(&public[..], [(Severity::Error, reason)] if reason.contains("public key")),
+        "{public:?}"
+    );
+    let cut = found("whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7o");
+    assert!(cut.is_empty(), "a whole number of bytes is as good as any other: {cut:?}");
+    let cut = found("whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD1");
+    assert!(matches!(&cut[..], [(Severity::Warning, reason)] if reason.contains("no base64")), "{cut:?}");
+    assert_eq!(found("whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD"), []);
+    assert!(found("whpk_AAAA")[0].1.contains("encoding"));
+}

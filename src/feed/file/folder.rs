@@ -4,15 +4,20 @@ use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::clock::Timestamp;
 use crate::feed::file::Format;
+use crate::source::Inlet;
 
 /// Where files go that were taken.
 const DONE: &str = "done";
 /// Where files go that were not, each with a file beside it that says why.
 const REFUSED: &str = "refused";
+
+/// How long ago a posted file was last written to at the least, once nobody sends it any more: senders that
+/// say nothing are cut off far sooner.
+const ABANDONED_AFTER: Duration = Duration::from_mins(10);
 
 /// What tells whether a file is still being written.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -83,6 +88,25 @@ impl Folder {
         Ok(ready)
     }
 
+    /// Removes what was left of files that were being posted when a relay ended; answers how many. Another
+    /// replica may be receiving one right now, so that only what nobody writes to any more goes.
+    pub fn sweep(&self, now: Timestamp) -> io::Result<usize> {
+        let mut swept = 0;
+        for entry in fs::read_dir(&self.path)? {
+            let entry = entry?;
+            let is_arriving =
+                entry.file_name().to_str().is_some_and(|name| name.starts_with(Inlet::ARRIVING));
+            // One that has gone meanwhile has arrived.
+            let Ok(data) = entry.metadata() else { continue };
+            let stamp = Stamp { length: data.len(), written: data.modified()? };
+            if is_arriving && data.is_file() && now.since(stamp.moment(now)) > ABANDONED_AFTER {
+                fs::remove_file(entry.path())?;
+                swept += 1;
+            }
+        }
+        Ok(swept)
+    }
+
     /// Opens a file.
     pub fn open(&self, file: &Ready) -> io::Result<File> {
         File::open(self.path.join(&file.name))
@@ -113,8 +137,6 @@ impl Folder {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     fn folder() -> (tempfile::TempDir, Folder) {
@@ -177,5 +199,21 @@ mod tests {
         let reason = fs::read_to_string(home.path().join("refused/7-a.csv.reason.txt")).unwrap();
         assert_eq!(reason, "line 1: no\n");
         assert_eq!(folder.look().unwrap(), []);
+    }
+
+    #[test]
+    fn what_a_crash_left_of_a_posted_file_goes_and_what_is_arriving_stays() {
+        let (home, folder) = folder();
+        for (name, written) in
+            [(".posted-left", 1_000), (".posted-arriving", 1_950), (".hidden", 1), ("a.csv", 1)]
+        {
+            fs::write(home.path().join(name), "id").unwrap();
+            set_written(&home, name, written);
+        }
+        assert_eq!(folder.sweep(Timestamp::from_seconds(2_000)).unwrap(), 1);
+        assert!(!home.path().join(".posted-left").exists());
+        for name in [".posted-arriving", ".hidden", "a.csv"] {
+            assert!(home.path().join(name).exists(), "{name}");
+        }
     }
 }

@@ -98,6 +98,15 @@ impl Watcher {
 
     /// Takes every file that is complete now.
     pub async fn round(&self) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+        let now = self.taker.now();
+        let swept = self.on_disk(move |folder| folder.sweep(now)).await?;
+        if swept > 0 {
+            tracing::warn!(
+                source = self.taker.source,
+                files = swept,
+                "removed what was left of files that were being posted"
+            );
+        }
         let ready = self.on_disk(Folder::look).await?;
         for file in ready {
             // Another replica that looks at the same folder takes them.

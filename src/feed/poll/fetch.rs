@@ -7,7 +7,7 @@ use http::header::{ACCEPT, DATE, LINK};
 use serde_json::Value;
 use url::Url;
 
-use crate::clock::Timestamp;
+use crate::clock::{SharedClock, Timestamp};
 use crate::feed::poll::Settings;
 use crate::feed::poll::page::{PageError, next_link};
 use crate::source::{Malformed, parse_json};
@@ -96,7 +96,7 @@ pub enum PollError {
 
 impl Fetcher {
     /// For a source of that name.
-    pub fn connect(name: &str, settings: &Settings) -> Result<Self, ConnectError> {
+    pub fn connect(name: &str, settings: &Settings, clock: &SharedClock) -> Result<Self, ConnectError> {
         let user_agent = default_user_agent();
         let base = Base::new(&settings.url).map_err(|remedy| ConnectError::Setting {
             target: name.to_owned(),
@@ -108,7 +108,7 @@ impl Fetcher {
         let tokens = settings
             .auth
             .clone()
-            .map(|auth| tokens(name, auth, &user_agent, settings.timeout))
+            .map(|auth| tokens(name, auth, &user_agent, settings.timeout, clock))
             .transpose()?;
         Ok(Self { http, tokens, timeout: settings.timeout })
     }

@@ -46,7 +46,7 @@ struct Read {
 impl Poller {
     /// Sets a poll up.
     pub fn connect(settings: Settings, limits: Limits, taker: Taker) -> Result<Self, ConnectError> {
-        let fetcher = Fetcher::connect(&taker.source, &settings)?;
+        let fetcher = Fetcher::connect(&taker.source, &settings, &taker.context.clock)?;
         Ok(Self { settings, limits, fetcher, taker })
     }
 

@@ -2,6 +2,7 @@
 //!
 //! Lists are pages: `limit` items, and `next_cursor` for the next page.
 
+pub mod advice;
 mod auth;
 pub mod events;
 pub mod feeds;

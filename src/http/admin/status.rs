@@ -15,6 +15,7 @@ use crate::http::expiry::Expiry;
 use crate::http::rhythm::Quiet;
 use crate::http::targets::TargetSnapshot;
 use crate::http::{Problem, Relay};
+use crate::store::advice::{Advice, advice};
 use crate::store::{ErrandCounts, LaneCount, StoreError, TargetCounts, TargetState};
 
 /// The backlog. All zeros mean quiet: everything accepted so far is applied or accounted for.
@@ -36,6 +37,8 @@ pub struct StatusReport {
     pub secrets: BTreeMap<String, SecretReport>,
     /// Whether the audit file is written; null where the configuration names none.
     pub audit: Option<AuditReport>,
+    /// Sources that should be read, or send everything, as a whole, since something of them is lost.
+    pub resync_advised: BTreeMap<String, AdviceReport>,
     /// What is still to do, per target.
     #[schema(example = json!({"genesys": {
         "state": "running", "reason": null, "since": null, "by": null,
@@ -105,6 +108,16 @@ pub struct SecretReport {
     pub seconds_left: i64,
     /// Whether it is time to replace it.
     pub near: bool,
+}
+
+/// Why a source should be read, or send everything, as a whole.
+#[derive(Serialize, ToSchema)]
+pub struct AdviceReport {
+    /// Since when (RFC 3339).
+    #[schema(example = "2026-11-20T10:00:00Z")]
+    pub since: String,
+    /// What happened.
+    pub reason: String,
 }
 
 /// One target's state and backlog.
@@ -200,7 +213,15 @@ pub async fn report(relay: &Relay) -> Result<StatusReport, StoreError> {
     for (name, counts) in status.targets {
         targets.insert(name, target_report(&counts, None, now, &relay.alarms));
     }
+    let mut resync_advised = BTreeMap::new();
+    for source in relay.sources.iter() {
+        let name = &source.settings.name;
+        if let Some(Advice { since, reason }) = advice(&*relay.store, name).await? {
+            resync_advised.insert(name.clone(), AdviceReport { since: since.to_string(), reason });
+        }
+    }
     Ok(StatusReport {
+        resync_advised,
         reads: status
             .errands
             .iter()

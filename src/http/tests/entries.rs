@@ -41,8 +41,13 @@ async fn a_report_is_read_a_page_at_a_time_by_class_kind_and_attribute() {
     let served = served().await;
     let store = served.parts.store.resyncs();
     let progress = Progress::new(Mode::Report, Scope::All, "ops".to_owned());
-    let new =
-        NewResync { id: "r-1".to_owned(), target: "genesys".to_owned(), at: NOW, body: json!(progress) };
+    let new = NewResync {
+        id: "r-1".to_owned(),
+        target: "genesys".to_owned(),
+        at: NOW,
+        by: None,
+        body: json!(progress),
+    };
     assert!(store.begin_resync(&new).await.unwrap());
     let group = Finding::new(Class::Missing, Kind::Group, Some(ExternalId::parse("g-1").unwrap()), None);
     let rows = [differing("u-1", &["title"]), differing("u-2", &["title", "active"]), row(&group)];

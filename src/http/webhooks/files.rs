@@ -17,8 +17,9 @@ use tokio::fs::File;
 use tokio::io::AsyncWriteExt as _;
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
+use utoipa::ToSchema;
 
-use super::{Rejection, admit_media};
+use super::{Accepted, Rejection, admit_media};
 use crate::http::Relay;
 use crate::http::body::{self, BodyError};
 use crate::source::signature::standard_webhooks::{HeaderNames, Parts, StandardWebhooks};
@@ -34,11 +35,13 @@ const SILENCE_MAX: Duration = Duration::from_secs(30);
 const TIME_MAX: Duration = Duration::from_hours(1);
 
 /// The file is on the disk, and will be taken.
-#[derive(Serialize)]
-struct AcceptedFile {
+#[derive(Serialize, ToSchema)]
+pub struct AcceptedFile {
     /// The sender's id of the event.
+    #[schema(example = "export-2026-11-20")]
     event_id: String,
     /// The file's name in the source's folder; in time it is among those done or refused.
+    #[schema(example = "posted-0f3a9c51d2e4b687.csv")]
     file: String,
 }
 
@@ -62,7 +65,7 @@ pub async fn receive(
     let outcome = taken.as_ref().map_or_else(Rejection::outcome, |_| "accepted");
     relay.metrics.events.get_or_create(&EventLabels { source, outcome }).inc();
     match taken {
-        Ok(file) => (StatusCode::ACCEPTED, Json(file)).into_response(),
+        Ok(file) => (StatusCode::ACCEPTED, Json(Accepted::File(file))).into_response(),
         Err(rejection) => rejection.answer(Manners::USUAL),
     }
 }
@@ -77,7 +80,7 @@ fn begin(
     admit_media(folder.media, headers)?;
     relay.limits.take(&registered.settings.name).map_err(|wait| Rejection::Limited { wait })?;
     // The secrets were tried when the configuration was read.
-    let verifier = StandardWebhooks::new(HeaderNames::STANDARD, &registered.settings.secrets);
+    let verifier = StandardWebhooks::for_parts(HeaderNames::STANDARD, &registered.settings.secrets);
     let parts = verifier.map_err(|_| Refusal::Mismatch)?.begin(headers, relay.clock.now())?;
     let permit = ARRIVING.try_acquire().map_err(|_| Rejection::Limited { wait: ARRIVING_WAIT })?;
     Ok((parts, permit))
@@ -87,7 +90,7 @@ fn begin(
 async fn keep(folder: &Inlet, parts: Parts, body: Body) -> Result<AcceptedFile, Rejection> {
     let place = folder.folder.clone();
     let temporary = blocking(move || {
-        let temporary = tempfile::Builder::new().prefix(".posted-").tempfile_in(place)?;
+        let temporary = tempfile::Builder::new().prefix(Inlet::ARRIVING).tempfile_in(place)?;
         Ok((temporary.reopen()?, temporary))
     });
     let (file, temporary) = temporary.await?;

@@ -1,5 +1,7 @@
 //! How a provider tells what happened while nobody listened.
 
+use std::time::Duration;
+
 use http::{HeaderMap, StatusCode};
 use serde_json::Value;
 
@@ -27,6 +29,29 @@ pub trait Feed: Send + Sync {
     /// Whether an answer says that the position is forgotten.
     fn is_forgotten(&self, status: StatusCode, _body: &Value) -> bool {
         status == StatusCode::GONE
+    }
+
+    /// How far behind the truth what it tells may be: what it does not date counts as that old, so that it
+    /// loses to what was heard since.
+    fn lag(&self) -> Duration {
+        Duration::from_secs(5)
+    }
+
+    /// How long the provider keeps what it tells, at the least; `None`: longer than any outage, or it says
+    /// itself that a position is forgotten.
+    fn kept_for(&self) -> Option<Duration> {
+        None
+    }
+
+    /// Whether reading every stream to its end tells everything that there is.
+    fn is_whole(&self) -> bool {
+        false
+    }
+
+    /// Where a stream that was read to its end goes on next time. `asked_at` is when the last page was
+    /// asked for, `next` what that page said.
+    fn resume(&self, _stream: &str, _asked_at: Timestamp, next: Next) -> Next {
+        next
     }
 
     /// What a page tells, and where the stream goes on.

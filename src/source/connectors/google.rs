@@ -9,10 +9,13 @@ use secrecy::ExposeSecret as _;
 use serde_json::{Value, json};
 
 use super::{
-    Ask, Connector, Held, Members, Next, Page, Subscribe, Wish, Write, one, page, segment, with_parameter,
+    Ask, Connector, Feed, FeedPage, Held, Members, Next, Page, Subscribe, Wish, Write, one, page, segment,
+    with_parameter,
 };
+use crate::clock::Timestamp;
 use crate::directory::{Change, ExternalId, Kind, ResourceKey};
-use crate::source::formats::draft::Draft;
+use crate::source::Reading;
+use crate::source::formats::draft::{Draft, user_deletion};
 use crate::source::formats::view::View;
 use crate::source::json::Malformed;
 use crate::source::signature::time::millis;
@@ -46,9 +49,7 @@ impl Connector for Google {
     /// With `notFound`, and the message `Resource Not Found: userKey` or `groupKey`, as several clients of
     /// the Directory API have recorded it. A path that leads nowhere is answered without such a list.
     fn is_absent(&self, status: StatusCode, body: &Value) -> bool {
-        let reasons = body["error"]["errors"].as_array();
-        status == StatusCode::NOT_FOUND
-            && reasons.is_some_and(|errors| errors.iter().any(|error| error["reason"] == "notFound"))
+        status == StatusCode::NOT_FOUND && reasons(body).any(|reason| reason == "notFound")
     }
 
     fn members(&self, group: &ExternalId) -> Option<Ask> {
@@ -70,8 +71,81 @@ impl Connector for Google {
         Ok(Members { users, next })
     }
 
+    fn feed(&self) -> Option<&dyn Feed> {
+        Some(self)
+    }
+
     fn subscribe(&self) -> Option<&dyn Subscribe> {
         Some(self)
+    }
+}
+
+/// Google's record of changes names people by address, not by id, and is hours late at times; so everybody is
+/// listed. Who was deleted within the last 20 days has a list of its own, so that no absence has to prove it.
+/// Of groups there is no such list: that one is gone stays unknown.
+impl Feed for Google {
+    fn streams(&self) -> &'static [&'static str] {
+        &["users", "deleted", "groups"]
+    }
+
+    fn begin(&self, stream: &str, _: Timestamp) -> String {
+        listing(stream).to_owned()
+    }
+
+    /// A page's token lasts three days; one that is older, or wrong, is refused as an invalid input.
+    fn again(&self, stream: &str) -> Option<String> {
+        Some(listing(stream).to_owned())
+    }
+
+    fn is_forgotten(&self, status: StatusCode, body: &Value) -> bool {
+        status == StatusCode::GONE
+            || status == StatusCode::BAD_REQUEST && reasons(body).any(|reason| reason == "invalid")
+    }
+
+    fn is_whole(&self) -> bool {
+        true
+    }
+
+    /// Lists are made from an index that follows the records themselves.
+    fn lag(&self) -> Duration {
+        Duration::from_mins(15)
+    }
+
+    fn page(&self, stream: &str, page: &Page<'_>) -> Result<FeedPage, Malformed> {
+        let view = page.view();
+        let (kind, list) = match stream {
+            "groups" => ("admin#directory#groups", "groups"),
+            _ => ("admin#directory#users", "users"),
+        };
+        if view.text("kind")? != kind {
+            return Err(view.wrong(format!("a list of {list} is expected")));
+        }
+        let mut reading = Reading::default();
+        if let Some(items) = view.get(list) {
+            for item in items.items()? {
+                let id = item.need("id")?.id()?;
+                match stream {
+                    // Their members are no part of the list.
+                    "groups" => reading.needs_read.push(ResourceKey::group(id)),
+                    "deleted" => reading.changes.push(user_deletion(id, item.time("deletionTime")?)),
+                    _ => reading.changes.push(user(id, &item)?),
+                }
+            }
+        }
+        let token = view.word("nextPageToken");
+        let next = match token {
+            Some(token) => with_parameter(page.path, "pageToken", token),
+            None => listing(stream).to_owned(),
+        };
+        Ok(FeedPage { reading, next: Next::Path(next), is_last: token.is_none() })
+    }
+}
+
+fn listing(stream: &str) -> &'static str {
+    match stream {
+        "groups" => "admin/directory/v1/groups?customer=my_customer&maxResults=200",
+        "deleted" => "admin/directory/v1/users?customer=my_customer&showDeleted=true&maxResults=500",
+        _ => "admin/directory/v1/users?customer=my_customer&projection=full&orderBy=email&maxResults=500",
     }
 }
 
@@ -97,8 +171,8 @@ impl Subscribe for Google {
         Write { method: Method::POST, path, endpoint: "users/watch", body }
     }
 
-    fn renew(&self, _: &Held, _: &Wish<'_>) -> Option<Write> {
-        None
+    fn renew(&self, _: &Held, _: &Wish<'_>) -> Vec<Write> {
+        Vec::new()
     }
 
     fn end(&self, held: &Held) -> Option<Write> {
@@ -119,8 +193,14 @@ impl Subscribe for Google {
             address: wish.address.to_owned(),
             made_us: wish.now.as_micros(),
             ends_us: told.unwrap_or(wish.ends_at).as_micros(),
+            due_us: None,
         })
     }
+}
+
+/// What Google says was wrong with a call.
+fn reasons(body: &Value) -> impl Iterator<Item = &str> {
+    body["error"]["errors"].as_array().into_iter().flatten().filter_map(|error| error["reason"].as_str())
 }
 
 /// A user as a record tells it.

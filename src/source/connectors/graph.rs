@@ -92,14 +92,15 @@ impl Subscribe for Graph {
         Write { method: Method::POST, path: "subscriptions".to_owned(), endpoint: "subscriptions", body }
     }
 
-    fn renew(&self, held: &Held, wish: &Wish<'_>) -> Option<Write> {
+    /// This lets Graph know anew that the relay may have what it sends, too.
+    fn renew(&self, held: &Held, wish: &Wish<'_>) -> Vec<Write> {
         let id = utf8_percent_encode(&held.id, RESERVED);
-        Some(Write {
+        vec![Write {
             method: Method::PATCH,
             path: format!("subscriptions/{id}"),
             endpoint: "subscriptions/{id}",
             body: json!({ "expirationDateTime": wish.ends_at.to_string() }),
-        })
+        }]
     }
 
     fn end(&self, held: &Held) -> Option<Write> {
@@ -112,7 +113,8 @@ impl Subscribe for Graph {
         let view = View::root(answer);
         let ends_at = view.time("expirationDateTime")?.unwrap_or(wish.ends_at);
         let (id, address) = (view.text("id")?.to_owned(), wish.address.to_owned());
-        Ok(Held { id, handle: None, address, made_us: wish.now.as_micros(), ends_us: ends_at.as_micros() })
+        let (made_us, ends_us) = (wish.now.as_micros(), ends_at.as_micros());
+        Ok(Held { id, handle: None, address, made_us, ends_us, due_us: None })
     }
 }
 

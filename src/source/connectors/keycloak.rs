@@ -3,11 +3,15 @@
 //! Records have no time of change. Lists go on by offset alone, where a member who leaves meanwhile makes
 //! another be passed over; so the members of a group are read as one page.
 
+use std::time::Duration;
+
 use http::StatusCode;
 use serde_json::Value;
 
-use super::{Ask, Connector, Members, Page, one, page, segment};
+use super::{Ask, Connector, Feed, FeedPage, Members, Next, Page, one, page, segment};
+use crate::clock::Timestamp;
 use crate::directory::{Change, ExternalId, Kind, ResourceKey};
+use crate::source::Reading;
 use crate::source::formats::keycloak;
 use crate::source::formats::view::View;
 use crate::source::json::Malformed;
@@ -54,4 +58,71 @@ impl Connector for Keycloak {
         }
         Ok(Members { users, next: None })
     }
+
+    fn feed(&self) -> Option<&dyn Feed> {
+        Some(self)
+    }
+}
+
+/// Events of a page.
+const PAGE: usize = 100;
+/// How far a reading reaches back behind the one before: clocks differ, and an event is seen when its
+/// transaction ends.
+const OVERLAP: Duration = Duration::from_mins(5);
+
+/// Keycloak's own records of what administrators and what people themselves did, where the realm keeps them.
+/// Times in milliseconds and the oldest first are understood since version 26.2.
+impl Feed for Keycloak {
+    fn streams(&self) -> &'static [&'static str] {
+        &["admin-events", "events"]
+    }
+
+    fn begin(&self, stream: &str, now: Timestamp) -> String {
+        let overlap_ms = i64::try_from(OVERLAP.as_millis()).expect("some minutes");
+        listing(stream, (now.as_micros() / 1_000 - overlap_ms).max(0), 0)
+    }
+
+    fn resume(&self, stream: &str, asked_at: Timestamp, _: Next) -> Next {
+        Next::Path(self.begin(stream, asked_at))
+    }
+
+    fn page(&self, stream: &str, page: &Page<'_>) -> Result<FeedPage, Malformed> {
+        let events: Vec<View<'_>> = page.view().items()?.collect();
+        let read = |event| match stream {
+            "admin-events" => keycloak::read_admin_event(event),
+            _ => keycloak::read_user_event(event),
+        };
+        let reading = events
+            .iter()
+            .try_fold(Reading::default(), |reading, event| Ok::<_, Malformed>(reading.and(read(event)?)))?;
+        let next = match events.last() {
+            Some(last) if events.len() >= PAGE => {
+                let time = last.time("time")?.ok_or_else(|| last.wrong("has no time"))?;
+                further(stream, page, time.as_micros() / 1_000)?
+            }
+            Some(_) | None => page.path.to_owned(),
+        };
+        Ok(FeedPage { reading, next: Next::Path(next), is_last: events.len() < PAGE })
+    }
+}
+
+/// The events from a time on, in milliseconds since the Unix epoch.
+fn listing(stream: &str, from_ms: i64, first: usize) -> String {
+    let kinds = match stream {
+        "admin-events" => "resourceTypes=USER&resourceTypes=GROUP&resourceTypes=GROUP_MEMBERSHIP",
+        _ => "type=REGISTER&type=UPDATE_PROFILE&type=UPDATE_EMAIL&type=DELETE_ACCOUNT",
+    };
+    format!("{stream}?{kinds}&direction=asc&max={PAGE}&dateFrom={from_ms}&first={first}")
+}
+
+/// The page after one that ends at this time. Pages are told apart by time, since an offset moves when old
+/// events are cleared away; by offset only among events of one time.
+fn further(stream: &str, page: &Page<'_>, last_ms: i64) -> Result<String, Malformed> {
+    let number = |name: &str| {
+        let (_, value) = page.path.split_once(name)?;
+        value.split('&').next()?.parse::<i64>().ok()
+    };
+    let asked = number("&dateFrom=").zip(number("&first=").and_then(|first| usize::try_from(first).ok()));
+    let (from_ms, first) = asked.ok_or_else(|| page.view().wrong("the position cannot be read"))?;
+    Ok(if last_ms > from_ms { listing(stream, last_ms, 0) } else { listing(stream, from_ms, first + PAGE) })
 }

@@ -14,6 +14,7 @@ mod next;
 mod okta;
 mod rest;
 mod scim;
+mod ssf;
 mod subscription;
 #[cfg(test)]
 mod tests;
@@ -28,6 +29,7 @@ pub use next::{Base, Elsewhere, Next};
 pub use subscription::{Held, Subscribe, Wish, Write};
 
 pub use rest::{MemberList, Record, Rest, Template};
+pub use ssf::Ssf;
 
 use super::formats::view::View;
 use super::json::Malformed;
@@ -139,6 +141,8 @@ pub enum Provider {
     WorkOs,
     /// Any SCIM 2.0 service provider.
     Scim,
+    /// A transmitter of Security Event Tokens, which keeps a stream to the relay.
+    Ssf(Ssf),
     /// Any JSON API, asked and read as the configuration tells.
     Rest(Box<Rest>),
 }
@@ -154,6 +158,7 @@ impl Provider {
             Self::Okta => Box::new(okta::Okta),
             Self::WorkOs => Box::new(workos::WorkOs),
             Self::Scim => Box::new(scim::Scim),
+            Self::Ssf(ssf) => Box::new(ssf.clone()),
             Self::Rest(rest) => Box::new(rest.as_ref().clone()),
         }
     }

@@ -2,6 +2,8 @@
 //!
 //! Times are whole seconds. A user who is deleted was deactivated before and is then unknown.
 
+use std::time::Duration;
+
 use http::StatusCode;
 use percent_encoding::utf8_percent_encode;
 use serde_json::{Value, json};
@@ -75,6 +77,10 @@ const LOG: &str = "eventType sw \"user.lifecycle\" or eventType sw \"user.accoun
 impl Feed for Okta {
     fn streams(&self) -> &'static [&'static str] {
         &["log"]
+    }
+
+    fn kept_for(&self) -> Option<Duration> {
+        Some(Duration::from_hours(90 * 24))
     }
 
     fn begin(&self, _: &str, now: Timestamp) -> String {

@@ -7,6 +7,7 @@ use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::Ask;
 use crate::clock::Timestamp;
 use crate::source::json::Malformed;
 
@@ -21,14 +22,36 @@ pub trait Subscribe: Send + Sync {
     /// The call that makes one.
     fn make(&self, topic: &str, wish: &Wish<'_>) -> Write;
 
-    /// The call that makes one last longer; `None` where it is replaced by another.
-    fn renew(&self, held: &Held, wish: &Wish<'_>) -> Option<Write>;
+    /// The calls that make one last longer, the last of which says for how long; none where it is replaced
+    /// by another.
+    fn renew(&self, held: &Held, wish: &Wish<'_>) -> Vec<Write>;
 
     /// The call that ends one that was replaced; `None` where it may end by itself.
     fn end(&self, held: &Held) -> Option<Write>;
 
     /// What was made, by the answer.
     fn made(&self, answer: &Value, wish: &Wish<'_>) -> Result<Held, Malformed>;
+
+    /// What there is after a renewal, by its last answer.
+    fn renewed(&self, _held: &Held, answer: &Value, wish: &Wish<'_>) -> Result<Held, Malformed> {
+        self.made(answer, wish)
+    }
+
+    /// The call that reads where the other calls go, asked before each of them; `None` where that is known.
+    fn directions(&self) -> Option<Ask> {
+        None
+    }
+
+    /// The call that reads a subscription of ours that the provider has already, once it has refused to make
+    /// another; `None` where it never refuses that.
+    fn existing(&self, _wish: &Wish<'_>) -> Option<Ask> {
+        None
+    }
+
+    /// The call that turns the one that there is into the one that is wished for.
+    fn adopt(&self, _existing: &Value, _wish: &Wish<'_>) -> Option<Write> {
+        None
+    }
 }
 
 /// What a subscription is to be.
@@ -44,6 +67,8 @@ pub struct Wish<'a> {
     pub now: Timestamp,
     /// How long it is to last.
     pub ends_at: Timestamp,
+    /// What the provider says of itself, where it is asked; else null.
+    pub directions: &'a Value,
 }
 
 /// One call that writes.
@@ -51,7 +76,7 @@ pub struct Wish<'a> {
 pub struct Write {
     /// The method.
     pub method: Method,
-    /// Below the base URL.
+    /// Below the base URL, or an address of the provider's that leads there.
     pub path: String,
     /// The path's shape, for metrics.
     pub endpoint: &'static str,
@@ -72,6 +97,10 @@ pub struct Held {
     pub made_us: i64,
     /// When it ends, likewise. A provider may grant less than it was asked for.
     pub ends_us: i64,
+    /// When it is to be renewed at the latest, likewise, where the provider wants that sooner than half of
+    /// its life.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub due_us: Option<i64>,
 }
 
 impl Held {
@@ -80,8 +109,15 @@ impl Held {
         Timestamp::from_micros(self.ends_us)
     }
 
+    /// The same, to be renewed at `now` whatever its age.
+    #[must_use]
+    pub fn due_at(self, now: Timestamp) -> Self {
+        Self { due_us: Some(now.as_micros()), ..self }
+    }
+
     /// When it is to be renewed: at half of its life, which leaves time to mend what fails.
     pub fn renew_at(&self) -> Timestamp {
-        Timestamp::from_micros(self.made_us.midpoint(self.ends_us))
+        let half_us = self.made_us.midpoint(self.ends_us);
+        Timestamp::from_micros(self.due_us.map_or(half_us, |due_us| due_us.min(half_us)))
     }
 }

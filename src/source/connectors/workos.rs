@@ -1,5 +1,7 @@
 //! WorkOS Directory Sync: <https://workos.com/docs/reference/directory-sync>.
 
+use std::time::Duration;
+
 use http::StatusCode;
 use serde_json::Value;
 
@@ -78,6 +80,10 @@ const EVENTS: [&str; 9] = [
 impl Feed for WorkOs {
     fn streams(&self) -> &'static [&'static str] {
         &["events"]
+    }
+
+    fn kept_for(&self) -> Option<Duration> {
+        Some(Duration::from_hours(90 * 24))
     }
 
     fn begin(&self, _: &str, now: Timestamp) -> String {

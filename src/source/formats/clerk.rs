@@ -5,6 +5,8 @@
 //! milliseconds; bans come as updates. A deletion bears the id alone, and a deleted organisation
 //! sends no removals of members.
 
+use std::time::Duration;
+
 use super::Preset;
 use super::draft::{Draft, group_deletion, membership, user_deletion};
 use super::view::View;
@@ -16,7 +18,10 @@ use crate::source::signature::Scheme;
 use crate::source::signature::standard_webhooks::HeaderNames;
 
 /// `kind = "clerk"`.
-pub const PRESET: Preset = Preset::new("clerk", |_| Scheme::StandardWebhooks(HeaderNames::SVIX), read);
+pub const PRESET: Preset = Preset {
+    repeats_for: Duration::from_hours(27),
+    ..Preset::new("clerk", |_| Scheme::StandardWebhooks(HeaderNames::SVIX), read)
+};
 
 fn read(body: &[u8]) -> Result<Reading, Malformed> {
     let body = json::parse(body)?;

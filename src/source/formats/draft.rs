@@ -5,8 +5,8 @@ use serde_json::{Map, Value, json};
 use super::view::View;
 use crate::clock::Timestamp;
 use crate::directory::{Change, ExternalId, Kind, MembersEdit, Operation, ResourceKey, parse_attributes};
-use crate::source::Reading;
 use crate::source::json::Malformed;
+use crate::source::{Notice, Reading};
 
 /// What is known of one user or group.
 pub struct Draft {
@@ -168,6 +168,11 @@ impl Reading {
         Self { ignored: 1, ..Self::default() }
     }
 
+    /// A body that is about the webhooks themselves.
+    pub(in crate::source) fn noticing(notices: Vec<Notice>) -> Self {
+        Self { notices, ..Self::default() }
+    }
+
     /// This, under the sender's id of the event.
     pub(in crate::source) fn under(self, event_id: Option<&str>) -> Self {
         Self { event_id: event_id.map(str::to_owned), ..self }
@@ -185,6 +190,7 @@ impl Reading {
         self.needs_read.extend(other.needs_read);
         self.everyone_needs_read |= other.everyone_needs_read;
         self.ignored += other.ignored;
+        self.notices.extend(other.notices);
         self
     }
 }

@@ -6,6 +6,8 @@
 //! subscription is made, Graph posts a token in the address and wants it back as plain text within
 //! ten seconds.
 
+use std::time::Duration;
+
 use http::header::{CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
 use http::{Method, Request, Response};
 use serde_json::Value;
@@ -17,13 +19,14 @@ use crate::directory::{ExternalId, Kind, ResourceKey};
 use crate::source::json::{self, Malformed};
 use crate::source::signature::Scheme;
 use crate::source::signature::shared::Place;
-use crate::source::{Manners, Media, Reading};
+use crate::source::{Manners, Media, Notice, Reading};
 
 const TOKEN_BYTES_MAX: usize = 4096;
 
 /// `kind = "entra"`.
 pub const PRESET: Preset = Preset {
     handshake,
+    repeats_for: Duration::from_hours(4),
     manners: Manners { media: Media::Any, ..Manners::USUAL },
     ..Preset::new("entra", |_| scheme(), read)
 };
@@ -60,6 +63,9 @@ fn read(body: &[u8]) -> Result<Reading, Malformed> {
 }
 
 fn read_item(item: &View<'_>) -> Result<Reading, Malformed> {
+    if let Some(lifecycle) = item.word("lifecycleEvent") {
+        return Ok(read_lifecycle(lifecycle));
+    }
     let Some(key) = subject(item)? else { return Ok(Reading::nothing()) };
     let data = item.get("resourceData");
     let at = data.as_ref().map_or(Ok(None), |data| data.time("eventTime"))?;
@@ -78,9 +84,20 @@ fn read_item(item: &View<'_>) -> Result<Reading, Malformed> {
     }
 }
 
-/// What a notification is about; `None` for one about the subscription, or about another resource.
+/// What a notification says of its subscription:
+/// <https://learn.microsoft.com/en-us/graph/change-notifications-lifecycle-events>.
+fn read_lifecycle(event: &str) -> Reading {
+    match event {
+        "reauthorizationRequired" => Reading::noticing(vec![Notice::Renew]),
+        "subscriptionRemoved" => Reading::noticing(vec![Notice::Renew, Notice::Missed]),
+        "missed" => Reading::noticing(vec![Notice::Missed]),
+        _ => Reading::nothing(),
+    }
+}
+
+/// What a notification is about; `None` for one about another resource.
 fn subject(item: &View<'_>) -> Result<Option<ResourceKey>, Malformed> {
-    let Some(resource) = item.word("resource").filter(|_| item.get("lifecycleEvent").is_none()) else {
+    let Some(resource) = item.word("resource") else {
         return Ok(None);
     };
     let parts: Vec<&str> = resource.trim_start_matches('/').split('/').collect();

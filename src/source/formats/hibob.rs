@@ -3,6 +3,8 @@
 //! Events name an employee and not much else, so most of them leave a record to be read. When
 //! somebody sets up a webhook, HiBob sends `Ping test` and wants to hear 200.
 
+use std::time::Duration;
+
 use http::StatusCode;
 use serde_json::Value;
 
@@ -20,6 +22,7 @@ const PING: &str = "Ping test";
 /// `kind = "hibob"`.
 pub const PRESET: Preset = Preset {
     is_trial,
+    repeats_for: Duration::from_hours(72),
     manners: Manners { accepted: StatusCode::OK, media: Media::Any, ..Manners::USUAL },
     ..Preset::new("hibob", |_| scheme(), read)
 };

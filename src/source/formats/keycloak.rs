@@ -5,6 +5,8 @@
 //! says what it is about. What people do themselves (`access.…`) names the user and little more. A keyed
 //! hash covers the body alone: an old body that is sent again loses by its `time`. A realm's token ends.
 
+use std::time::Duration;
+
 use serde_json::Value;
 
 use super::Preset;
@@ -20,8 +22,12 @@ use crate::source::signature::Scheme;
 use crate::source::signature::keyed::{Algorithm, Settings};
 
 /// `kind = "keycloak"`.
-pub const PRESET: Preset =
-    Preset { options: &[Options::ALGORITHM], tokens: Some(&TOKENS), ..Preset::new("keycloak", scheme, read) };
+pub const PRESET: Preset = Preset {
+    options: &[Options::ALGORITHM],
+    tokens: Some(&TOKENS),
+    repeats_for: Duration::from_mins(15),
+    ..Preset::new("keycloak", scheme, read)
+};
 
 /// `authType` of the webhook: with `bearer`, a token of the realm's key that names the body's hash.
 const TOKENS: Tokens = Tokens {
@@ -90,11 +96,35 @@ fn read_access(kind: &str, root: &View<'_>, at: Option<Timestamp>) -> Result<Rea
     let Some(user) = root.get("authDetails").and_then(|details| details.get("userId")) else {
         return Ok(Reading::nothing());
     };
+    read_access_of(kind, &user, at)
+}
+
+fn read_access_of(kind: &str, user: &View<'_>, at: Option<Timestamp>) -> Result<Reading, Malformed> {
     Ok(match kind {
         "DELETE_ACCOUNT" => Reading::of(vec![user_deletion(user.id()?, at)]),
         "REGISTER" | "UPDATE_PROFILE" | "UPDATE_EMAIL" => Reading::needing(ResourceKey::user(user.id()?)),
         _ => Reading::nothing(),
     })
+}
+
+/// An admin event of Keycloak's own record, which has the same members under other names than a webhook's
+/// type. One with an error says what was refused.
+pub fn read_admin_event(event: &View<'_>) -> Result<Reading, Malformed> {
+    let kind = event.word("resourceType").zip(event.word("operationType"));
+    match kind.filter(|_| event.get("error").is_none()) {
+        Some((resource, operation)) => {
+            read_admin(&format!("{resource}-{operation}"), event, event.time("time")?)
+        }
+        None => Ok(Reading::nothing()),
+    }
+}
+
+/// An event of Keycloak's own record of what people did themselves.
+pub fn read_user_event(event: &View<'_>) -> Result<Reading, Malformed> {
+    match event.get("userId").filter(|_| event.get("error").is_none()) {
+        Some(user) => read_access_of(event.text("type")?, &user, event.time("time")?),
+        None => Ok(Reading::nothing()),
+    }
 }
 
 /// A user's representation.

@@ -54,7 +54,7 @@ pub static PRESETS: &[&Preset] = &[
 pub fn open(settings: &Settings) -> Result<Box<dyn Source>, SecretError> {
     Ok(match &settings.kind {
         Kind::File(_) if !settings.secrets.is_empty() => {
-            StandardWebhooks::new(HeaderNames::STANDARD, &settings.secrets)?;
+            StandardWebhooks::for_parts(HeaderNames::STANDARD, &settings.secrets)?;
             Box::new(fed::Fed)
         }
         Kind::Fed | Kind::File(_) => Box::new(fed::Fed),

@@ -1,5 +1,7 @@
 //! A sender as data: its signature, its format and its manners.
 
+use std::time::Duration;
+
 use futures_util::future::BoxFuture;
 use http::{HeaderMap, HeaderName, Request, Response};
 use secrecy::SecretString;
@@ -29,6 +31,8 @@ pub struct Preset {
     pub is_trial: fn(&[u8]) -> bool,
     /// What it wants to hear.
     pub manners: Manners,
+    /// How long it repeats what was not taken; zero for some seconds, or where nobody says.
+    pub repeats_for: Duration,
     /// Which of the [`Options`] it knows.
     pub options: &'static [&'static str],
     /// How it signs with a key of its own, where it can.
@@ -68,6 +72,7 @@ impl Preset {
             handshake: |_| None,
             is_trial: |_| false,
             manners: Manners::USUAL,
+            repeats_for: Duration::ZERO,
             options: &[],
             tokens: None,
         }

@@ -76,6 +76,7 @@ pub fn tell(reading: &Reading) -> String {
     lines.extend(reading.changes.iter().map(tell_change));
     lines.extend(reading.needs_read.iter().map(|key| format!("needs_read {} {}", key.kind, key.id)));
     lines.extend(reading.everyone_needs_read.then(|| "needs_read everyone".to_owned()));
+    lines.extend(reading.notices.iter().map(|notice| format!("notice {notice:?}")));
     if reading.ignored > 0 {
         lines.push(format!("ignored {}", reading.ignored));
     }

@@ -5,6 +5,8 @@
 //! no removals of members. A deleted directory sends nothing of its users and groups, and names nobody:
 //! everybody known by WorkOS's ids must be read then, and who is gone there ends here.
 
+use std::time::Duration;
+
 use super::Preset;
 use super::draft::{Draft, group_deletion, membership, user_deletion};
 use super::view::View;
@@ -17,7 +19,8 @@ use crate::source::signature::keyed::Settings;
 use crate::source::signature::time::{Format, Tolerance};
 
 /// `kind = "workos"`.
-pub const PRESET: Preset = Preset::new("workos", |_| scheme(), read);
+pub const PRESET: Preset =
+    Preset { repeats_for: Duration::from_hours(72), ..Preset::new("workos", |_| scheme(), read) };
 
 /// `WorkOS-Signature: t=<ms>, v1=<hex>`; their libraries allow three minutes.
 fn scheme() -> Scheme {

@@ -70,4 +70,7 @@ pub enum SecretError {
     /// The bytes of a key cannot be had from the text.
     #[error("a secret is not of its encoding")]
     Encoding,
+    /// It wants the whole body at once, and this is verified while it arrives.
+    #[error("a public key cannot verify a file, which is verified while it arrives; use a shared secret")]
+    Whole,
 }

@@ -89,6 +89,15 @@ impl StandardWebhooks {
         Ok(Self { names, keys })
     }
 
+    /// The same for bodies that come in parts, which a public key cannot verify.
+    pub fn for_parts(names: HeaderNames, secrets: &[SecretString]) -> Result<Self, SecretError> {
+        let verifier = Self::new(names, secrets)?;
+        if verifier.keys.iter().any(|key| matches!(key, Key::Public(_))) {
+            return Err(SecretError::Whole);
+        }
+        Ok(verifier)
+    }
+
     /// Whether one of the keys signed this body, not long before or after `now`.
     pub fn verify(&self, headers: &HeaderMap, body: &[u8], now: Timestamp) -> Result<Proof, Refusal> {
         let (id, timestamp, signatures) = self.read_headers(headers, now)?;
@@ -213,6 +222,13 @@ pub fn sign(secret: &SecretString, id: &str, at: Timestamp, body: &[u8]) -> Stri
     format!("v1,{}", STANDARD.encode(mac))
 }
 
+/// Whether a secret looks like Base64 after `whsec_` and is not: it is taken as text then, and who copied a
+/// part of it would look for the fault elsewhere.
+pub fn is_mangled(secret: &SecretString) -> bool {
+    let encoded = secret.expose_secret().strip_prefix(SECRET_PREFIX);
+    encoded.is_some_and(|encoded| SECRET_BASE64.decode(encoded).is_err())
+}
+
 fn key_of(secret: &SecretString) -> SecretSlice<u8> {
     let text = secret.expose_secret();
     let decoded = text.strip_prefix(SECRET_PREFIX).and_then(|encoded| SECRET_BASE64.decode(encoded).ok());
@@ -312,6 +328,8 @@ mod tests {
         // The key is known to everybody, so it is no secret of an HMAC.
         let forged = signed(id, "1614265330", &sign(&key.into(), id, now, body));
         assert_eq!(verifier(&[key]).verify(&forged, body, now), Err(Refusal::Mismatch));
+        let parts = StandardWebhooks::for_parts(HeaderNames::STANDARD, &[key.into(), "secret".into()]).err();
+        assert_eq!(parts, Some(SecretError::Whole), "what no file could be verified with");
         let cut = StandardWebhooks::new(HeaderNames::STANDARD, &["whpk_AAAA".into()]).err();
         assert_eq!(cut, Some(SecretError::Encoding));
     }

@@ -13,7 +13,13 @@ use crate::store::{
 };
 
 async fn begin(scene: &Scene, name: &str, target: &str) -> bool {
-    let new = NewResync { id: name.to_owned(), target: target.to_owned(), at: NOW, body: json!({"n": name}) };
+    let new = NewResync {
+        id: name.to_owned(),
+        target: target.to_owned(),
+        at: NOW,
+        by: None,
+        body: json!({"n": name}),
+    };
     must(scene.store.resyncs().begin_resync(&new).await)
 }
 
@@ -79,15 +85,15 @@ pub async fn one_resync_of_a_target_is_under_way_at_a_time(home: &dyn Home) {
 pub async fn a_resync_is_cancelled_until_it_has_ended(home: &dyn Home) {
     let scene = Scene::new(home).await;
     let resyncs = scene.store.resyncs();
-    assert!(!must(resyncs.cancel_resync("one").await), "there is none");
+    assert!(!must(resyncs.cancel_resync("one", "ops", NOW).await), "there is none");
     begin(&scene, "one", TARGET).await;
     assert!(!keep(&scene, "one", &[]).await.cancelled);
-    assert!(must(resyncs.cancel_resync("one").await));
+    assert!(must(resyncs.cancel_resync("one", "ops", NOW).await));
     assert!(keep(&scene, "one", &[]).await.cancelled);
     let record = must(resyncs.resync("one").await).expect("it was begun");
     assert!(record.cancelled && !record.ended);
     end(&scene, "one", 9).await;
-    assert!(!must(resyncs.cancel_resync("one").await), "it has ended");
+    assert!(!must(resyncs.cancel_resync("one", "ops", NOW).await), "it has ended");
     assert!(keep(&scene, "forgotten", &[]).await.cancelled, "nobody waits for what is not there");
 }
 

@@ -9,11 +9,13 @@ use crate::source::formats::view::View;
 use crate::source::json::Malformed;
 use crate::source::jws::Token;
 use crate::source::signature::time::Format;
-use crate::source::{Reading, Refusal};
+use crate::source::{Notice, Reading, Refusal};
 
 const SCIM_EVENT: &str = "urn:ietf:params:scim:event:";
 const CAEP_EVENT: &str = "https://schemas.openid.net/secevent/caep/event-type/";
 const RISC_EVENT: &str = "https://schemas.openid.net/secevent/risc/event-type/";
+/// The transmitter has changed the state of the stream (OpenID SSF 1.0 section 8.1.5).
+const STREAM_UPDATED: &str = "https://schemas.openid.net/secevent/ssf/event-type/stream-updated";
 
 /// Most events of one token; RFC 8417 wants all of them to be about one thing that happened.
 const EVENTS_MAX: usize = 32;
@@ -63,6 +65,9 @@ impl Event<'_> {
         if let Some(name) = uri.strip_prefix(SCIM_EVENT) {
             return provisioning::read(name, self);
         }
+        if uri == STREAM_UPDATED {
+            return Ok(stream_updated(&self.payload));
+        }
         let name = uri.strip_prefix(RISC_EVENT).or_else(|| uri.strip_prefix(CAEP_EVENT));
         name.map_or_else(|| Ok(Reading::nothing()), |name| account::read(name, self))
     }
@@ -82,6 +87,15 @@ impl Event<'_> {
         let subject = subject.ok_or_else(|| Malformed::new("/sub_id", "is missing"))?;
         let user = subject.get("user");
         read_subject(&user.unwrap_or(subject))
+    }
+}
+
+/// Nothing more comes by a stream that is paused, and what a disabled one would have told is lost.
+fn stream_updated(payload: &View<'_>) -> Reading {
+    match payload.word("status") {
+        Some("paused") => Reading::noticing(vec![Notice::Renew]),
+        Some("disabled") => Reading::noticing(vec![Notice::Renew, Notice::Missed]),
+        Some(_) | None => Reading::nothing(),
     }
 }
 
