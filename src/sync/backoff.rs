@@ -19,18 +19,20 @@ pub fn wait(failures: u32, chance: &mut impl Rng) -> Duration {
 
 #[cfg(test)]
 mod tests {
-    use proptest::prelude::*;
     use rand::SeedableRng;
     use rand::rngs::StdRng;
 
     use super::*;
 
-    proptest! {
-        #[test]
-        fn waits_stay_between_the_floor_and_the_growing_bound(failures: u32, seed: u64) {
-            let wait = wait(failures, &mut StdRng::seed_from_u64(seed));
-            let bound = CAP.as_secs_f64().min(2f64.powi(i32::try_from(failures.min(20)).unwrap()));
-            prop_assert!(wait >= FLOOR && wait.as_secs_f64() <= bound + FLOOR.as_secs_f64() + 1e-6);
+    #[test]
+    fn waits_stay_between_the_floor_and_the_growing_bound() {
+        for (failures, bound) in [(0, 1), (1, 2), (5, 32), (8, 256), (9, 300), (u32::MAX, 300)] {
+            let (mut chance, bound) = (StdRng::seed_from_u64(7), Duration::from_secs(bound));
+            let waits: Vec<Duration> = (0..1_000).map(|_| wait(failures, &mut chance)).collect();
+            let (least, most) = (waits.iter().min().unwrap(), waits.iter().max().unwrap());
+            assert!((FLOOR..FLOOR + bound.mul_f64(0.02)).contains(least), "{failures}: {least:?}");
+            let top = FLOOR + bound.mul_f64(0.98)..=FLOOR + bound;
+            assert!(top.contains(most), "{failures}: {most:?}");
         }
     }
 }
