@@ -25,22 +25,22 @@ impl Backoff {
 
 #[cfg(test)]
 mod tests {
-    use proptest::prelude::*;
     use rand::SeedableRng;
     use rand::rngs::StdRng;
 
     use super::*;
 
-    proptest! {
-        #[test]
-        fn waits_stay_between_the_floor_and_the_growing_bound(
-            failures: u32, seed: u64, base in 1_u64..5, cap in 5_u64..1_000,
-        ) {
-            let (base, cap, floor) = (Duration::from_secs(base), Duration::from_secs(cap), Duration::from_millis(100));
-            let wait = Backoff { base, cap, floor }.wait(failures, &mut StdRng::seed_from_u64(seed));
-            let bound = base.as_secs_f64() * 2f64.powi(i32::try_from(failures.min(20)).unwrap());
-            let bound = cap.as_secs_f64().min(bound) + floor.as_secs_f64() + 1e-6;
-            prop_assert!(wait >= floor && wait.as_secs_f64() <= bound);
+    #[test]
+    fn waits_stay_between_the_floor_and_the_growing_bound() {
+        let floor = Duration::from_millis(100);
+        let backoff = Backoff { base: Duration::from_secs(1), cap: Duration::from_mins(5), floor };
+        for (failures, bound) in [(0, 1), (1, 2), (5, 32), (8, 256), (9, 300), (u32::MAX, 300)] {
+            let (mut chance, bound) = (StdRng::seed_from_u64(7), Duration::from_secs(bound));
+            let waits: Vec<Duration> = (0..1_000).map(|_| backoff.wait(failures, &mut chance)).collect();
+            let (least, most) = (waits.iter().min().unwrap(), waits.iter().max().unwrap());
+            assert!((floor..floor + bound.mul_f64(0.02)).contains(least), "{failures}: {least:?}");
+            let top = floor + bound.mul_f64(0.98)..=floor + bound;
+            assert!(top.contains(most), "{failures}: {most:?}");
         }
     }
 }

@@ -34,6 +34,7 @@ pub(super) enum Mishap {
 
 /// A vendor of one kind of resource.
 #[derive(Clone, Debug, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "each is one habit of a vendor")]
 pub(super) struct Vendor {
     pub(super) resources: BTreeMap<String, Map<String, Value>>,
     pub(super) poison: BTreeSet<String>,
