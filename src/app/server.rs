@@ -109,7 +109,9 @@ fn relay(config: &Config, engine: &Engine) -> Relay {
 async fn recall(relay: &Relay) {
     match relay.store.events(None, RECALLED_MAX).await {
         Ok(page) => {
-            page.items.iter().rev().for_each(|event| relay.rhythms.heard(&event.source, event.received_at))
+            for event in page.items.iter().rev() {
+                relay.rhythms.heard(&event.source, event.received_at);
+            }
         }
         Err(error) => {
             let error: &dyn std::error::Error = &error;

@@ -47,7 +47,10 @@ fn read(body: &[u8]) -> Result<Reading, Malformed> {
 /// The event of Directory Insights that an alert bears, or what is there instead.
 fn unwrapped(body: View<'_>) -> View<'_> {
     let event = borne(&body).or_else(|| body.get("data").and_then(|data| borne(&data)));
-    event.map_or_else(|| body.clone(), |event| body.in_place(event))
+    match event {
+        Some(event) => body.in_place(event),
+        None => body,
+    }
 }
 
 fn borne<'a>(alert: &View<'a>) -> Option<&'a Value> {

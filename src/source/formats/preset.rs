@@ -100,8 +100,7 @@ impl Hook {
         options: &Options,
         secrets: &[SecretString],
     ) -> Result<Self, SecretError> {
-        let issuer = preset.tokens.zip(options.issued.as_ref());
-        let means = match issuer {
+        let means = match preset.tokens.zip(options.issued.as_ref()) {
             Some((tokens, issued)) => Means::Token(Issuer::new(tokens.place, issued)),
             None => Means::Secret(Verifier::new((preset.scheme)(options), secrets)?),
         };

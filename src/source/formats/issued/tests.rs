@@ -35,9 +35,9 @@ fn bearer(token: &str) -> HeaderMap {
     HeaderMap::from_iter([(AUTHORIZATION, HeaderValue::from_str(&format!("Bearer {token}")).unwrap())])
 }
 
-fn realm() -> Option<Expected> {
+fn realm() -> Expected {
     let issuer = "https://sso.example/realms/acme".to_owned();
-    Some(Expected { issuer, audiences: vec!["relay".to_owned()] })
+    Expected { issuer, audiences: vec!["relay".to_owned()] }
 }
 
 fn about(body: &str) -> Value {
@@ -48,7 +48,7 @@ fn about(body: &str) -> Value {
 #[tokio::test]
 async fn a_token_beside_the_body_vouches_for_this_body_until_it_ends() {
     let signer = Signer::new(1);
-    let hook = source(&keycloak::PRESET, &signer, realm()).await;
+    let hook = source(&keycloak::PRESET, &signer, Some(realm())).await;
     let with = |name: &str, value: Value| {
         let mut claims = about(KEYCLOAK);
         claims[name] = value;
@@ -80,7 +80,7 @@ async fn a_token_beside_the_body_vouches_for_this_body_until_it_ends() {
 #[tokio::test]
 async fn without_its_one_token_nothing_is_believed() {
     let signer = Signer::new(1);
-    let hook = source(&keycloak::PRESET, &signer, realm()).await;
+    let hook = source(&keycloak::PRESET, &signer, Some(realm())).await;
     let token = signer.token(&about(KEYCLOAK));
     let missing = || Refusal::unreadable("an unencrypted token");
     let mut twice = bearer(&token);
