@@ -133,7 +133,7 @@ pub async fn topics_are_apart_and_what_is_no_record_is_not_counted_as_one(home: 
     }
     let mut topics: Vec<Topic> = take(&*store, NOW).await.into_iter().map(|errand| errand.topic).collect();
     topics.sort();
-    assert_eq!(topics, [record("u-1"), group, Topic::Missed, Topic::Subscription]);
+    assert_eq!(topics, [record("u-1"), group, Topic::Missed, Topic::Subscription, Topic::Renewal]);
     assert_eq!(counts(&*store).await.records, 2);
 }
 
