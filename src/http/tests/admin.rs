@@ -13,7 +13,7 @@ use crate::store::{
 };
 
 /// Every call, and what a key of the right role gets.
-const CALLS: [(&str, &str, u16); 23] = [
+const CALLS: [(&str, &str, u16); 25] = [
     ("GET", "/me", 200),
     ("GET", "/people?q=u-9", 200),
     ("GET", "/people?q=", 400),
@@ -36,6 +36,8 @@ const CALLS: [(&str, &str, u16); 23] = [
     ("GET", "/events", 200),
     ("GET", "/events/nothing", 404),
     ("GET", "/ledger", 200),
+    ("POST", "/sources/hr/resynced", 204),
+    ("POST", "/sources/nobody/resynced", 404),
     ("GET", "/nowhere", 404),
 ];
 
@@ -139,20 +141,33 @@ async fn zeros_in_the_status_mean_quiet() {
     let status = async || served.admin("GET", "/status", VIEWER).await.json();
     assert_eq!(
         status().await,
-        json!({"inbox": {"unprojected": 0, "unreadable": 0}, "reads": {}, "sources": heard(None), "secrets": {}, "targets": {"genesys": genesys(0, 0, None, 0)}})
+        json!({"inbox": {"unprojected": 0, "unreadable": 0}, "reads": {}, "resync_advised": {}, "audit": null, "sources": heard(None), "secrets": {}, "targets": {"genesys": genesys(0, 0, None, 0)}})
     );
     served.hook("evt-1", &deletion("u-1")).await;
     assert_eq!(status().await["inbox"]["unprojected"], 1);
     served.parts.store.project(&*served.parts.relay.sources, 10).await.unwrap();
     assert_eq!(
         status().await,
-        json!({"inbox": {"unprojected": 0, "unreadable": 0}, "reads": {}, "sources": heard(Some(NOW.to_string())), "secrets": {}, "targets": {"genesys": genesys(1, 0, Some(0.0), 1)}})
+        json!({"inbox": {"unprojected": 0, "unreadable": 0}, "reads": {}, "resync_advised": {}, "audit": null, "sources": heard(Some(NOW.to_string())), "secrets": {}, "targets": {"genesys": genesys(1, 0, Some(0.0), 1)}})
     );
     // The row is in one place or in the other, and never in neither.
     for (in_flight, pending) in [(1, 0), (2, 0)] {
         served.parts.target.in_flight.store(in_flight, Ordering::SeqCst);
         assert_eq!(status().await["targets"]["genesys"], genesys(pending, in_flight, Some(0.0), 1));
     }
+}
+
+#[tokio::test]
+async fn that_a_source_should_be_read_as_a_whole_shows_until_somebody_says_that_it_was() {
+    let served = served().await;
+    let store = &*served.parts.store;
+    crate::store::advice::advise(store, "hr", "nobody listened".to_owned(), NOW).await.unwrap();
+    let status = served.admin("GET", "/status", VIEWER).await.json();
+    let advice = json!({"hr": {"since": "2026-11-20T10:00:00Z", "reason": "nobody listened"}});
+    assert_eq!(status["resync_advised"], advice);
+    served.admin("POST", "/sources/hr/resynced", OPERATOR).await;
+    let status = served.admin("GET", "/status", VIEWER).await.json();
+    assert_eq!(status["resync_advised"], json!({}));
 }
 
 #[tokio::test]

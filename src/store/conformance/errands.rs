@@ -137,7 +137,9 @@ pub async fn topics_are_apart_and_what_is_no_record_is_not_counted_as_one(home: 
     }
     let mut topics: Vec<Topic> = take(&*store, NOW).await.into_iter().map(|errand| errand.topic).collect();
     topics.sort();
-    assert_eq!(topics, [record("u-1"), group, Topic::Missed, Topic::Subscription, Topic::Everyone]);
+    let expected =
+        [record("u-1"), group, Topic::Missed, Topic::Subscription, Topic::Everyone, Topic::Renewal];
+    assert_eq!(topics, expected);
     assert_eq!(counts(&*store).await.records, 2);
 }
 
