@@ -140,7 +140,8 @@ async fn what_is_wrong_is_seen_and_what_is_parked_is_retried_and_hostile_words_s
     browser.sees(&["Backlog by lane", "Leavers", "401", "Resume"]).await;
     vendor.becomes(REFUSING);
     browser.press("Resume").await;
-    browser.sees(&["globex is sent to again.", "1 row parked"]).await;
+    browser.sees(&["globex is sent to again."]).await;
+    browser.sees(&["1 row parked"]).await;
 
     browser.press("Parked").await;
     browser.sees(&["u-1", HOSTILE_REASON, "Retry"]).await;
@@ -165,7 +166,8 @@ async fn what_is_wrong_is_seen_and_what_is_parked_is_retried_and_hostile_words_s
     vendor.becomes(TAKING);
     browser.press("Parked").await;
     browser.press("Retry u-1").await;
-    browser.sees(&["u-1 will be tried again.", "Nothing is parked for globex."]).await;
+    browser.sees(&["u-1 will be tried again."]).await;
+    browser.sees(&["Nothing is parked for globex."]).await;
     relay.quiet("globex", LIMIT).await;
     assert!(relay.story("user:u-1").await.contains(&"create applied".to_owned()));
 
@@ -227,7 +229,7 @@ async fn a_hold_is_approved_by_who_may_and_only_read_by_who_may_not() {
     browser.press(&chosen).await;
     browser.press("Reject 1 chosen item …").await;
     browser.enter("Why, for the ledger", "still employed").await;
-    browser.sees(&["Rejected: 1 item", "Approve all 2 …"]).await;
+    browser.sees(&["Rejected: 1 item"]).await;
     browser.press("Approve all 2 …").await;
     browser.enter("Why, for the ledger", "the plant is closed").await;
     browser.sees(&["Approved: 2 items"]).await;
@@ -257,9 +259,8 @@ async fn the_drift_report_is_read_by_class_and_attribute_and_taken_along() {
     browser.press("acme").await;
     browser.sees(&["acme has not been compared yet."]).await;
     browser.press("Compare now").await;
-    browser
-        .sees(&["The comparison begins.", "Complete", "2 differences", "By attribute", "u-1", "u-2"])
-        .await;
+    browser.sees(&["The comparison begins."]).await;
+    browser.sees(&["Complete", "2 differences", "By attribute", "u-1", "u-2"]).await;
 
     browser.press("Users").await;
     browser.press("Differs: 1").await;

@@ -1,4 +1,4 @@
-//! A real browser, driven over WebDriver (W3C), which is JSON over HTTP.
+//! A real browser, driven over `WebDriver` (W3C), which is JSON over HTTP.
 
 use std::path::Path;
 use std::process::Stdio;
@@ -13,7 +13,7 @@ use super::relay::JsonValue as _;
 use super::{eventually, http_client};
 
 const LIMIT: Duration = Duration::from_secs(30);
-/// The key under which WebDriver names an element.
+/// The key under which `WebDriver` names an element.
 const ELEMENT: &str = "element-6066-11e4-a52e-4f735466cecf";
 /// Nothing of it looks anything up outside, and root may run it.
 const ARGUMENTS: [&str; 10] = [

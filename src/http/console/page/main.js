@@ -19,7 +19,7 @@ const REFRESH_MS = 4000;
 const TOLD_MS = 8000;
 const PARTS = [["targets", "Targets"], ["drift", "Drift"], ["parked", "Parked"], ["holds", "Holds"], ["people", "People"]];
 
-// A view has `load(place, signal)`, which asks the relay, and `show(data, context)`, which makes elements of the
+// A view has `load(place, signal, memory)`, which asks the relay, and `show(data, context)`, which makes elements of the
 // answer. `still` marks one that is not asked anew by itself.
 function viewOf({ names }) {
   const [part, ...rest] = names;
@@ -55,7 +55,7 @@ class Visit {
 
   async refresh(asked = false) {
     try {
-      const data = await this.view.load(this.place, this.ended.signal);
+      const data = await this.view.load(this.place, this.ended.signal, this.memory);
       if (this.ended.signal.aborted || (this.shown !== null && !asked && isInHand())) return;
       this.draw(data);
       page("asof").textContent = `As of ${new Date(api.now()).toLocaleTimeString("en-GB")}`;

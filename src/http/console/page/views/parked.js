@@ -6,10 +6,12 @@ import { ask, button, empty, heading, named, pages, table } from "../parts.js";
 import { to } from "../route.js";
 import { ago, count, item, several } from "../words.js";
 
-export async function load({ parameters }, signal) {
+// The target that was chosen for the person stays so while they stay: its last row may be retried away.
+export async function load({ parameters }, signal, memory) {
   const status = await get("/status", signal);
   const counts = Object.entries(status.targets).map(([name, target]) => ({ name, parked: target.parked }));
-  const target = parameters.target ?? (counts.find(({ parked }) => parked > 0) ?? counts[0])?.name;
+  const target = parameters.target ?? memory.target ?? (counts.find(({ parked }) => parked > 0) ?? counts[0])?.name;
+  memory.target = target;
   const rows = target === undefined
     ? { items: [], next_cursor: null }
     : await get(query(path`/targets/${target}/parked`, { limit: 100, cursor: parameters.cursor }), signal);
