@@ -254,7 +254,11 @@ pub async fn groups_that_a_target_derives_are_expected_and_mended(home: &dyn Hom
     assert_eq!(ids(&groups), ["b", "derived:Sellers", "z"], "each in its place");
     let Desired::Group { group, .. } = &groups[1].dossier.desired else { panic!("it is a group") };
     assert!(group.is_described());
-    assert_eq!(ids(&must(resyncs.expected_among(TARGET, Kind::Group, &[sellers.id.clone()]).await)).len(), 1);
+    assert_eq!(
+        ids(&must(resyncs.expected_among(TARGET, Kind::Group, std::slice::from_ref(&sellers.id)).await))
+            .len(),
+        1
+    );
     assert_eq!(must(resyncs.expected_counts(TARGET, Kind::Group).await), (1, 3));
     let members = must(resyncs.expected_members(TARGET, &sellers.id, None, 9).await);
     assert_eq!(members, [ExpectedMember { user: id("a"), present: true, vendor_id: Some("v-a".to_owned()) }]);
