@@ -122,21 +122,21 @@ async fn zeros_in_the_status_mean_quiet() {
                "backfill": age(None, None)})
     };
     let genesys = |pending, in_flight, age: Option<f64>, rows| {
-        json!({"state": "running", "reason": null, "since": null, "by": null, "pending": pending,
+        json!({"state": "running", "reason": null, "since": null, "quarantine": null, "by": null, "pending": pending,
                "in_flight": in_flight, "parked": 0, "held": 0, "waiting": 0, "waiting_members": 0,
                "oldest_pending_seconds": age, "lanes": lanes(rows), "ages": ages(age), "breached": false})
     };
     let status = async || served.admin("GET", "/status", VIEWER).await.json();
     assert_eq!(
         status().await,
-        json!({"inbox": {"unprojected": 0, "unreadable": 0}, "reads": {}, "targets": {"genesys": genesys(0, 0, None, 0)}})
+        json!({"audit": null, "inbox": {"unprojected": 0, "unreadable": 0}, "reads": {}, "targets": {"genesys": genesys(0, 0, None, 0)}})
     );
     served.hook("evt-1", &deletion("u-1")).await;
     assert_eq!(status().await["inbox"]["unprojected"], 1);
     served.parts.store.project(&*served.parts.relay.sources, 10).await.unwrap();
     assert_eq!(
         status().await,
-        json!({"inbox": {"unprojected": 0, "unreadable": 0}, "reads": {}, "targets": {"genesys": genesys(1, 0, Some(0.0), 1)}})
+        json!({"audit": null, "inbox": {"unprojected": 0, "unreadable": 0}, "reads": {}, "targets": {"genesys": genesys(1, 0, Some(0.0), 1)}})
     );
     // The row is in one place or in the other, and never in neither.
     for (in_flight, pending) in [(1, 0), (2, 0)] {
