@@ -119,12 +119,11 @@ enum Fault {
 
 /// Writes the next entries; answers how many there were. Whatever fails begins with a file opened anew.
 async fn batch(auditor: &Auditor, journal: &mut Option<Journal>) -> Result<usize, Fault> {
-    let open = match journal.take() {
-        Some(open) => open,
-        None => {
-            let settings = auditor.settings.clone();
-            on_disk(move || Journal::open(settings)).await?
-        }
+    let open = if let Some(open) = journal.take() {
+        open
+    } else {
+        let settings = auditor.settings.clone();
+        on_disk(move || Journal::open(settings)).await?
     };
     let entries = auditor.store.ledger_past(open.told(), BATCH).await?;
     let written = entries.len();

@@ -130,7 +130,7 @@ async fn zeros_in_the_status_mean_quiet() {
                "backfill": age(None, None)})
     };
     let genesys = |pending, in_flight, age: Option<f64>, rows| {
-        json!({"state": "running", "reason": null, "since": null, "by": null, "pending": pending,
+        json!({"state": "running", "reason": null, "since": null, "quarantine": null, "by": null, "pending": pending,
                "in_flight": in_flight, "parked": 0, "held": 0, "waiting": 0, "waiting_members": 0,
                "oldest_pending_seconds": age, "lanes": lanes(rows), "ages": ages(age), "breached": false})
     };

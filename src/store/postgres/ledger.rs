@@ -180,17 +180,23 @@ pub(super) async fn past(
 }
 
 /// For each target a stretch of its own entries. Over all targets, numbers are not in the order of the
-/// commits, so that one watermark for all would skip some.
+/// commits, so that one watermark for all would skip some. Pairs are compared so that no plan walks along the
+/// numbers of others in search of a target that has few.
 const PAST: &str = "
     SELECT l.seq, l.at, l.target, l.kind, l.id, l.generation, l.operation, l.call, l.status, l.result,
            l.etag_before, l.etag_after, l.elapsed_us, l.detail, l.directory, l.base_generation, l.actor
     FROM (SELECT t.name,
-                 CASE WHEN said.through > (SELECT max(seq) FROM ledger WHERE target = t.name) THEN 0
+                 CASE WHEN said.through > (SELECT seq FROM ledger
+                                           WHERE (target, seq) > (t.name, 0::bigint)
+                                             AND (target, seq) <= (t.name, 9223372036854775807)
+                                           ORDER BY target DESC, seq DESC LIMIT 1) THEN 0
                       ELSE coalesce(said.through, 0) END AS through
           FROM targets AS t
           LEFT JOIN unnest($1::text[], $2::bigint[]) AS said (name, through) ON said.name = t.name) AS t
     CROSS JOIN LATERAL (
-        SELECT * FROM ledger WHERE target = t.name AND seq > t.through ORDER BY seq LIMIT $3) AS l
+        SELECT * FROM ledger
+        WHERE (target, seq) > (t.name, t.through) AND (target, seq) <= (t.name, 9223372036854775807)
+        ORDER BY target, seq LIMIT $3) AS l
     ORDER BY l.seq LIMIT $3";
 
 const fn number(kind: Kind) -> i16 {

@@ -137,13 +137,15 @@ fn steps() -> Vec<Step> {
         step!("admit", |tx| guard::admit(tx, &tenure(), &destructions(), &Guard::default(), NOW)),
         step!("holds", |tx| holds::page(tx, &HoldFilter::default(), NOW, u64::MAX, 100)),
         step!("items of a hold", |tx| holds::items(tx, 1, 0, 100)),
-        step!("decide", |tx| holds::decide(tx, &decision(), NOW, 100)),
+        // Every item of the hold is looked at; a person asks, now and then.
+        step!("decide", 25_000, |tx| holds::decide(tx, &decision(), NOW, 100)),
         step!("prune what the guard noted", |tx| rows::execute(tx, prune::PASSED, &[&1_000_i64, &500_i64])),
-        step!("prune holds", 40_000, |tx| rows::execute(tx, prune::ITEMS, &[&1_000_i64, &500_i64])),
+        step!("prune holds", |tx| rows::execute(tx, prune::ITEMS, &[&1_000_i64, &500_i64])),
         step!("prune repeats", |tx| rows::execute(tx, prune::REPEATS, &[&1_000_i64, &500_i64])),
         step!("look up records of a feed", |tx| feeds::look_up(tx, "hr", 3, &records())),
         step!("settle records of a feed", |tx| feeds::settle(tx, "hr", 3, &settled())),
-        step!("who is absent from a feed", |tx| feeds::absent(tx, "hr", 2, Some(&records()[0]), 100)),
+        // One record in a hundred is absent, and those between are walked by, once a snapshot.
+        step!("who is absent from a feed", 15_000, |tx| feeds::absent(tx, "hr", 2, Some(&records()[0]), 100)),
         step!("attend", |tx| leases::attend(tx, "replica-1", Duration::from_secs(9))),
     ]
 }

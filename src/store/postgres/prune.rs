@@ -68,17 +68,18 @@ pub(super) const LEDGER: &str = "DELETE FROM ledger WHERE seq IN (
          SELECT seq FROM ledger WHERE at < $1 ORDER BY at LIMIT $2)";
 
 /// How often senders repeated themselves.
-pub(super) const REPEATS: &str = "DELETE FROM event_repeats WHERE (source, event_id) IN (
-         SELECT source, event_id FROM event_repeats WHERE last_at < $1 ORDER BY last_at LIMIT $2)";
+pub(super) const REPEATS: &str = "DELETE FROM event_repeats WHERE ctid = ANY (ARRAY(
+         SELECT ctid FROM event_repeats WHERE last_at < $1 ORDER BY last_at LIMIT $2))";
 
 /// What went through once no window counts it.
-pub(super) const PASSED: &str = "DELETE FROM guard_passed WHERE (target, kind, id, user_id) IN (
-         SELECT target, kind, id, user_id FROM guard_passed WHERE at < $1 ORDER BY at LIMIT $2)";
+pub(super) const PASSED: &str = "DELETE FROM guard_passed WHERE ctid = ANY (ARRAY(
+         SELECT ctid FROM guard_passed WHERE at < $1 ORDER BY at LIMIT $2))";
 
 /// What was decided about holds that are closed. A rejection is kept for as long as it is the last word
 /// about what it was said of.
-pub(super) const ITEMS: &str = "DELETE FROM hold_items WHERE seq IN (
-         SELECT i.seq FROM holds AS h JOIN hold_items AS i ON i.hold = h.id
+pub(super) const ITEMS: &str = "DELETE FROM hold_items WHERE seq = ANY (ARRAY(
+         SELECT i.seq FROM holds AS h
+         CROSS JOIN LATERAL (SELECT * FROM hold_items AS i WHERE i.hold = h.id OFFSET 0) AS i
          WHERE h.closed_at < $1 AND NOT (i.state = 2 AND (
              EXISTS (SELECT 1 FROM targets AS t JOIN users AS u ON u.directory = t.directory
                      WHERE i.kind = 0 AND t.name = i.target AND u.id = i.id AND u.generation = i.generation)
@@ -89,7 +90,7 @@ pub(super) const ITEMS: &str = "DELETE FROM hold_items WHERE seq IN (
                      JOIN members AS m ON m.directory IN (t.directory, 'derived:' || t.name)
                      WHERE i.kind = 2 AND t.name = i.target AND m.group_id = i.id AND m.user_id = i.user_id
                        AND m.sequence = i.generation)))
-         LIMIT $2)";
+         LIMIT $2))";
 
 /// Holds of which nothing is left.
 pub(super) const HOLDS: &str = "DELETE FROM holds WHERE id IN (

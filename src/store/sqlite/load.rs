@@ -30,16 +30,15 @@ pub(super) fn of_any(
     members_max: usize,
 ) -> Result<Option<Dossier>, StoreError> {
     let Some(directory) = targets::directory_of(conn, target)? else { return Ok(None) };
-    let item = match work::item(conn, target, key)? {
-        Some(item) => item,
-        None => {
-            let home = home(target, &directory, key);
-            let generation = match key.kind {
-                Kind::User => directory::user(conn, &home, &key.id)?.map_or(0, |user| user.generation),
-                Kind::Group => directory::group(conn, &home, &key.id)?.map_or(0, |group| group.generation),
-            };
-            WorkItem::unasked(key.clone(), generation)
-        }
+    let item = if let Some(item) = work::item(conn, target, key)? {
+        item
+    } else {
+        let home = home(target, &directory, key);
+        let generation = match key.kind {
+            Kind::User => directory::user(conn, &home, &key.id)?.map_or(0, |user| user.generation),
+            Kind::Group => directory::group(conn, &home, &key.id)?.map_or(0, |group| group.generation),
+        };
+        WorkItem::unasked(key.clone(), generation)
     };
     Ok(Some(dossier(conn, target, &directory, item, members_max)?))
 }
