@@ -62,6 +62,15 @@ impl Quirks {
         if refused { Err(Refusal::method_not_allowed()) } else { Ok(()) }
     }
 
+    /// Refuses a group's body that is larger than the vendor takes.
+    pub fn check_size(&self, kind: Kind, bytes: usize) -> Result<(), Refusal> {
+        let most = self.members.as_ref().and_then(|rules| rules.max_bytes).map(|most| size(most.get()));
+        match most.filter(|most| kind == Kind::Group && bytes > *most) {
+            Some(most) => Err(Refusal::new(413, format!("more than {most} bytes in one request"))),
+            None => Ok(()),
+        }
+    }
+
     /// Whether a new group begins without the members that it was sent with.
     pub fn drops_first_members(&self) -> bool {
         !self.groups.create_with_members
@@ -363,6 +372,18 @@ mod tests {
             assert_eq!(quirks(narrow).check_filter(kind, &filter).is_ok(), taken, "{text}");
             assert!(Quirks::default().check_filter(kind, &filter).is_ok());
         }
+    }
+
+    #[test]
+    fn a_groups_body_is_taken_up_to_its_last_byte() {
+        let capped = quirks("[members]\nmax_bytes = 500");
+        for (kind, bytes, expected) in
+            [(Kind::Group, 500, None), (Kind::Group, 501, Some(413)), (Kind::User, 501, None)]
+        {
+            let status = capped.check_size(kind, bytes).err().map(|refusal| refusal.status);
+            assert_eq!(status, expected, "{kind:?} {bytes}");
+        }
+        assert!(Quirks::default().check_size(Kind::Group, usize::MAX).is_ok());
     }
 
     #[test]

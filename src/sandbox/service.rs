@@ -36,6 +36,7 @@ pub fn serve(state: &mut State, behaviour: &Behaviour, request: &Incoming) -> Re
     let body = || read_body(request);
     if let Endpoint::Collection(kind) | Endpoint::Resource(kind, _) = &request.call.endpoint {
         behaviour.quirks.check_endpoint(*kind, request.call.method.as_str())?;
+        behaviour.quirks.check_size(*kind, request.body.len())?;
     }
     match (&request.call.endpoint, request.call.method.as_str()) {
         (Endpoint::Collection(kind), "GET") => query::list(state, behaviour, &[*kind], &url()?),

@@ -43,6 +43,23 @@ pub(super) fn call(profile: &Profile, kind: Kind, request: &Request) -> Result<C
     }
 }
 
+/// Whether a request names members in a body that is larger than the vendor takes.
+pub(super) fn is_too_large(profile: &Profile, kind: Kind, request: &Request) -> bool {
+    let Some(most) = profile.members.max_bytes else { return false };
+    let names_members = match request {
+        Request::Members { .. } => true,
+        Request::Create { resource } => resource.get("members").is_some(),
+        Request::Lookup { .. }
+        | Request::Fetch { .. }
+        | Request::Update { .. }
+        | Request::Put { .. }
+        | Request::Delete { .. } => false,
+    };
+    let body = || call(profile, kind, request).ok()?.body;
+    let fits = |bytes: usize| u32::try_from(bytes).is_ok_and(|bytes| bytes <= most.get());
+    names_members && body().is_some_and(|body| !fits(body.len()))
+}
+
 /// What the outcome means, the vendor's words redacted.
 pub(super) fn verdict(
     profile: &Profile,

@@ -168,6 +168,12 @@ impl Pass {
         self.more_members
     }
 
+    /// The body of the call that was planned last would be larger than the vendor takes: plans for half
+    /// of its members. False where it names one alone.
+    pub fn halve(&mut self) -> bool {
+        if self.authority.is_under_way() { self.authority.halve() } else { self.members.split() }
+    }
+
     /// A number of members per PATCH that the vendor has refused as too many, halved.
     pub const fn learned_members_max(&self) -> Option<usize> {
         self.members.learned_max()

@@ -1,13 +1,20 @@
 //! What planning does where a vendor departs from the RFC.
 
 use std::collections::BTreeSet;
+use std::num::NonZeroU32;
 
+use http::StatusCode;
+use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::model::Vendor;
 use super::tests::{calm, deletion, group, jane, linked, upsert, user, words};
 use super::*;
 use crate::sync::policy::Shape;
+use crate::sync::record;
+use crate::target::Profile;
+use crate::target::profile::RemoveForm;
+use crate::target::verdict::Verdict;
 
 #[test]
 fn who_lacks_what_the_vendor_requires_waits_and_the_attribute_is_named() {
@@ -125,4 +132,48 @@ fn who_left_by_themselves_since_the_group_was_read_are_not_parked() {
     let (end, mut pass) = group(deltas).pass(&policy, &mut vendor, calm()).unwrap();
     assert_eq!((end, members_of(&vendor)), (End::Done, BTreeSet::new()));
     assert_eq!(pass.findings(Timestamp::default()).parked(), []);
+}
+
+proptest! {
+    /// Whatever the vendor's forms, nobody is left out, and only who is alone goes in a larger body.
+    #[test]
+    fn no_body_that_names_members_is_larger_than_the_vendor_takes(
+        joined in prop::collection::vec(any::<bool>(), 1..60),
+        bytes in 150..3_000u32,
+        by_value in any::<bool>(),
+        is_there in any::<bool>(),
+    ) {
+        let mut profile = Profile::builtin("rfc7644").unwrap();
+        profile.members.max_bytes = NonZeroU32::new(bytes);
+        profile.members.remove_form = if by_value { RemoveForm::ValueArray } else { RemoveForm::PathFilter };
+        let policy = Policy::default();
+        let deltas = joined.iter().enumerate().map(|(number, joined)| linked(number as u64 + 1, *joined)).collect();
+        let mut memory = group(deltas);
+        if is_there {
+            let applied = Units::from([("displayName", "Support"), ("externalId", "g-1")]
+                .map(|(name, value)| (AttributePath::new(name), json!(value))));
+            memory.link = Some(Link::Known(Row { vendor_id: "g".to_owned(), applied, ..Row::default() }));
+        }
+        let mut pass = Pass::begin(memory.dossier(), &policy, Duration::from_mins(1));
+        let mut named = 0;
+        while let Next::Send(request) = pass.next(&policy) {
+            let too_large = record::is_too_large(&profile, Kind::Group, &request);
+            if too_large && pass.halve() {
+                continue;
+            }
+            let members = match &request {
+                Request::Members { adds, removes, .. } => adds.len() + removes.len(),
+                Request::Create { resource } => resource["members"].as_array().map_or(0, Vec::len),
+                _ => 0,
+            };
+            prop_assert!(!too_large || members == 1, "{members} in a body that is too large");
+            named += members;
+            let id = matches!(request, Request::Create { .. }).then(|| "g-1".to_owned());
+            let list = json!({"totalResults": 0, "Resources": []});
+            let resource = matches!(request, Request::Lookup { .. }).then_some(list);
+            pass.absorb(&policy, &request, Verdict::Done { status: StatusCode::OK, resource, etag: None, id });
+        }
+        prop_assert_eq!(pass.end(), Some(&End::Done));
+        prop_assert_eq!(named, joined.iter().filter(|joined| is_there || **joined).count());
+    }
 }

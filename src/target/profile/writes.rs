@@ -83,6 +83,8 @@ pub struct Members {
     pub max_per_request: NonZeroU32,
     /// Members that a new group may be created with; 0: none.
     pub max_per_create: u32,
+    /// Bytes of the body of a request that names members; absent: as many as they take.
+    pub max_bytes: Option<NonZeroU32>,
     /// Whether a member carries `$ref`.
     pub send_ref: bool,
     /// Whether a member carries `type`.
