@@ -55,6 +55,7 @@ pub fn serve(state: &mut State, behaviour: &Behaviour, request: &Incoming) -> Re
         (Endpoint::Resource(kind, id), "DELETE") => {
             resources::delete(state, behaviour, *kind, id, &conditions)
         }
+        (Endpoint::Members(id), "GET") => query::members(state, behaviour, id, &url()?),
         (Endpoint::Root, "GET") => query::list(state, behaviour, &[Kind::User, Kind::Group], &url()?),
         (Endpoint::Search(Some(kind)), "POST") => {
             query::list(state, behaviour, &[*kind], &Query::from_body(&body()?)?)
@@ -74,6 +75,7 @@ pub fn serve(state: &mut State, behaviour: &Behaviour, request: &Incoming) -> Re
         (
             Endpoint::Collection(_)
             | Endpoint::Resource(..)
+            | Endpoint::Members(_)
             | Endpoint::Root
             | Endpoint::Search(_)
             | Endpoint::ServiceProviderConfig

@@ -24,6 +24,8 @@ pub(super) fn call(profile: &Profile, kind: Kind, request: &Request) -> Result<C
             requests::lookup(profile, kind, &values).ok_or(UnusableId)
         }
         Request::Fetch { id } => requests::fetch(profile, kind, id),
+        Request::MemberPage { id, start } => requests::member_page(profile, id, *start),
+        Request::IsMember { id, member } => Ok(requests::is_member(profile, id, member)),
         Request::Create { resource } => {
             Ok(requests::create(profile, kind, &with_member_forms(profile, resource)))
         }
@@ -51,6 +53,8 @@ pub(super) fn is_too_large(profile: &Profile, kind: Kind, request: &Request) -> 
         Request::Create { resource } => resource.get("members").is_some(),
         Request::Lookup { .. }
         | Request::Fetch { .. }
+        | Request::MemberPage { .. }
+        | Request::IsMember { .. }
         | Request::Update { .. }
         | Request::Put { .. }
         | Request::Delete { .. } => false,
@@ -112,6 +116,7 @@ const fn operation(request: &Request) -> &'static str {
     match request {
         Request::Lookup { .. } => "lookup",
         Request::Fetch { .. } => "fetch",
+        Request::MemberPage { .. } | Request::IsMember { .. } => "lookup",
         Request::Create { .. } => "create",
         Request::Update { purpose, .. } | Request::Put { purpose, .. } => match purpose {
             Purpose::Update => "update",
@@ -126,10 +131,10 @@ const fn operation(request: &Request) -> &'static str {
 fn result(request: &Request, verdict: &Verdict) -> (&'static str, Option<String>) {
     match verdict {
         Verdict::Done { resource, .. } => match request {
-            Request::Lookup { .. } => {
+            Request::Lookup { .. } | Request::IsMember { .. } => {
                 (if found_any(resource.as_ref()) { "found" } else { "not_found" }, None)
             }
-            Request::Fetch { .. } => ("found", None),
+            Request::Fetch { .. } | Request::MemberPage { .. } => ("found", None),
             Request::Create { .. }
             | Request::Update { .. }
             | Request::Put { .. }

@@ -11,7 +11,7 @@ use crate::scim::list::ListResponse;
 use crate::store::TargetState;
 use crate::store::{Part, ResyncRow};
 use crate::sync::discovery::is_idle;
-use crate::sync::plan::{members_at, text_at};
+use crate::sync::plan::{MemberPages, PageRead, members_at, text_at};
 use crate::sync::resync::paging::{Gap, Paging};
 use crate::sync::shared::Shared;
 use crate::target::requests::{self, PageStart};
@@ -52,6 +52,10 @@ pub(super) async fn row(shared: &Shared, kind: Kind, resource: Value) -> Result<
         let call = requests::fetch(shared.target.profile(), wire(kind), &id).map_err(|_| Gap::Nameless)?;
         let answer = ask(shared, call).await?;
         resource = serde_json::from_slice::<Map<_, _>>(&answer.body).map_err(|_| Gap::Unread)?;
+        if policy.members_paged {
+            resource.retain(|name, _| !name.eq_ignore_ascii_case("members"));
+            resource.insert("members".to_owned(), members(shared, &id).await?);
+        }
     }
     resource.retain(|name, _| !["groups", "meta", "schemas"].contains(&name.to_ascii_lowercase().as_str()));
     let match_attribute = match kind {
@@ -67,6 +71,21 @@ pub(super) async fn row(shared: &Shared, kind: Kind, resource: Value) -> Result<
         holder: None,
         body: Value::Object(resource),
     })
+}
+
+/// A group's members, where they are shown below the group. What does not add up is a gap.
+async fn members(shared: &Shared, group: &str) -> Result<Value, Gap> {
+    let mut pages = MemberPages::default();
+    loop {
+        let call = requests::member_page(shared.target.profile(), group, pages.next_start());
+        let answer = ask(shared, call.map_err(|_| Gap::Nameless)?).await?;
+        let page = serde_json::from_slice::<Map<_, _>>(&answer.body).map_err(|_| Gap::Unread)?;
+        match pages.absorb(&page) {
+            PageRead::More => {}
+            PageRead::Whole => return Ok(pages.into_members()),
+            PageRead::Useless => return Err(Gap::Unread),
+        }
+    }
 }
 
 /// One call, in a lull; [`Gap::Unread`] where it does no good.

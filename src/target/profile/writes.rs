@@ -130,8 +130,23 @@ pub enum MembersRead {
     /// In the group itself.
     #[default]
     Get,
+    /// Page by page at `members` below the group.
+    SubEndpoint,
+    /// Nowhere, but the service tells of one user whether it is a member: it is asked for the group by
+    /// its id and that member.
+    FilterProbe,
     /// Nowhere: an answer without members says nothing about the group.
     None,
+}
+
+impl MembersRead {
+    /// Whether it can be seen who is in a group, and not of one user alone.
+    pub const fn shows_all(self) -> bool {
+        match self {
+            Self::Get | Self::SubEndpoint => true,
+            Self::FilterProbe | Self::None => false,
+        }
+    }
 }
 
 /// How the removal of somebody who is no member is answered.
