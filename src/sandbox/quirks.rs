@@ -180,7 +180,12 @@ impl Quirks {
                 Filter::Compare(path, Comparison::Equal, Value::String(value)) if path.name == name => {
                     Some(value.as_str())
                 }
-                _ => None,
+                Filter::Compare(..)
+                | Filter::And(_)
+                | Filter::Or(_)
+                | Filter::Not(_)
+                | Filter::Present(_)
+                | Filter::Values(..) => None,
             })
         };
         Some((side("id")?, side("members")?)).filter(|_| sides.len() == 2)

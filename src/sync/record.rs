@@ -114,9 +114,8 @@ pub(super) fn entry(
 
 const fn operation(request: &Request) -> &'static str {
     match request {
-        Request::Lookup { .. } => "lookup",
+        Request::Lookup { .. } | Request::MemberPage { .. } | Request::IsMember { .. } => "lookup",
         Request::Fetch { .. } => "fetch",
-        Request::MemberPage { .. } | Request::IsMember { .. } => "lookup",
         Request::Create { .. } => "create",
         Request::Update { purpose, .. } | Request::Put { purpose, .. } => match purpose {
             Purpose::Update => "update",

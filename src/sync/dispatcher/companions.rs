@@ -14,7 +14,7 @@ use super::Dispatcher;
 use crate::directory::{ExternalId, ResourceKey};
 use crate::store::WorkItem;
 use crate::sync::bulk::Pack;
-use crate::sync::bulk::standing::Standing;
+use crate::sync::plan::Pass;
 use crate::sync::policy::Policy;
 use crate::sync::step::Task;
 use crate::target::Profile;
@@ -35,13 +35,11 @@ impl Dispatcher {
     /// Keeps a group whose pass is at its end until the users whom it waits for are created; hands it
     /// back where that does no good.
     pub(super) fn accompany(&mut self, task: Task) -> Option<Task> {
-        let shared = self.shared();
-        let may_join = shared.settings.policy.member_references
+        let may_join = self.shared().takes_references()
             && task.ledger.is_empty()
             && task.item.failed_at.is_none()
-            && self.companions.len() < COMPANIONS_MAX
-            && matches!(shared.bulk.standing(shared.clock.now()), Standing::On(_));
-        let users = task.pass.as_ref().filter(|_| may_join).map(|pass| pass.awaits()).unwrap_or_default();
+            && self.companions.len() < COMPANIONS_MAX;
+        let users = task.pass.as_ref().filter(|_| may_join).map(Pass::awaits).unwrap_or_default();
         if !self.has_any_at_hand(&users) {
             return Some(task);
         }

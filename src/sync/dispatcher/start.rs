@@ -86,7 +86,10 @@ impl Dispatcher {
         }
         if profile.bulk.saves(pack.len()) {
             let run = Arc::clone(&self.run);
-            self.spawn(async move { Steps { done: bulk::send(&run, pack, stack).await, looked: false } });
+            // On the heap: it is large.
+            let send =
+                async move { Steps { done: Box::pin(bulk::send(&run, pack, stack)).await, looked: false } };
+            self.spawn(send);
             return;
         }
         let mut tasks = pack.into_tasks();

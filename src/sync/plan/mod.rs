@@ -42,6 +42,7 @@ use crate::sync::policy::Policy;
 use authority::Authority;
 use lookup::Lookup;
 use members::Members;
+use references::References;
 
 /// A group that was read but for its members.
 #[derive(Clone, Debug)]
@@ -91,9 +92,8 @@ pub struct Pass {
     /// So may the removals that are still in the plan.
     removals_ruled_on: bool,
     waits_for: BTreeSet<ExternalId>,
-    /// Whether members are named by the operations that create them, and the end that the pass had
-    /// without them.
-    references: Option<Option<End>>,
+    /// That members are named by the operations that create them.
+    references: Option<References>,
     stale_rounds: u32,
     relinks: u32,
     end: Option<End>,

@@ -9,6 +9,13 @@ use crate::directory::{ExternalId, Kind};
 use crate::store::Desired;
 use crate::sync::plan::{End, Pass};
 
+/// Members are named by the operations that create them.
+#[derive(Clone, Debug)]
+pub(super) struct References {
+    /// The end that the pass had without them.
+    end: Option<End>,
+}
+
 impl Pass {
     /// Users whose accounts are about to be made, and who alone are missing in a group that the vendor
     /// has. None where the pass has anything else to say.
@@ -29,7 +36,7 @@ impl Pass {
     pub fn refer(&mut self, references: &BTreeMap<ExternalId, String>) -> bool {
         let refers = self.references.is_none() && self.is_there() && self.members.refer(references);
         if refers {
-            self.references = Some(self.end.take());
+            self.references = Some(References { end: self.end.take() });
         }
         refers
     }
@@ -41,7 +48,7 @@ impl Pass {
 
     /// The request with the references is not sent: the pass is where it was before.
     pub fn take_references_back(&mut self) {
-        if let Some(end) = self.references.take() {
+        if let Some(References { end }) = self.references.take() {
             self.members.forget_references();
             self.end = end;
         }
@@ -113,7 +120,7 @@ mod tests {
     fn adds(pass: &mut Pass) -> Option<Vec<String>> {
         match pass.next(&policy()) {
             Next::Send(Request::Members { adds, .. }) => Some(adds),
-            _ => None,
+            Next::Send(_) | Next::AskHolder { .. } | Next::AskStrangers { .. } | Next::Settled => None,
         }
     }
 
