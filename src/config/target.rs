@@ -17,9 +17,8 @@ use url::Url;
 use super::problem::Problem;
 use super::reader::Section;
 use super::source::DEFAULT_DIRECTORY;
-use crate::mapping::{Mapping, Protected};
+use crate::mapping::{DerivedGroup, Mapping, Protected};
 use crate::store::guard::Guard;
-use crate::target::profile::MembersRead;
 use crate::target::{self, Profile};
 
 /// Tries of one item before it is parked, where none are configured.
@@ -119,6 +118,11 @@ pub fn read(name: &str, mut section: Section<'_>) -> Option<TargetConfig> {
     let max_attempts = section.positive("max_attempts", MAX_ATTEMPTS_MAX);
     let bulk = section.choice("bulk", &[("auto", BulkMode::Auto), ("off", BulkMode::Off)]);
     let mapping = Arc::new(mapping::read(&mut section));
+    warn_of_groups_that_cannot_be(
+        &section,
+        connection.as_ref().map(|connection| &connection.profile),
+        &mapping.derived_groups,
+    );
     let discovery =
         section.choice("discovery", &[("auto", DiscoveryMode::Auto), ("off", DiscoveryMode::Off)]);
     let guard = guard::read(&mut section);
@@ -168,7 +172,7 @@ fn connection(name: &str, section: &mut Section<'_>) -> Option<target::Settings>
 fn members(section: &mut Section<'_>, profile: Option<&Profile>) -> Option<MemberPolicy> {
     let choices = [("additive", MemberPolicy::Additive), ("authoritative", MemberPolicy::Authoritative)];
     let policy = section.choice("members", &choices)?;
-    let shows = |profile: &Profile| profile.groups.supported && profile.members.read == MembersRead::Get;
+    let shows = |profile: &Profile| profile.groups.supported && profile.members.read.shows_all();
     if policy == MemberPolicy::Authoritative && !profile.is_none_or(shows) {
         section.add(Problem::error(
             section.path_of("members"),
@@ -177,6 +181,16 @@ fn members(section: &mut Section<'_>, profile: Option<&Profile>) -> Option<Membe
         ));
     }
     Some(policy)
+}
+
+fn warn_of_groups_that_cannot_be(section: &Section<'_>, profile: Option<&Profile>, derived: &[DerivedGroup]) {
+    if !derived.is_empty() && profile.is_some_and(|profile| !profile.groups.supported) {
+        section.add(Problem::warning(
+            section.path_of("derived_groups"),
+            "have no effect at this vendor, which by its profile has no groups",
+            "take them out",
+        ));
+    }
 }
 
 fn base_url(section: &mut Section<'_>) -> Option<Url> {

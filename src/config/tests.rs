@@ -666,6 +666,16 @@ fn what_is_odd_but_works_is_a_warning() {
             "spelling",
         ),
         (
+            with(
+                "profile = \"rfc7644\"",
+                "profile = 'datadog'\nderived_groups = [{ when = 'true', group = 'g' }]",
+            ),
+            "targets.acme.derived_groups",
+            None,
+            "no groups",
+            "take them out",
+        ),
+        (
             format!("[[admin.keys]]\nname = 'a'\nsecret = 'env:TOKEN'\nrole = 'viewer'\n{SOUND}"),
             "admin.keys[0].secret",
             None,

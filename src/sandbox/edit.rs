@@ -18,6 +18,7 @@ pub fn behind_the_back(state: &mut State, behaviour: &Behaviour, endpoint: &Endp
         Endpoint::Resource(Kind::Group, id) => edit_group(state, behaviour, id),
         Endpoint::Root
         | Endpoint::Collection(_)
+        | Endpoint::Members(_)
         | Endpoint::Search(_)
         | Endpoint::ServiceProviderConfig
         | Endpoint::ResourceTypes(_)

@@ -27,6 +27,8 @@ pub enum Endpoint {
     Collection(Kind),
     /// One resource.
     Resource(Kind, String),
+    /// The members of a group, at a vendor that shows them there.
+    Members(String),
     /// `/.search`, of one kind or of all.
     Search(Option<Kind>),
     /// `/ServiceProviderConfig`
@@ -109,6 +111,9 @@ impl Endpoint {
             ["Bulk"] => Self::Bulk,
             [name] => kind(name).map_or(Self::Unknown, Self::Collection),
             [name, ".search"] => kind(name).map_or(Self::Unknown, |kind| Self::Search(Some(kind))),
+            [name, id, "members"] if kind(name) == Some(Kind::Group) && behaviour.quirks.pages_members() => {
+                Self::Members((*id).to_owned())
+            }
             [name, id] => kind(name).map_or(Self::Unknown, |kind| Self::Resource(kind, (*id).to_owned())),
             _ => Self::Unknown,
         }
@@ -122,6 +127,7 @@ impl Endpoint {
             Self::Collection(Kind::Group) => "groups",
             Self::Resource(Kind::User, _) => "user",
             Self::Resource(Kind::Group, _) => "group",
+            Self::Members(_) => "members",
             Self::Search(_) => "search",
             Self::ServiceProviderConfig => "service-provider-config",
             Self::ResourceTypes(_) => "resource-types",
@@ -147,9 +153,11 @@ impl Call {
         let class = match &self.endpoint {
             Endpoint::Bulk => CallClass::Bulk,
             Endpoint::Collection(_) if listed && !query.contains("filter=") => CallClass::List,
-            Endpoint::Root | Endpoint::Search(_) | Endpoint::Collection(_) | Endpoint::Resource(..) => {
-                CallClass::Single
-            }
+            Endpoint::Root
+            | Endpoint::Search(_)
+            | Endpoint::Collection(_)
+            | Endpoint::Members(_)
+            | Endpoint::Resource(..) => CallClass::Single,
             Endpoint::ServiceProviderConfig
             | Endpoint::ResourceTypes(_)
             | Endpoint::Schemas(_)
@@ -161,6 +169,7 @@ impl Call {
             Endpoint::Collection(Kind::Group) | Endpoint::Search(Some(Kind::Group)) => "Groups",
             Endpoint::Resource(Kind::User, _) => "Users/{id}",
             Endpoint::Resource(Kind::Group, _) => "Groups/{id}",
+            Endpoint::Members(_) => "Groups/{id}/members",
             Endpoint::Root
             | Endpoint::Search(None)
             | Endpoint::ServiceProviderConfig
@@ -194,6 +203,7 @@ impl Call {
             Endpoint::Collection(kind) | Endpoint::Resource(kind, _) | Endpoint::Search(Some(kind)) => {
                 Some(*kind)
             }
+            Endpoint::Members(_) => Some(Kind::Group),
             Endpoint::Root
             | Endpoint::Search(None)
             | Endpoint::ServiceProviderConfig

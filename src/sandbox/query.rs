@@ -97,11 +97,28 @@ impl Query {
     }
 }
 
+impl Query {
+    /// The 1-based index of the first resource of the page, and how many there may be on it.
+    fn window(&self, behaviour: &Behaviour) -> (usize, usize) {
+        let start = usize::try_from(self.start_index.unwrap_or(1).max(1)).unwrap_or(usize::MAX);
+        let default = behaviour.paging.count_default;
+        let asked = self.count.map_or(default, |count| usize::try_from(count.max(0)).unwrap_or(usize::MAX));
+        (start, asked.min(behaviour.paging.count_max))
+    }
+}
+
 /// One page of what matches, over one kind of resource or all of them.
 pub fn list(state: &State, behaviour: &Behaviour, kinds: &[Kind], query: &Query) -> Result<Answer, Refusal> {
     let mut found: Vec<&Record> = Vec::new();
     for kind in kinds {
         if let Some(filter) = &query.filter {
+            if let Some((group, member)) =
+                behaviour.quirks.asked_member(filter).filter(|_| *kind == Kind::Group)
+            {
+                let is_in = state.memberships.contains(group, member);
+                found.extend(state.table(Kind::Group).get(group).filter(|_| is_in));
+                continue;
+            }
             behaviour.quirks.check_filter(*kind, filter)?;
         }
         found.extend(matching(state, behaviour, *kind, query.filter.as_ref()));
@@ -109,19 +126,31 @@ pub fn list(state: &State, behaviour: &Behaviour, kinds: &[Kind], query: &Query)
     if let Some(path) = &query.sort_by {
         sort(&mut found, path, query.descending);
     }
-    let start = usize::try_from(query.start_index.unwrap_or(1).max(1)).unwrap_or(usize::MAX);
-    let asked = query
-        .count
-        .map_or(behaviour.paging.count_default, |count| usize::try_from(count.max(0)).unwrap_or(usize::MAX));
-    let count = asked.min(behaviour.paging.count_max);
+    let (start, count) = query.window(behaviour);
     let page: Vec<Value> = found
         .iter()
         .skip(start - 1)
         .take(count)
         .map(|record| listed(state, behaviour, record, &query.selection))
         .collect();
+    answer(found.len(), start, page)
+}
+
+/// One page of a group's members.
+pub fn members(state: &State, behaviour: &Behaviour, group: &str, query: &Query) -> Result<Answer, Refusal> {
+    if state.table(Kind::Group).get(group).is_none() {
+        return Err(Refusal::not_found());
+    }
+    let (start, count) = query.window(behaviour);
+    let all: Vec<_> = state.memberships.of_group(group).collect();
+    let page = all.iter().skip(start - 1).take(count);
+    let page = page.map(|(id, kind)| state.render_member(behaviour, id, *kind)).collect();
+    answer(all.len(), start, page)
+}
+
+fn answer(found: usize, start: usize, page: Vec<Value>) -> Result<Answer, Refusal> {
     let list = ListResponse {
-        total_results: Some(found.len() as u64),
+        total_results: Some(found as u64),
         items_per_page: Some(page.len() as u64),
         start_index: Some(start as u64),
         next_cursor: None,

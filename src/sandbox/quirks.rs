@@ -11,8 +11,8 @@ use crate::scim::patch::{Op, PatchOp, PatchRequest};
 use crate::scim::resource::get_in;
 use crate::target::Profile;
 use crate::target::profile::{
-    Deactivate, Errors, Filters, Groups, Lists, Members, OpCase, Patch, PathFilters, Pathless, RemoveForm,
-    Users,
+    Deactivate, Errors, Filters, Groups, Lists, Members, MembersRead, OpCase, Patch, PathFilters, Pathless,
+    RemoveForm, Users,
 };
 
 /// The sections of a profile that the sandbox plays beyond its own settings. The default has none.
@@ -60,6 +60,15 @@ impl Quirks {
         let refused = (method == "PATCH" && !self.patch.supported)
             || (method == "POST" && kind == Kind::User && !self.users.create);
         if refused { Err(Refusal::method_not_allowed()) } else { Ok(()) }
+    }
+
+    /// Refuses a group's body that is larger than the vendor takes.
+    pub fn check_size(&self, kind: Kind, bytes: usize) -> Result<(), Refusal> {
+        let most = self.members.as_ref().and_then(|rules| rules.max_bytes).map(|most| size(most.get()));
+        match most.filter(|most| kind == Kind::Group && bytes > *most) {
+            Some(most) => Err(Refusal::new(413, format!("more than {most} bytes in one request"))),
+            None => Ok(()),
+        }
     }
 
     /// Whether a new group begins without the members that it was sent with.
@@ -155,6 +164,31 @@ impl Quirks {
                 }
             }
         }
+    }
+
+    /// Whether the members of a group are shown below it.
+    pub fn pages_members(&self) -> bool {
+        self.members.as_ref().is_some_and(|rules| rules.read == MembersRead::SubEndpoint)
+    }
+
+    /// The group and the member of whom a filter asks, at a vendor that tells only so who is in a group.
+    pub fn asked_member<'a>(&self, filter: &'a Filter) -> Option<(&'a str, &'a str)> {
+        self.members.as_ref().filter(|rules| rules.read == MembersRead::FilterProbe)?;
+        let Filter::And(sides) = filter else { return None };
+        let side = |name: &str| {
+            sides.iter().find_map(|side| match side {
+                Filter::Compare(path, Comparison::Equal, Value::String(value)) if path.name == name => {
+                    Some(value.as_str())
+                }
+                Filter::Compare(..)
+                | Filter::And(_)
+                | Filter::Or(_)
+                | Filter::Not(_)
+                | Filter::Present(_)
+                | Filter::Values(..) => None,
+            })
+        };
+        Some((side("id")?, side("members")?)).filter(|_| sides.len() == 2)
     }
 
     /// Whether a list shows the members of its groups.
@@ -363,6 +397,27 @@ mod tests {
             assert_eq!(quirks(narrow).check_filter(kind, &filter).is_ok(), taken, "{text}");
             assert!(Quirks::default().check_filter(kind, &filter).is_ok());
         }
+    }
+
+    #[test]
+    fn a_groups_body_is_taken_up_to_its_last_byte() {
+        let capped = quirks("[members]\nmax_bytes = 500");
+        for (kind, bytes, expected) in
+            [(Kind::Group, 500, None), (Kind::Group, 501, Some(413)), (Kind::User, 501, None)]
+        {
+            let status = capped.check_size(kind, bytes).err().map(|refusal| refusal.status);
+            assert_eq!(status, expected, "{kind:?} {bytes}");
+        }
+        assert!(Quirks::default().check_size(Kind::Group, usize::MAX).is_ok());
+    }
+
+    #[test]
+    fn one_member_is_asked_for_by_a_filter_where_the_knob_says_so() {
+        let filter = filter::parse("id eq \"g\" and members eq \"u\"").unwrap();
+        let probed = quirks("[members]\nread = \"filter_probe\"");
+        assert_eq!(probed.asked_member(&filter), Some(("g", "u")));
+        assert_eq!(quirks("").asked_member(&filter), None);
+        assert_eq!(probed.asked_member(&filter::parse("id eq \"g\"").unwrap()), None);
     }
 
     #[test]

@@ -36,6 +36,7 @@ pub fn serve(state: &mut State, behaviour: &Behaviour, request: &Incoming) -> Re
     let body = || read_body(request);
     if let Endpoint::Collection(kind) | Endpoint::Resource(kind, _) = &request.call.endpoint {
         behaviour.quirks.check_endpoint(*kind, request.call.method.as_str())?;
+        behaviour.quirks.check_size(*kind, request.body.len())?;
     }
     match (&request.call.endpoint, request.call.method.as_str()) {
         (Endpoint::Collection(kind), "GET") => query::list(state, behaviour, &[*kind], &url()?),
@@ -54,6 +55,7 @@ pub fn serve(state: &mut State, behaviour: &Behaviour, request: &Incoming) -> Re
         (Endpoint::Resource(kind, id), "DELETE") => {
             resources::delete(state, behaviour, *kind, id, &conditions)
         }
+        (Endpoint::Members(id), "GET") => query::members(state, behaviour, id, &url()?),
         (Endpoint::Root, "GET") => query::list(state, behaviour, &[Kind::User, Kind::Group], &url()?),
         (Endpoint::Search(Some(kind)), "POST") => {
             query::list(state, behaviour, &[*kind], &Query::from_body(&body()?)?)
@@ -73,6 +75,7 @@ pub fn serve(state: &mut State, behaviour: &Behaviour, request: &Incoming) -> Re
         (
             Endpoint::Collection(_)
             | Endpoint::Resource(..)
+            | Endpoint::Members(_)
             | Endpoint::Root
             | Endpoint::Search(_)
             | Endpoint::ServiceProviderConfig

@@ -77,6 +77,8 @@ pub fn foresee(dossier: Dossier, policy: &Policy, profile: &Profile) -> Foresigh
             Request::Members { adds, removes, .. } => (adds.len(), removes.len()),
             Request::Lookup { .. }
             | Request::Fetch { .. }
+            | Request::MemberPage { .. }
+            | Request::IsMember { .. }
             | Request::Create { .. }
             | Request::Update { .. }
             | Request::Put { .. }
@@ -103,7 +105,9 @@ pub fn foresee(dossier: Dossier, policy: &Policy, profile: &Profile) -> Foresigh
 /// What the vendor would answer if all were as the relay believes.
 fn imagined(request: &Request, presumed: Map<String, Value>) -> Verdict {
     let (status, resource, id) = match request {
-        Request::Lookup { .. } => (StatusCode::OK, Some(json!({ "totalResults": 0, "Resources": [] })), None),
+        Request::Lookup { .. } | Request::MemberPage { .. } | Request::IsMember { .. } => {
+            (StatusCode::OK, Some(json!({ "totalResults": 0, "Resources": [] })), None)
+        }
         Request::Fetch { .. } => (StatusCode::OK, Some(Value::Object(presumed)), None),
         Request::Create { .. } => {
             (StatusCode::CREATED, Some(json!({ "id": NEW_ID })), Some(NEW_ID.to_owned()))
@@ -119,9 +123,12 @@ fn ends_access(request: &Request) -> bool {
     match request {
         Request::Delete { .. } => true,
         Request::Update { purpose, .. } | Request::Put { purpose, .. } => *purpose == Purpose::Deactivate,
-        Request::Lookup { .. } | Request::Fetch { .. } | Request::Create { .. } | Request::Members { .. } => {
-            false
-        }
+        Request::Lookup { .. }
+        | Request::Fetch { .. }
+        | Request::MemberPage { .. }
+        | Request::IsMember { .. }
+        | Request::Create { .. }
+        | Request::Members { .. } => false,
     }
 }
 
@@ -131,6 +138,7 @@ const fn words(request: &Request) -> &'static str {
             "the vendor would be asked first; if it has one, that is linked, and only what differs is sent in \
              place of what follows"
         }
+        Request::MemberPage { .. } | Request::IsMember { .. } => "asked first who is in the group",
         Request::Fetch { .. } => "read first; what follows supposes that it is as it was sent last",
         Request::Create { .. } => "if the vendor has none",
         Request::Update { purpose: Purpose::Deactivate, .. }

@@ -57,7 +57,9 @@ pub(super) async fn rule(
         | Request::Put { purpose: Purpose::Update | Purpose::Activate, .. }
         | Request::Create { .. }
         | Request::Lookup { .. }
-        | Request::Fetch { .. } => Ok(Ruling::Send),
+        | Request::Fetch { .. }
+        | Request::MemberPage { .. }
+        | Request::IsMember { .. } => Ok(Ruling::Send),
     }
 }
 

@@ -274,6 +274,11 @@ impl<U: UnderWay> Lanes<U> {
         self.windows.iter_mut().find(|window| window.lane == lane)
     }
 
+    /// Whether a resource waits here or is being worked on.
+    pub(super) fn holds(&self, key: &ResourceKey) -> bool {
+        self.held.contains(key)
+    }
+
     /// The resource's outcome is recorded: it may be taken again.
     pub(super) fn release(&mut self, key: &ResourceKey) {
         self.held.remove(key);

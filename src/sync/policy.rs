@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use crate::mapping::{Mapping, Protected};
 use crate::target::Profile;
-use crate::target::profile::{DeleteMode, MembersRead, PathFilters, RemoveAbsent};
+use crate::target::profile::{BulkSupport, DeleteMode, MembersRead, PathFilters, RemoveAbsent};
 
 /// What happens at the vendor when a user is deleted or leaves the scope.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,6 +49,10 @@ pub struct Policy {
     pub group_match: String,
     /// Whether reading a group tells its members.
     pub members_readable: bool,
+    /// Whether they are read page by page below the group.
+    pub members_paged: bool,
+    /// Whether the vendor tells of one user whether it is a member, and no more.
+    pub members_probed: bool,
     /// Whether a group has the directory's members and nobody else.
     pub members_authoritative: bool,
     /// Whether a group that a lookup found tells its members.
@@ -61,6 +65,8 @@ pub struct Policy {
     pub members_per_request: usize,
     /// Most members that a new group may bring along; at least 1.
     pub members_per_create: usize,
+    /// Whether a member may be named by the operation that creates it, in one bulk request.
+    pub member_references: bool,
     /// Whether the vendor has groups at all.
     pub groups_supported: bool,
     /// Whether a deactivated user is unknown to the vendor afterwards.
@@ -120,12 +126,15 @@ impl Default for Policy {
             user_match: "userName".to_owned(),
             group_match: "displayName".to_owned(),
             members_readable: true,
+            members_paged: false,
+            members_probed: false,
             members_authoritative: false,
             members_listed: true,
             members_read_cap: usize::MAX,
             remove_absent_is_refused: false,
             members_per_request: 100,
             members_per_create: 100,
+            member_references: false,
             groups_supported: true,
             deactivation_ends_the_account: false,
             shape: Shape::default(),
@@ -160,13 +169,16 @@ impl Policy {
             group_lookup_external_id: profile.can_filter_groups_by("externalId"),
             user_match: profile.users.match_attribute.clone(),
             group_match: profile.groups.match_attribute.clone(),
-            members_readable: members.read == MembersRead::Get,
+            members_readable: members.read.shows_all(),
+            members_paged: members.read == MembersRead::SubEndpoint,
+            members_probed: members.read == MembersRead::FilterProbe,
             members_authoritative: false,
             members_listed: members.read == MembersRead::Get && profile.list.includes_members,
             members_read_cap: members.read_cap.map_or(usize::MAX, |cap| size(cap.get())),
             remove_absent_is_refused: members.remove_absent == RemoveAbsent::Error,
             members_per_request: size(members.max_per_request.get()),
             members_per_create: size(members.max_per_create).max(1),
+            member_references: profile.bulk.references && profile.bulk.supported != BulkSupport::No,
             groups_supported: profile.groups.supported,
             deactivation_ends_the_account: profile.deactivate.effect.ends_the_account(),
             shape: Shape {

@@ -28,6 +28,8 @@ pub(super) fn call(profile: &Profile, kind: Kind, request: &Request) -> Result<C
             requests::lookup(profile, kind, &values).ok_or(UnusableId)
         }
         Request::Fetch { id } => requests::fetch(profile, kind, id),
+        Request::MemberPage { id, start } => requests::member_page(profile, id, *start),
+        Request::IsMember { id, member } => Ok(requests::is_member(profile, id, member)),
         Request::Create { resource } => {
             Ok(requests::create(profile, kind, &with_member_forms(profile, resource)))
         }
@@ -45,6 +47,25 @@ pub(super) fn call(profile: &Profile, kind: Kind, request: &Request) -> Result<C
         }
         Request::Delete { id, if_match } => requests::delete(profile, kind, id, if_match.as_ref()),
     }
+}
+
+/// Whether a request names members in a body that is larger than the vendor takes.
+pub(super) fn is_too_large(profile: &Profile, kind: Kind, request: &Request) -> bool {
+    let Some(most) = profile.members.max_bytes else { return false };
+    let names_members = match request {
+        Request::Members { .. } => true,
+        Request::Create { resource } => resource.get("members").is_some(),
+        Request::Lookup { .. }
+        | Request::Fetch { .. }
+        | Request::MemberPage { .. }
+        | Request::IsMember { .. }
+        | Request::Update { .. }
+        | Request::Put { .. }
+        | Request::Delete { .. } => false,
+    };
+    let body = || call(profile, kind, request).ok()?.body;
+    let fits = |bytes: usize| u32::try_from(bytes).is_ok_and(|bytes| bytes <= most.get());
+    names_members && body().is_some_and(|body| !fits(body.len()))
 }
 
 /// What the outcome means, the vendor's words redacted.
@@ -99,7 +120,7 @@ pub(super) fn entry(
 /// The ledger's word for what is planned.
 pub(super) const fn operation(request: &Request) -> &'static str {
     match request {
-        Request::Lookup { .. } => "lookup",
+        Request::Lookup { .. } | Request::MemberPage { .. } | Request::IsMember { .. } => "lookup",
         Request::Fetch { .. } => "fetch",
         Request::Create { .. } => "create",
         Request::Update { purpose, .. } | Request::Put { purpose, .. } => match purpose {
@@ -131,7 +152,11 @@ pub(super) fn attributes(request: &Request, known: &Map<String, Value>) -> Vec<S
             names(parts.map(|(name, _)| name.clone()))
         }
         Request::Members { .. } => vec!["members".to_owned()],
-        Request::Lookup { .. } | Request::Fetch { .. } | Request::Delete { .. } => Vec::new(),
+        Request::Lookup { .. }
+        | Request::Fetch { .. }
+        | Request::MemberPage { .. }
+        | Request::IsMember { .. }
+        | Request::Delete { .. } => Vec::new(),
     }
 }
 
@@ -153,10 +178,10 @@ fn paths(resource: &Value) -> Vec<String> {
 fn result(request: &Request, verdict: &Verdict) -> (&'static str, Option<String>) {
     match verdict {
         Verdict::Done { resource, .. } => match request {
-            Request::Lookup { .. } => {
+            Request::Lookup { .. } | Request::IsMember { .. } => {
                 (if found_any(resource.as_ref()) { "found" } else { "not_found" }, None)
             }
-            Request::Fetch { .. } => ("found", None),
+            Request::Fetch { .. } | Request::MemberPage { .. } => ("found", None),
             Request::Update { .. } => ("applied", Some(told(request))),
             Request::Create { .. }
             | Request::Put { .. }

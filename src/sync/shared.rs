@@ -9,7 +9,7 @@ use tokio::sync::Notify;
 use crate::clock::SharedClock;
 use crate::store::{Store, StoreError, TargetState};
 use crate::sync::Settings;
-use crate::sync::bulk::standing::BulkState;
+use crate::sync::bulk::standing::{BulkState, Standing};
 use crate::sync::large_groups::LargeGroups;
 use crate::sync::leases::lease::Lease;
 use crate::sync::policy::Policy;
@@ -93,7 +93,17 @@ impl Shared {
     /// The configured policy, with what was learned since.
     pub(super) fn policy(&self) -> Policy {
         let learned = self.members_per_request.load(Ordering::Relaxed);
-        Policy { members_per_request: learned, ..self.settings.policy.clone() }
+        Policy {
+            members_per_request: learned,
+            member_references: self.takes_references(),
+            ..self.settings.policy.clone()
+        }
+    }
+
+    /// Whether members can be named by the operations that create them, at present.
+    pub(super) fn takes_references(&self) -> bool {
+        self.settings.policy.member_references
+            && matches!(self.bulk.standing(self.clock.now()), Standing::On(_))
     }
 
     pub(super) fn count_conflict(&self) {

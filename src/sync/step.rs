@@ -180,6 +180,9 @@ async fn step(
                 pass.strangers_are(strangers);
             }
             Next::Send(request) => {
+                if record::is_too_large(shared.target.profile(), pass.key().kind, &request) && pass.halve() {
+                    continue;
+                }
                 match guard::rule(run, &policy, pass, &request, &mut task.ledger).await? {
                     Ruling::Send => {}
                     Ruling::PlanAgain => continue,

@@ -79,6 +79,20 @@ pub fn fetch(profile: &Profile, kind: Kind, id: &str) -> Result<Call, UnusableId
     resource_call(profile, Method::GET, kind, id)
 }
 
+/// Reads a page of a group's members below the group, from a 1-based index.
+pub fn member_page(profile: &Profile, id: &str, start: u64) -> Result<Call, UnusableId> {
+    let call = resource_call(profile, Method::GET, Kind::Group, id)?;
+    let path = format!("{}/members?startIndex={start}&count={}", call.path, profile.list.max_count);
+    Ok(Call { path, endpoint: "Groups/{id}/members", ..call })
+}
+
+/// Asks for a group if this user is its member.
+pub fn is_member(profile: &Profile, group: &str, member: &str) -> Call {
+    let filter = format!("{} and {}", filter::eq("id", group), filter::eq("members", member));
+    let path = format!("{}?filter={}&count=1", collection_path(profile, Kind::Group), encode(&filter));
+    call(Method::GET, path, Kind::Group.collection(), CallClass::Single)
+}
+
 /// Creates a resource.
 pub fn create(profile: &Profile, kind: Kind, resource: &Value) -> Call {
     let path = collection_path(profile, kind).to_owned();
@@ -115,6 +129,10 @@ pub fn delete(profile: &Profile, kind: Kind, id: &str, if_match: Option<&ETag>) 
     let call = resource_call(profile, Method::DELETE, kind, id)?;
     Ok(Call { if_match: trusted(profile, if_match), ..call })
 }
+
+/// What stands before an operation's `bulkId` where another one names what it creates: RFC 7644
+/// section 3.7.2.
+pub const REFERENCE: &str = "bulkId:";
 
 /// Sends several operations at once; `body` is the whole request.
 pub fn bulk(profile: &Profile, body: Vec<u8>, operations: usize) -> Call {
@@ -164,7 +182,8 @@ pub fn member_value(profile: &Profile, vendor_id: &str) -> Value {
     if profile.members.send_type {
         member["type"] = "User".into();
     }
-    if profile.members.send_ref {
+    // Of an account that the same request creates no address is known.
+    if profile.members.send_ref && !vendor_id.starts_with(REFERENCE) {
         member["$ref"] = format!("{}/{}", profile.http.users_path, encode(vendor_id)).into();
     }
     member

@@ -130,7 +130,9 @@ async fn packs_that_fail_in_every_way_still_end_equal_to_the_directory() {
             .await;
     let home = Home::new(&[TargetSetup::new("acme", sandbox.base_url(), TOKEN)
         .with_bulk()
+        .with_profile("bulky.toml")
         .with("limits = { rate_per_second = 200, burst = 5, concurrency = 4 }\n")]);
+    with_profile(&home, "references = true");
     let relay = home.start().await;
     let events = company::generate(Shape { users: 150, groups: 10, changes: 800 }, 5);
     deliver(&relay, &events).await;
@@ -194,6 +196,59 @@ async fn a_pack_that_is_too_large_is_halved_and_the_size_is_remembered_over_a_re
         assert!(packs.len() <= 6, "{over:?}: {packs:?}");
         assert!(sandbox.users().await.iter().all(|user| user["title"] == "Newer"));
     }
+}
+
+/// The calls that it takes to hire some people into groups that are there.
+async fn calls_to_hire(
+    rules: BulkRules,
+    references: bool,
+    hired: std::ops::Range<usize>,
+) -> (Sandbox, Home, Relay, Vec<Call>) {
+    let sandbox = Sandbox::start(vendor(rules), &[]).await;
+    let setup = TargetSetup::new("acme", sandbox.base_url(), TOKEN).with_bulk().with_profile("bulky.toml");
+    let home = Home::new(&[setup.with("limits = { rate_per_second = 100, burst = 1, concurrency = 1 }\n")]);
+    with_profile(&home, &format!("references = {references}"));
+    let relay = home.start().await;
+    let groups =
+        ["g-1", "g-2"].map(|id| json!({"op": "group.upsert", "id": id, "attributes": {"displayName": id}}));
+    relay.changes("evt-groups", &json!(groups)).await;
+    relay.quiet("acme", LIMIT).await;
+    let before = sandbox.calls().await.len();
+    let ids: Vec<String> = hired.clone().map(|number| format!("u-{number}")).collect();
+    let mut changes = newcomers(hired);
+    let members = |group: &str| json!({"op": "group.members", "id": group, "add": ids});
+    changes.as_array_mut().unwrap().extend(["g-1", "g-2"].map(members));
+    relay.changes("evt-hired", &changes).await;
+    let status = relay.quiet("acme", LIMIT).await;
+    assert_eq!(status["targets"]["acme"]["parked"], 0, "{}", relay.admin("/targets/acme/parked").await);
+    for group in ["g-1", "g-2"] {
+        assert_eq!(sandbox.members(group).await.len(), ids.len(), "{group}");
+    }
+    let calls = sandbox.calls().await.split_off(before);
+    (sandbox, home, relay, calls)
+}
+
+/// An account and its memberships go in one request.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_is_hired_is_in_the_groups_with_the_request_that_makes_the_account() {
+    let (_sandbox, _home, _relay, with) = calls_to_hire(BulkRules::default(), true, 0..3).await;
+    let (_sandbox, _home, _relay, without) = calls_to_hire(BulkRules::default(), false, 0..3).await;
+    let packs = |calls: &[Call]| bulk_calls(calls).iter().map(|call| call.operations).collect::<Vec<_>>();
+    println!("{} calls with references, {} without", with.len(), without.len());
+    assert!(with.len() < without.len(), "{with:?}\n{without:?}");
+    assert!(with.iter().all(|call| call.method == "GET" || call.path == "Bulk"), "{with:?}");
+    assert_eq!(packs(&with).iter().sum::<u64>(), 5, "each group is told once");
+}
+
+/// An account that is not made keeps nobody else out, and the group stays as it is.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_account_that_is_refused_leaves_the_group_unharmed_and_joins_it_later() {
+    let rules = BulkRules { fails_every: Some((5, 503)), ..BulkRules::default() };
+    let (_sandbox, _home, relay, calls) = calls_to_hire(rules, true, 0..3).await;
+    assert!(bulk_calls(&calls).len() > 1, "{calls:?}");
+    let story = relay.story("group:g-1").await;
+    assert!(story.contains(&"members refused".to_owned()), "{story:?}");
+    assert!(story.ends_with(&["members applied".to_owned()]), "{story:?}");
 }
 
 /// What depends on a version is refused alone, read alone, and sent again with what is left.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use reqwest::Method;
 use scim_relay::sandbox::Behaviour;
-use scim_relay::sandbox::settings::{Cap, GroupRules, OverCap, Stale, Support, Versions};
+use scim_relay::sandbox::settings::{AbsentMember, Cap, GroupRules, OverCap, Stale, Support, Versions};
 use scim_relay::target::Profile;
 use serde_json::{Value, json};
 
@@ -296,4 +296,37 @@ async fn a_chunk_that_is_too_large_is_halved_and_the_size_is_remembered_over_a_r
         assert!(calls.iter().all(|call| call.status == "200"), "{:?}", shapes(&calls));
         assert_eq!(calls.len(), 4);
     }
+}
+
+/// Nobody is shown in a group, but the vendor tells of one: who is out already needs nobody to look at it.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_has_left_a_group_whose_members_are_hidden_is_asked_for_and_not_parked() {
+    let mut behaviour =
+        Behaviour { rate: None, ..Behaviour::from(&Profile::builtin("aws-identity-center").unwrap()) };
+    behaviour.groups.absent_member = AbsentMember::NoTarget;
+    let sandbox = Sandbox::start(behaviour, &[]).await;
+    let target = TargetSetup::new("acme", sandbox.base_url(), TOKEN).with_profile("aws-identity-center");
+    let home = Home::new(&[target.with("limits = { rate_per_second = 2000, burst = 50 }\n")]);
+    let relay = home.start().await;
+    let named =
+        |id: &String| upsert(id, &json!({"displayName": id, "name": {"givenName": id, "familyName": id}}));
+    let mut changes: Vec<Value> = ids(0..4).iter().map(named).collect();
+    changes.extend([group("g-1", "Support"), adds("g-1", &ids(0..4))]);
+    done(&relay, "evt-all", &json!(changes)).await;
+    let members = sandbox.members("Support").await;
+    assert_eq!(members.len(), 4);
+    let group = sandbox.holdings().await.groups[0]["id"].as_str().unwrap().to_owned();
+    let left = sandbox.user("u-1").await["id"].as_str().unwrap().to_owned();
+    let edit = json!({"schemas": ["urn:ietf:params:scim:api:messages:2.0:PatchOp"],
+        "Operations": [{"op": "remove", "path": "members", "value": [{"value": left}]}]});
+    sandbox.console(Method::PATCH, &format!("Groups/{group}"), &edit).await;
+    let before = sandbox.calls().await.len();
+    let gone = json!({"op": "group.members", "id": "g-1", "remove": ids(1..3)});
+    let status = done(&relay, "evt-gone", &json!([gone])).await;
+    assert_eq!(status["parked"], 0, "{}", relay.admin("/targets/acme/parked").await);
+    assert_eq!(sandbox.members("Support").await.len(), 2);
+    let calls = calls_after(&sandbox, before).await;
+    let asked =
+        calls.iter().filter(|call| call.method == "GET" && call.path.contains("members%20eq")).count();
+    assert_eq!(asked, 1, "{calls:?}");
 }

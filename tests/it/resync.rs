@@ -6,6 +6,7 @@ use std::time::Duration;
 use reqwest::Method;
 use scim_relay::sandbox::Behaviour;
 use scim_relay::sandbox::settings::Paging;
+use scim_relay::target::Profile;
 use serde_json::{Value, json};
 
 use crate::support::relay::{ADMIN_KEY, Home, Relay, TargetSetup};
@@ -395,5 +396,30 @@ async fn what_drifts_is_found_and_mended_without_being_asked_where_a_schedule_sa
     assert_eq!(sandbox.user("u-1").await["title"], "Clerk");
     let resyncs = relay.admin("/targets/acme/resyncs").await;
     assert_eq!(resyncs.as_array().unwrap().len(), 1, "the next one is tomorrow's");
+    assert_eq!(relay.terminate().await, Some(0));
+}
+/// A vendor that shows a group's members below the group, and nowhere else.
+#[tokio::test(flavor = "multi_thread")]
+async fn members_that_are_shown_below_their_group_are_compared_and_mended() {
+    let mut profile = Profile::builtin("webex").unwrap();
+    profile.list.max_count = 4.try_into().unwrap();
+    profile.list.default_count = profile.list.max_count;
+    let sandbox = Sandbox::start(Behaviour { rate: None, ..Behaviour::from(&profile) }, &[]).await;
+    let target = TargetSetup::new("acme", sandbox.base_url(), TOKEN).with_profile("webex");
+    let home = Home::new(&[target.with("limits = { rate_per_second = 2000, burst = 50 }\n")]);
+    let relay = home.start().await;
+    fill(&relay, 12, 1).await;
+    let (view, lines) = resync(&relay, "report").await;
+    assert_eq!((&view["state"], lines), (&json!("complete"), vec![]), "{view}");
+    let before = sandbox.members("Group 0").await;
+    let group = sandbox.holdings().await.groups[0]["id"].as_str().unwrap().to_owned();
+    let left = sandbox.user("u-3").await["id"].as_str().unwrap().to_owned();
+    let edit = json!({"schemas": ["urn:ietf:params:scim:api:messages:2.0:PatchOp"],
+        "Operations": [{"op": "remove", "path": format!("members[value eq \"{left}\"]")}]});
+    sandbox.console(Method::PATCH, &format!("Groups/{group}"), &edit).await;
+    let (_, lines) = resync(&relay, "apply").await;
+    assert_eq!(lines, ["member missing g-0 u-3"]);
+    relay.quiet("acme", LIMIT).await;
+    assert_eq!(sandbox.members("Group 0").await, before);
     assert_eq!(relay.terminate().await, Some(0));
 }

@@ -19,7 +19,7 @@ const BURST: NonZeroU32 = NonZeroU32::new(10).expect("10 is over zero");
 const CONCURRENCY: NonZeroU32 = NonZeroU32::new(4).expect("4 is over zero");
 /// More often, and webhooks would be of no use; a position is kept for some days.
 const CATCH_UP: std::ops::RangeInclusive<Duration> = Duration::from_mins(1)..=Duration::from_hours(24);
-/// Where a transmitter describes itself (OpenID SSF 1.0 section 7.2).
+/// Where a transmitter describes itself (`OpenID` SSF 1.0 section 7.2).
 const SSF_DESCRIPTION: &str = "/.well-known/ssf-configuration";
 const TIMEOUT: std::ops::RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_mins(5);
 

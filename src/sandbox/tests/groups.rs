@@ -2,6 +2,7 @@ use super::*;
 use crate::sandbox::settings::{
     AbsentMember, Cap, GroupRules, OverCap, RemoveWithValue, Support, UnknownMember,
 };
+use crate::target::Profile;
 
 async fn with_rules(groups: GroupRules) -> Vendor {
     Vendor::with(Behaviour { groups, ..Behaviour::default() }, &[]).await
@@ -245,4 +246,40 @@ async fn a_vendor_may_refuse_to_replace_all_members() {
     let path = format!("/Groups/{}", vendor.group("g", &[]).await);
     let operations = json!([{"op": "replace", "path": "members", "value": []}]);
     assert_eq!(vendor.patch(&path, operations).await.status, 400);
+}
+
+#[tokio::test]
+async fn members_show_where_the_profile_says_and_nowhere_else() {
+    for (profile, seen) in [("rfc7644", [2, 0, 0]), ("webex", [0, 2, 0]), ("aws-identity-center", [0, 0, 1])]
+    {
+        let profile = Profile::builtin(profile).unwrap();
+        let vendor = Vendor::with(Behaviour { rate: None, ..Behaviour::from(&profile) }, &[]).await;
+        let mut ids = Vec::new();
+        for name in ["a", "b", "c"] {
+            let named = json!({"givenName": name, "familyName": name});
+            let user =
+                json!({"schemas": [schema::USER], "userName": name, "displayName": name, "name": named});
+            ids.push(vendor.post("/Users", &user).await.json()["id"].as_str().unwrap().to_owned());
+        }
+        let id = vendor.group("g", &[&ids[0], &ids[1]]).await;
+        let shown =
+            vendor.get(&format!("/Groups/{id}")).await.json()["members"].as_array().map_or(0, Vec::len);
+        let mut paged = 0;
+        for start in 1..=2 {
+            let page = vendor.get(&format!("/Groups/{id}/members?startIndex={start}&count=1")).await;
+            paged += if page.status == 200 { page.json()["Resources"].as_array().unwrap().len() } else { 0 };
+        }
+        let mut told = 0;
+        for member in &ids {
+            let filter = format!("/Groups?filter=id%20eq%20%22{id}%22%20and%20members%20eq%20%22{member}%22");
+            let answer = vendor.get(&filter).await;
+            told += if answer.status == 200 && seen[2] > 0 {
+                answer.json()["totalResults"].as_u64().unwrap()
+            } else {
+                0
+            };
+        }
+        let expected = [seen[0], seen[1], seen[2] * 2];
+        assert_eq!([shown, paged, usize::try_from(told).unwrap()], expected, "{}", profile.name);
+    }
 }

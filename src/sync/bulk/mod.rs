@@ -11,13 +11,16 @@
 mod reading;
 pub(super) mod standing;
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use futures_util::future::try_join_all;
 use tokio::time::Instant;
 use tower::Service;
 
+use crate::directory::{ExternalId, Kind};
 use crate::scim::bulk::request::{BulkLimits, BulkRequest, Operation};
 use crate::store::LedgerEntry;
-use crate::sync::plan::{Next, Request};
+use crate::sync::plan::{Next, Pass, Request};
 use crate::sync::policy::Policy;
 use crate::sync::record;
 use crate::sync::run::Run;
@@ -30,7 +33,10 @@ use reading::Whole;
 pub(super) fn takes(profile: &Profile, request: &Request) -> bool {
     // A look-up is none: its answer decides what is written.
     let (method, versioned) = match request {
-        Request::Lookup { .. } | Request::Fetch { .. } => return false,
+        Request::Lookup { .. }
+        | Request::Fetch { .. }
+        | Request::MemberPage { .. }
+        | Request::IsMember { .. } => return false,
         Request::Create { .. } => (http::Method::POST, false),
         Request::Update { if_match, .. } | Request::Members { if_match, .. } => {
             (http::Method::PATCH, if_match.is_some())
@@ -45,6 +51,9 @@ pub(super) fn takes(profile: &Profile, request: &Request) -> bool {
 pub(super) struct Pack {
     body: BulkRequest,
     parts: Vec<Part>,
+    /// The users whom it creates, and what stands for each in later operations, where the vendor
+    /// understands that.
+    references: BTreeMap<ExternalId, String>,
 }
 
 /// One resource's part in it.
@@ -62,9 +71,12 @@ pub(super) fn assemble(
     profile: &Profile,
     policy: &Policy,
     limits: BulkLimits,
-    tasks: Vec<Task>,
+    mut tasks: Vec<Task>,
 ) -> (Pack, Vec<Task>) {
-    let mut pack = Pack { body: BulkRequest::new(limits), parts: Vec::new() };
+    if policy.member_references {
+        users_first(&mut tasks);
+    }
+    let mut pack = Pack { body: BulkRequest::new(limits), parts: Vec::new(), references: BTreeMap::new() };
     let left = tasks.into_iter().filter_map(|task| pack.take(profile, policy, task)).collect();
     (pack, left)
 }
@@ -77,18 +89,53 @@ impl Pack {
 
     /// The resources, for calls of their own.
     pub(super) fn into_tasks(self) -> impl Iterator<Item = Task> {
-        self.parts.into_iter().map(|part| part.task)
+        self.parts.into_iter().map(|part| without_references(part.task))
+    }
+
+    /// Takes in a group that only waits for users whom the request creates; any other is handed back as
+    /// it was.
+    pub(super) fn join(&mut self, profile: &Profile, policy: &Policy, mut task: Task) -> Option<Task> {
+        if !task.pass.as_mut().is_some_and(|pass| pass.refer(&self.references)) {
+            return Some(task);
+        }
+        self.take(profile, policy, task).map(|task| Task { alone: false, ..task })
     }
 
     fn take(&mut self, profile: &Profile, policy: &Policy, mut task: Task) -> Option<Task> {
-        let Some(Next::Send(request)) = task.pass.as_mut().map(|pass| pass.next(policy)) else {
-            return Some(Task { alone: true, ..task });
-        };
+        let refers = task.pass.as_mut().is_some_and(|pass| {
+            pass.refer(&self.references);
+            pass.has_references()
+        });
+        let planned = self.plan(profile, policy, &mut task);
+        let has_place = planned.is_some();
+        if let Some((request, call, operation)) = planned
+            && self.body.push(&operation)
+        {
+            if policy.member_references && creates_user(&task, &request) {
+                let reference = format!("{}{}", requests::REFERENCE, operation.bulk_id);
+                self.references.insert(task.item.key.id.clone(), reference);
+            }
+            self.parts.push(Part { task, request, call, operation });
+            return None;
+        }
+        // What does not fit into an empty request never will, and what must follow others might not.
+        let alone = !has_place || self.parts.is_empty() || refers;
+        Some(Task { alone, ..without_references(task) })
+    }
+
+    /// The operation that comes next; `None` where that is none.
+    fn plan(
+        &self,
+        profile: &Profile,
+        policy: &Policy,
+        task: &mut Task,
+    ) -> Option<(Request, Call, Operation)> {
+        let Next::Send(request) = task.pass.as_mut()?.next(policy) else { return None };
         let kind = task.item.key.kind;
-        let call = record::call(profile, kind, &request).ok().filter(|_| takes(profile, &request));
-        let Some(call) = call else {
-            return Some(Task { alone: true, ..task });
-        };
+        if !takes(profile, &request) || record::is_too_large(profile, kind, &request) {
+            return None;
+        }
+        let call = record::call(profile, kind, &request).ok()?;
         let operation = Operation {
             method: call.method.clone(),
             path: call.path.clone(),
@@ -96,19 +143,31 @@ impl Pack {
             version: call.if_match.clone(),
             data: call.body.as_ref().map(|body| body.to_vec()),
         };
-        if !self.body.push(&operation) {
-            // What does not fit into an empty request never will.
-            let alone = self.parts.is_empty();
-            return Some(Task { alone, ..task });
-        }
-        self.parts.push(Part { task, request, call, operation });
-        None
+        Some((request, call, operation))
     }
+}
+
+/// Puts groups that wait for a user of the same request behind all others.
+fn users_first(tasks: &mut [Task]) {
+    let users = tasks.iter().filter(|task| task.item.key.kind == Kind::User);
+    let users: BTreeSet<ExternalId> = users.map(|task| task.item.key.id.clone()).collect();
+    tasks.sort_by_key(|task| task.pass.as_ref().is_some_and(|pass| pass.waits_for_any(&users)));
+}
+
+fn creates_user(task: &Task, request: &Request) -> bool {
+    task.item.key.kind == Kind::User && matches!(request, Request::Create { .. })
+}
+
+fn without_references(mut task: Task) -> Task {
+    if let Some(pass) = &mut task.pass {
+        pass.take_references_back();
+    }
+    task
 }
 
 /// Sends a pack, and takes in what became of each part.
 pub(super) async fn send(run: &Run, pack: Pack, ready: Stack) -> Vec<StepDone> {
-    let Pack { body, mut parts } = pack;
+    let Pack { body, mut parts, .. } = pack;
     let creates = parts.iter().filter(|part| matches!(part.request, Request::Create { .. }));
     let passes = creates.filter_map(|part| part.task.pass.as_ref());
     if let Err(error) = try_join_all(passes.map(|pass| step::intend(run, pass))).await {
@@ -133,9 +192,18 @@ pub(super) async fn send(run: &Run, pack: Pack, ready: Stack) -> Vec<StepDone> {
     match whole {
         Whole::Each(answers) => {
             heed_throttling(run, &answers, sent);
-            let mut done = Vec::with_capacity(count);
-            for (part, answer) in parts.into_iter().zip(answers) {
-                done.push(take_in(run, part, answer).await);
+            let (mut done, mut made) = (Vec::with_capacity(count), BTreeSet::new());
+            for (mut part, answer) in parts.into_iter().zip(answers) {
+                if let Some(pass) = &mut part.task.pass {
+                    pass.references_stand_for(&made);
+                }
+                let creates_user = creates_user(&part.task, &part.request);
+                let taken_in = take_in(run, part, answer).await;
+                if creates_user && taken_in.task.pass.as_ref().is_some_and(|pass| pass.vendor_id().is_some())
+                {
+                    made.insert(taken_in.task.item.key.id.clone());
+                }
+                done.push(taken_in);
             }
             done
         }
@@ -179,6 +247,8 @@ async fn conclude(run: &Run, part: Part, outcome: Result<&Answer, &CallError>, v
     let entry = record::entry(run.shared.clock.now(), &request, &call, outcome, &verdict);
     let path = entry.call.map(|call| format!("{call} in Bulk"));
     task.ledger.push(LedgerEntry { call: path, ..entry });
+    let refers = task.pass.as_ref().is_some_and(Pass::has_references);
+    task.alone |= refers && !matches!(verdict, Verdict::Done { .. });
     let done = step::take_in(run, task, &request, verdict).await;
     // Once the vendor's pause is over it may be part of a request again.
     if matches!(done.stepped, Stepped::Throttled) {
@@ -205,7 +275,7 @@ fn again(parts: Vec<Part>, alone: bool) -> Vec<StepDone> {
 
 fn put_off(part: Part, alone: bool) -> StepDone {
     let stepped = Stepped::Further { packable: !alone };
-    StepDone { task: part.task, stepped, unused: None, vendor_works: false }
+    StepDone { task: without_references(part.task), stepped, unused: None, vendor_works: false }
 }
 
 /// Nothing was sent. The rows are as they were; whoever lost the lease is told by the first of them.
@@ -216,3 +286,6 @@ fn store_failed(parts: Vec<Part>, error: crate::store::StoreError) -> Vec<StepDo
     }
     done
 }
+
+#[cfg(test)]
+mod tests;

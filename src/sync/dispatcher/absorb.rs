@@ -41,8 +41,10 @@ impl Dispatcher {
             Stepped::Throttled => self.lanes.resume(task),
             Stepped::Gone => self.let_go(&task),
             Stepped::Settled => {
-                self.retries.succeeded(&task.item.key);
-                self.settle(task).await;
+                if let Some(task) = self.accompany(task) {
+                    self.retries.succeeded(&task.item.key);
+                    self.settle(task).await;
+                }
             }
             Stepped::Held { reason } => self.push_outcome(task, |_, _| WorkChange::Hold { reason }),
             Stepped::Later { reason, cause } => self.postpone(task, reason, cause),
@@ -79,12 +81,12 @@ impl Dispatcher {
     }
 
     /// Nothing is to be recorded: the row is as it was.
-    fn let_go(&mut self, task: &Task) {
+    pub(super) fn let_go(&mut self, task: &Task) {
         self.shared().in_flight.fetch_sub(1, Ordering::SeqCst);
         self.lanes.release(&task.item.key);
     }
 
-    async fn settle(&mut self, task: Task) {
+    pub(super) async fn settle(&mut self, task: Task) {
         let recheck = self.shared().settings.recheck_after;
         let (end, continues, learned) = match &task.pass {
             Some(pass) => {

@@ -14,6 +14,7 @@
 
 mod absorb;
 mod commit;
+mod companions;
 mod health;
 mod retries;
 mod start;
@@ -39,6 +40,7 @@ use crate::sync::step::{StepDone, Task};
 use crate::target::verdict::Mend;
 use crate::target::{Stack, Turn};
 use crate::telemetry::chain;
+use companions::Companion;
 use health::Probe;
 
 /// Wait after the store has failed.
@@ -78,6 +80,8 @@ pub(super) struct Dispatcher {
     spare: Vec<Stack>,
     /// Tasks that find out what resources need.
     looks: usize,
+    /// Groups that wait for users who are being created.
+    companions: Vec<Companion>,
     outcomes: Vec<Outcome>,
     commit: Option<Commit>,
     /// When to ask the store again, whatever happens.
@@ -108,6 +112,7 @@ impl Dispatcher {
             steps: JoinSet::new(),
             spare: Vec::new(),
             looks: 0,
+            companions: Vec::new(),
             outcomes: Vec::new(),
             commit: None,
             look_at: Instant::now(),
@@ -121,6 +126,7 @@ impl Dispatcher {
     /// Dispatches until the run is to stop, then ends what is in flight and records it.
     pub(super) async fn run(mut self) -> Ended {
         while !self.run.stop.is_cancelled() {
+            self.release_companions().await;
             self.refill().await;
             self.begin_commit();
             let going_on = match self.event().await {
@@ -164,7 +170,7 @@ impl Dispatcher {
         } else {
             self.leave_the_line();
         }
-        let look_at = self.look_at;
+        let look_at = self.look_at.min(self.companions_end());
         let stack = &mut self.stack;
         tokio::select! {
             biased;
@@ -236,7 +242,10 @@ impl Dispatcher {
         for (lane, limit) in wants {
             let now = self.shared().clock.now();
             match self.shared().store.due(self.name(), lane, now, limit).await {
-                Ok(items) => self.lanes.fill(lane, limit, items),
+                Ok(items) => {
+                    self.let_go_of_companions_that_moved(&items);
+                    self.lanes.fill(lane, limit, items);
+                }
                 Err(error) => {
                     tracing::error!(target_name = self.name(), error = %chain(&error), "failed to read due work");
                     self.lanes.fill(lane, limit, Vec::new());
@@ -268,6 +277,9 @@ impl Dispatcher {
                 Ok(Err(Over)) => return Err(Ended::Over),
                 Err(error) => carry_on_the_panic(error),
             }
+        }
+        for companion in std::mem::take(&mut self.companions) {
+            self.settle(companion.task).await;
         }
         for task in self.lanes.drain_under_way() {
             self.push_outcome(task, |_, _| WorkChange::Continue);

@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 
 use super::{Dispatcher, Steps};
 use crate::scim::bulk::request::BulkLimits;
-use crate::store::WorkItem;
+use crate::store::{Lane, WorkItem};
 use crate::sync::bulk;
 use crate::sync::bulk::standing::{self, Standing};
 use crate::sync::lanes::{Candidate, Choice};
@@ -74,14 +74,22 @@ impl Dispatcher {
     fn start_pack(&mut self, stack: Stack, limits: BulkLimits, tasks: Vec<Task>) {
         let profile = self.shared().target.profile().clone();
         let tasks = self.within_retry_budget(tasks);
-        let (pack, left) = bulk::assemble(&profile, &self.shared().policy(), limits, tasks);
+        let is_urgent = tasks.iter().any(|task| task.item.lane == Lane::Deprovision);
+        let policy = self.shared().policy();
+        let (mut pack, left) = bulk::assemble(&profile, &policy, limits, tasks);
+        if !is_urgent {
+            self.companions_join(&profile, &policy, &mut pack);
+        }
         for task in left {
             let packable = !task.alone;
             self.put_back(task, packable);
         }
         if profile.bulk.saves(pack.len()) {
             let run = Arc::clone(&self.run);
-            self.spawn(async move { Steps { done: bulk::send(&run, pack, stack).await, looked: false } });
+            // On the heap: it is large.
+            let send =
+                async move { Steps { done: Box::pin(bulk::send(&run, pack, stack)).await, looked: false } };
+            self.spawn(send);
             return;
         }
         let mut tasks = pack.into_tasks();

@@ -7,9 +7,11 @@ use crate::directory::{AttributePath, Kind};
 use crate::scim::etag::ETag;
 use crate::store::{Link, Row};
 use crate::sync::plan::authority::Authority;
-use crate::sync::plan::lookup::Lookup;
+use crate::sync::plan::lookup::{self, Lookup};
 use crate::sync::plan::members::Members;
-use crate::sync::plan::{End, LaterCause, Pass, Purpose, Reaction, Request, diff};
+use crate::sync::plan::{
+    End, LaterCause, MemberPages, PageRead, Paging, Pass, Purpose, Reaction, Request, diff,
+};
 use crate::sync::policy::Policy;
 use crate::target::verdict::{Mend, Verdict};
 
@@ -21,6 +23,20 @@ const RELINKS_MAX: u32 = 2;
 impl Pass {
     /// Takes in what the vendor answered to `request`.
     pub fn absorb(&mut self, policy: &Policy, request: &Request, verdict: Verdict) -> Reaction {
+        let was_done = matches!(verdict, Verdict::Done { .. });
+        if self.has_references() && !was_done {
+            self.forget_references();
+            // What was named may be what was refused: without it the vendor is asked again.
+            if refused(&verdict).is_some() {
+                return Reaction::Continue;
+            }
+        }
+        let reaction = self.take_in(policy, request, verdict);
+        self.forget_references();
+        reaction
+    }
+
+    fn take_in(&mut self, policy: &Policy, request: &Request, verdict: Verdict) -> Reaction {
         if matches!(request, Request::Members { .. })
             && self.authority.is_under_way()
             && let Some(reason) = refused(&verdict)
@@ -31,9 +47,9 @@ impl Pass {
         match verdict {
             Verdict::Done { resource, etag, id, .. } => self.absorb_done(policy, request, resource, etag, id),
             Verdict::Stale => self.absorb_stale(),
-            Verdict::Taken { detail } => self.absorb_taken(request, detail.as_deref()),
+            Verdict::Taken { detail } => self.absorb_taken(policy, request, detail.as_deref()),
             Verdict::Missing => self.absorb_missing(request),
-            Verdict::TooLarge { detail } => self.absorb_too_large(request, detail.as_deref()),
+            Verdict::TooLarge { detail } => self.absorb_too_large(policy, request, detail.as_deref()),
             // What the read said was more than is taken in.
             Verdict::Refused { status, .. } if status.is_success() && self.slims_for_good(request) => {
                 Reaction::Continue
@@ -68,7 +84,12 @@ impl Pass {
     ) -> Reaction {
         match request {
             Request::Lookup { matchers } => self.absorb_hits(policy, matchers, resource.as_ref()),
-            Request::Fetch { .. } => self.absorb_read(resource, etag),
+            Request::Fetch { .. } => self.absorb_read(policy, resource, etag),
+            Request::MemberPage { .. } => self.absorb_page(policy, resource.as_ref()),
+            Request::IsMember { id, .. } => {
+                let is_member = holds(resource.as_ref(), id);
+                self.members.answered(is_member);
+            }
             Request::Create { resource: sent } => return self.absorb_created(policy, sent, etag, id),
             Request::Update { purpose: Purpose::Deactivate, .. }
             | Request::Put { purpose: Purpose::Deactivate, .. }
@@ -100,11 +121,43 @@ impl Pass {
         Reaction::Continue
     }
 
-    fn absorb_read(&mut self, resource: Option<Value>, etag: Option<ETag>) {
+    fn absorb_read(&mut self, policy: &Policy, resource: Option<Value>, etag: Option<ETag>) {
         let Some(Value::Object(resource)) = resource else {
             self.end = Some(End::Park { reason: "the vendor answered a read without a resource".to_owned() });
             return;
         };
+        if policy.members_paged && self.key.kind == Kind::Group && !self.is_slim() {
+            self.paging = Some(Paging { group: resource, etag, pages: MemberPages::default() });
+        } else {
+            self.absorb_whole(policy, resource, etag);
+        }
+    }
+
+    fn absorb_page(&mut self, policy: &Policy, page: Option<&Value>) {
+        let Some(mut paging) = self.paging.take() else { return };
+        let page = page.and_then(Value::as_object);
+        match page.map_or(PageRead::Useless, |page| paging.pages.absorb(page)) {
+            PageRead::More => self.paging = Some(paging),
+            PageRead::Whole => {
+                let Paging { mut group, etag, pages } = paging;
+                group.retain(|name, _| !name.eq_ignore_ascii_case("members"));
+                group.insert("members".to_owned(), pages.into_members());
+                self.absorb_whole(policy, group, etag);
+            }
+            PageRead::Useless => self.absorb_without_members(policy, paging),
+        }
+    }
+
+    /// The members cannot be read: nothing is concluded from the group but what else it shows.
+    fn absorb_without_members(&mut self, policy: &Policy, paging: Paging) {
+        let Paging { mut group, etag, .. } = paging;
+        group.retain(|name, _| !name.eq_ignore_ascii_case("members"));
+        self.authority.end();
+        (self.slim, self.unreadable) = (true, true);
+        self.absorb_whole(policy, group, etag);
+    }
+
+    fn absorb_whole(&mut self, policy: &Policy, resource: Map<String, Value>, etag: Option<ETag>) {
         self.must_read = false;
         if let Some(Link::Known(row)) = &mut self.link {
             row.etag = etag.or_else(|| version_of(&resource));
@@ -117,7 +170,7 @@ impl Pass {
         }
         self.remote = Some(resource);
         if std::mem::take(&mut self.missing_chunk) && !self.members.split() {
-            self.members.park_chunk(&refusal(404, Some("the vendor does not know the member")));
+            self.ask_or_park(policy, &refusal(404, Some("the vendor does not know the member")));
         }
     }
 
@@ -159,7 +212,7 @@ impl Pass {
         Reaction::Continue
     }
 
-    fn absorb_taken(&mut self, request: &Request, detail: Option<&str>) -> Reaction {
+    fn absorb_taken(&mut self, policy: &Policy, request: &Request, detail: Option<&str>) -> Reaction {
         let reason = refusal(409, detail);
         match request {
             Request::Create { .. } if !self.lookup.was_refuted() => {
@@ -177,6 +230,10 @@ impl Pass {
             // Another resource may be about to give the value up.
             Request::Update { .. } | Request::Put { .. } => {
                 Reaction::Later { reason, cause: LaterCause::Conflict }
+            }
+            Request::MemberPage { .. } | Request::IsMember { .. } => {
+                self.absorb_unread(policy, request);
+                Reaction::Continue
             }
             Request::Lookup { .. }
             | Request::Fetch { .. }
@@ -202,7 +259,10 @@ impl Pass {
                 self.must_read = true;
                 Reaction::Continue
             }
-            Request::Fetch { .. } | Request::Update { .. } | Request::Put { .. } => {
+            Request::Fetch { .. }
+            | Request::MemberPage { .. }
+            | Request::Update { .. }
+            | Request::Put { .. } => {
                 self.forget_link();
                 self.relinks += 1;
                 if self.relinks > RELINKS_MAX {
@@ -213,17 +273,20 @@ impl Pass {
                 }
                 Reaction::Continue
             }
-            Request::Lookup { .. } | Request::Create { .. } => Reaction::TargetFault {
-                reason: "the vendor answered 404 for a whole collection; is the base URL right?".to_owned(),
-                mend: Mend::Address,
-            },
+            Request::Lookup { .. } | Request::IsMember { .. } | Request::Create { .. } => {
+                Reaction::TargetFault {
+                    reason: "the vendor answered 404 for a whole collection; is the base URL right?"
+                        .to_owned(),
+                    mend: Mend::Address,
+                }
+            }
         }
     }
 
-    fn absorb_too_large(&mut self, request: &Request, detail: Option<&str>) -> Reaction {
+    fn absorb_too_large(&mut self, policy: &Policy, request: &Request, detail: Option<&str>) -> Reaction {
         let split = matches!(request, Request::Members { .. }) && self.members.split_too_large();
         if !split && !self.retreats_to_bare(request) {
-            self.park_or_member(request, refusal(413, detail));
+            self.park_or_member(policy, request, refusal(413, detail));
         }
         Reaction::Continue
     }
@@ -255,6 +318,10 @@ impl Pass {
         if self.retreats_to_bare(request) {
             return Reaction::Continue;
         }
+        if matches!(request, Request::MemberPage { .. } | Request::IsMember { .. }) {
+            self.absorb_unread(policy, request);
+            return Reaction::Continue;
+        }
         let doubted = std::mem::replace(&mut self.doubted, true);
         match request {
             // What was assumed of the vendor's side may be wrong: look once, then plan anew.
@@ -265,6 +332,7 @@ impl Pass {
                 self.must_read = true;
             }
             Request::Members { .. } if self.members.split() => {}
+            Request::Members { .. } if policy.members_probed && self.members.ask(reason) => {}
             Request::Members { adds, removes, .. }
                 if policy.members_readable
                     && adds.is_empty()
@@ -286,9 +354,11 @@ impl Pass {
             | Request::Update { .. }
             | Request::Lookup { .. }
             | Request::Fetch { .. }
+            | Request::MemberPage { .. }
+            | Request::IsMember { .. }
             | Request::Create { .. }
             | Request::Put { .. }
-            | Request::Delete { .. } => self.park_or_member(request, reason.to_owned()),
+            | Request::Delete { .. } => self.park_or_member(policy, request, reason.to_owned()),
         }
         Reaction::Continue
     }
@@ -299,9 +369,26 @@ impl Pass {
         self.remote.as_ref().is_some_and(|remote| diff::read(remote, &members).is_some())
     }
 
-    fn park_or_member(&mut self, request: &Request, reason: String) {
+    /// The vendor will not tell who is in the group, or whether somebody is.
+    fn absorb_unread(&mut self, policy: &Policy, request: &Request) {
+        if matches!(request, Request::IsMember { .. }) {
+            self.members.answered(None);
+        } else if let Some(paging) = self.paging.take() {
+            self.absorb_without_members(policy, paging);
+        }
+    }
+
+    /// A refused member may be where it should be already, and where the vendor tells, it is asked.
+    fn ask_or_park(&mut self, policy: &Policy, reason: &str) {
+        if !(policy.members_probed && self.members.ask(reason)) {
+            self.members.park_chunk(reason);
+        }
+    }
+
+    fn park_or_member(&mut self, policy: &Policy, request: &Request, reason: String) {
         match request {
-            Request::Members { .. } => self.members.park_chunk(&reason),
+            Request::Members { .. } => self.ask_or_park(policy, &reason),
+            Request::MemberPage { .. } | Request::IsMember { .. } => self.absorb_unread(policy, request),
             Request::Lookup { .. }
             | Request::Fetch { .. }
             | Request::Create { .. }
@@ -325,6 +412,7 @@ impl Pass {
         self.set_link(None);
         self.lookup = Lookup::default();
         self.remote = None;
+        self.paging = None;
         self.must_read = false;
         self.missing_chunk = false;
         self.authority = Authority::default();
@@ -333,6 +421,15 @@ impl Pass {
             self.more_members = true;
         }
     }
+}
+
+/// Whether a list holds the group of this id; `None` where it is no list.
+fn holds(list: Option<&Value>, id: &str) -> Option<bool> {
+    let said = list?.as_object()?;
+    let is_list = ["Resources", "totalResults"]
+        .iter()
+        .any(|name| diff::read(said, &AttributePath::new(*name)).is_some());
+    is_list.then(|| lookup::hits(list).iter().any(|hit| lookup::text(hit, "id").as_deref() == Some(id)))
 }
 
 /// What the vendor has against a call that it will not take as it is.

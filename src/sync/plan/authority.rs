@@ -56,6 +56,15 @@ impl Authority {
         self.over |= self.seen.is_none();
     }
 
+    /// Names half as many from now on; false where it was one alone.
+    pub(super) const fn halve(&mut self) -> bool {
+        if self.named < 2 {
+            return false;
+        }
+        self.most = Some(self.named / 2);
+        true
+    }
+
     /// The vendor has taken the call.
     pub(super) fn done(&mut self) {
         let named = std::mem::take(&mut self.named);
@@ -113,10 +122,12 @@ impl Pass {
 
     /// The vendor will not take the call.
     pub(super) fn absorb_refused_strangers(&mut self, reason: &str) {
-        let named = std::mem::take(&mut self.authority.named);
-        if named > 1 {
-            self.authority.most = Some(named / 2);
-        } else if std::mem::replace(&mut self.authority.doubted, true) {
+        let halved = self.authority.halve();
+        self.authority.named = 0;
+        if halved {
+            return;
+        }
+        if std::mem::replace(&mut self.authority.doubted, true) {
             let reason = format!("a member that others added cannot be removed; {reason}");
             self.end = Some(End::Park { reason });
         } else {

@@ -29,6 +29,13 @@ impl Pass {
                 None => self.group_is_absent(policy, described, gone),
             };
         };
+        if let Some(paging) = &self.paging {
+            let (id, start) = (row.vendor_id.clone(), paging.pages.next_start());
+            return Next::Send(Request::MemberPage { id, start });
+        }
+        if let Some(member) = self.members.asked() {
+            return Next::Send(Request::IsMember { id: row.vendor_id.clone(), member });
+        }
         if self.must_read {
             return self.fetch();
         }

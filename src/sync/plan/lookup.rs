@@ -158,13 +158,13 @@ impl Pass {
     }
 }
 
-fn hits(list: Option<&Value>) -> Vec<Map<String, Value>> {
+pub(super) fn hits(list: Option<&Value>) -> Vec<Map<String, Value>> {
     let resources =
         list.and_then(Value::as_object).and_then(|list| diff::read(list, &AttributePath::new("Resources")));
     resources.and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_object).cloned().collect()
 }
 
-fn text(resource: &Map<String, Value>, attribute: &str) -> Option<String> {
+pub(super) fn text(resource: &Map<String, Value>, attribute: &str) -> Option<String> {
     match diff::read(resource, &AttributePath::new(attribute))? {
         Value::String(text) => Some(text.clone()),
         // Some vendors number their resources.

@@ -1,7 +1,7 @@
 //! A group's members: deltas in chunks, halved where the vendor refuses, until the one that it will
 //! not take stands alone.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use serde_json::{Map, Value};
@@ -20,6 +20,10 @@ pub(super) struct Members {
     /// Chunks to send, the next one last; indexes into `rows`.
     chunks: Vec<Vec<usize>>,
     learned_max: Option<usize>,
+    /// Rows whose user another operation of the same request creates, with what was known of it before.
+    referred: BTreeMap<usize, MemberStanding>,
+    /// Why the vendor refused the one member of whom it is asked whether it is in.
+    asked: Option<String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -60,6 +64,70 @@ impl Members {
             .filter(|(delta, _)| delta.present && delta.standing == MemberStanding::Unknown { coming: true })
             .count();
         coming > open && open < chunk && age < GATHER_MAX
+    }
+
+    /// Users who are about to be linked, and to be members then.
+    pub(super) fn coming_users(&self) -> BTreeSet<ExternalId> {
+        let coming = |delta: &MemberDelta| delta.standing == MemberStanding::Unknown { coming: true };
+        let rows = self
+            .rows
+            .iter()
+            .filter(|(delta, progress)| delta.present && *progress == Progress::Waiting && coming(delta));
+        rows.map(|(delta, _)| delta.user.clone()).collect()
+    }
+
+    /// Names members who wait by the operations that create them. Answers whether there are any; none
+    /// where somebody is to go, or where the vendor refused a chunk, since either goes by itself.
+    pub(super) fn refer(&mut self, references: &BTreeMap<ExternalId, String>) -> bool {
+        let goes =
+            |(delta, progress): &(MemberDelta, Progress)| !delta.present && *progress == Progress::Open;
+        if self.chunks.len() > 1 || self.rows.iter().any(goes) {
+            return false;
+        }
+        for (row, (delta, progress)) in self.rows.iter_mut().enumerate() {
+            if delta.present
+                && *progress == Progress::Waiting
+                && let Some(reference) = references.get(&delta.user)
+            {
+                let named = MemberStanding::Linked(reference.clone());
+                self.referred.insert(row, std::mem::replace(&mut delta.standing, named));
+                *progress = Progress::Open;
+            }
+        }
+        if !self.referred.is_empty() {
+            // A chunk of those who were open before has room for more.
+            self.chunks.clear();
+        }
+        !self.referred.is_empty()
+    }
+
+    /// Members who were named by an operation that has not made them an account wait as before.
+    pub(super) fn keep_references(&mut self, made: &BTreeSet<ExternalId>) {
+        let failed: Vec<usize> =
+            self.referred.keys().copied().filter(|row| !made.contains(&self.rows[*row].0.user)).collect();
+        for row in &failed {
+            self.wait_as_before(*row);
+        }
+        for chunk in &mut self.chunks {
+            chunk.retain(|row| !failed.contains(row));
+        }
+    }
+
+    /// The request is over, or was not sent: who is not settled waits as before.
+    pub(super) fn forget_references(&mut self) {
+        while let Some((row, _)) = self.referred.first_key_value() {
+            self.wait_as_before(*row);
+        }
+    }
+
+    fn wait_as_before(&mut self, row: usize) {
+        if let Some(standing) = self.referred.remove(&row) {
+            let (delta, progress) = &mut self.rows[row];
+            delta.standing = standing;
+            if *progress == Progress::Open {
+                *progress = Progress::Waiting;
+            }
+        }
     }
 
     pub(super) fn has_open(&self) -> bool {
@@ -179,6 +247,32 @@ impl Members {
     /// The vendor will not take the chunk.
     pub(super) fn park_chunk(&mut self, reason: &str) {
         self.mark_chunk(&Progress::Parked(reason.to_owned()));
+    }
+
+    /// Has the vendor asked whether the one member that it will not take is in already, or out; false
+    /// where there is not one alone.
+    pub(super) fn ask(&mut self, reason: &str) -> bool {
+        let is_alone = self.chunks.last().is_some_and(|chunk| chunk.len() == 1);
+        self.asked = is_alone.then(|| reason.to_owned());
+        is_alone
+    }
+
+    /// The vendor's id of the member of whom it is asked.
+    pub(super) fn asked(&self) -> Option<String> {
+        self.asked.as_ref()?;
+        let row = self.chunks.last()?.first()?;
+        match &self.rows[*row].0.standing {
+            MemberStanding::Linked(id) => Some(id.clone()),
+            MemberStanding::Absent | MemberStanding::Unknown { .. } => None,
+        }
+    }
+
+    /// Takes in whether that one is in; `None` where the vendor does not tell.
+    pub(super) fn answered(&mut self, is_member: Option<bool>) {
+        let Some(reason) = self.asked.take() else { return };
+        let row = self.chunks.last().and_then(|chunk| chunk.first());
+        let wanted = row.map(|row| self.rows[*row].0.present);
+        if wanted.is_some() && is_member == wanted { self.chunk_done() } else { self.park_chunk(&reason) }
     }
 
     /// Halves the chunk; false when it holds one member only.

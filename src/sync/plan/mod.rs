@@ -12,7 +12,9 @@ mod group;
 mod holdable;
 mod lookup;
 mod members;
+mod pages;
 mod pick;
+mod references;
 mod request;
 mod should_be;
 mod update;
@@ -24,12 +26,14 @@ use std::time::Duration;
 use serde_json::{Map, Value};
 
 pub use diff::{Current, Units, diff};
+pub use pages::{MemberPages, PageRead};
 pub use request::{End, LaterCause, Next, Purpose, Reaction, Request};
 pub use should_be::{ShouldBe, differing, members_at, should_be, text_at};
 
 use crate::clock::Timestamp;
 use crate::directory::{AttributePath, ExternalId, Kind, ResourceKey, User};
 use crate::mapping::Mapped;
+use crate::scim::etag::ETag;
 use crate::store::{
     Desired, Dossier, Intent, Link, LinkChange, MemberStanding, MembersOutcome, ParkedMember, Row,
 };
@@ -38,6 +42,15 @@ use crate::sync::policy::Policy;
 use authority::Authority;
 use lookup::Lookup;
 use members::Members;
+use references::References;
+
+/// A group that was read but for its members.
+#[derive(Clone, Debug)]
+struct Paging {
+    group: Map<String, Value>,
+    etag: Option<ETag>,
+    pages: MemberPages,
+}
 
 /// Planning of one resource, from the first look to the end.
 #[derive(Clone, Debug)]
@@ -54,6 +67,8 @@ pub struct Pass {
     link_touched: bool,
     lookup: Lookup,
     remote: Option<Map<String, Value>>,
+    /// The group as it was read, whose members are still being read.
+    paging: Option<Paging>,
     must_read: bool,
     /// A refusal has led to a read already: what is refused after that is refused.
     doubted: bool,
@@ -77,6 +92,8 @@ pub struct Pass {
     /// So may the removals that are still in the plan.
     removals_ruled_on: bool,
     waits_for: BTreeSet<ExternalId>,
+    /// That members are named by the operations that create them.
+    references: Option<References>,
     stale_rounds: u32,
     relinks: u32,
     end: Option<End>,
@@ -103,6 +120,7 @@ impl Pass {
             link_touched: false,
             lookup: Lookup::default(),
             remote: None,
+            paging: None,
             must_read,
             doubted: false,
             doubted_removal: None,
@@ -116,11 +134,14 @@ impl Pass {
             more_members,
             admitted: false,
             removals_ruled_on: false,
+            references: None,
             stale_rounds: 0,
             relinks: 0,
             end: None,
         };
-        if pass.members.should_gather(policy.members_per_request, age) {
+        // A group that is to be looked for may be made together with those who come.
+        let is_made_with_them = policy.member_references && pass.link.is_none();
+        if !is_made_with_them && pass.members.should_gather(policy.members_per_request, age) {
             pass.end = Some(End::Gather);
         }
         pass
@@ -166,6 +187,12 @@ impl Pass {
     /// Whether more of the same resource is due at once.
     pub const fn continues(&self) -> bool {
         self.more_members
+    }
+
+    /// The body of the call that was planned last would be larger than the vendor takes: plans for half
+    /// of its members. False where it names one alone.
+    pub fn halve(&mut self) -> bool {
+        if self.authority.is_under_way() { self.authority.halve() } else { self.members.split() }
     }
 
     /// A number of members per PATCH that the vendor has refused as too many, halved.

@@ -117,6 +117,18 @@ impl Vendor {
                 Some(resource) => done(Some(Value::Object(self.shown(resource))), version(resource)),
                 None => Verdict::Missing,
             },
+            // In pages of two.
+            Request::MemberPage { id, start } => {
+                let Some(group) = self.resources.get(id) else { return Verdict::Missing };
+                let members = group.get("members").and_then(Value::as_array).cloned().unwrap_or_default();
+                let from = usize::try_from(*start).unwrap() - 1;
+                let page: Vec<_> = members.iter().skip(from).take(2).collect();
+                done(Some(json!({ "totalResults": members.len(), "Resources": page })), None)
+            }
+            Request::IsMember { id, member } => {
+                let held: Vec<_> = self.holds(id, member).then(|| json!({ "id": id })).into_iter().collect();
+                done(Some(json!({ "totalResults": held.len(), "Resources": held })), None)
+            }
             Request::Create { resource } => {
                 let taken = |attribute: &str| {
                     resource.get(attribute).is_some_and(|value| {

@@ -21,6 +21,20 @@ pub enum Request {
         /// The vendor's id.
         id: String,
     },
+    /// Who is in the group, from this 1-based index on?
+    MemberPage {
+        /// The vendor's id of the group.
+        id: String,
+        /// Where the page begins.
+        start: u64,
+    },
+    /// Is this user in the group?
+    IsMember {
+        /// The vendor's id of the group.
+        id: String,
+        /// The vendor's id of the user.
+        member: String,
+    },
     /// POST.
     Create {
         /// The whole resource.

@@ -65,7 +65,7 @@ pub(super) fn group(deltas: Vec<MemberDelta>) -> Memory {
     Memory::new(ResourceKey::group(id("g-1")), Desired::Group { group: row, deltas, more: false })
 }
 
-fn delta(sequence: u64, present: bool, standing: MemberStanding) -> MemberDelta {
+pub(super) fn delta(sequence: u64, present: bool, standing: MemberStanding) -> MemberDelta {
     MemberDelta { user: id(&format!("u-{sequence}")), present, sequence, standing, waited: false }
 }
 
@@ -80,6 +80,8 @@ pub(super) fn words(vendor: &Vendor) -> Vec<&'static str> {
         .map(|request| match request {
             Request::Lookup { .. } => "lookup",
             Request::Fetch { .. } => "fetch",
+            Request::MemberPage { .. } => "page",
+            Request::IsMember { .. } => "ask",
             Request::Create { .. } => "create",
             Request::Update { .. } => "update",
             Request::Put { .. } => "put",

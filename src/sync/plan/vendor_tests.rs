@@ -1,13 +1,21 @@
 //! What planning does where a vendor departs from the RFC.
 
 use std::collections::BTreeSet;
+use std::num::NonZeroU32;
 
+use http::StatusCode;
+use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use super::model::Vendor;
+use super::model::{Memory, Vendor};
 use super::tests::{calm, deletion, group, jane, linked, upsert, user, words};
 use super::*;
+use crate::store::MemberDelta;
 use crate::sync::policy::Shape;
+use crate::sync::record;
+use crate::target::Profile;
+use crate::target::profile::RemoveForm;
+use crate::target::verdict::Verdict;
 
 #[test]
 fn who_lacks_what_the_vendor_requires_waits_and_the_attribute_is_named() {
@@ -95,6 +103,8 @@ fn whom_a_capped_read_does_not_show_is_removed_all_the_same() {
         Request::Members { adds, removes, .. } => Some((adds.clone(), removes.clone())),
         Request::Lookup { .. }
         | Request::Fetch { .. }
+        | Request::MemberPage { .. }
+        | Request::IsMember { .. }
         | Request::Create { .. }
         | Request::Update { .. }
         | Request::Put { .. }
@@ -134,4 +144,112 @@ fn who_left_by_themselves_since_the_group_was_read_are_not_parked() {
     let (end, mut pass) = group(deltas).pass(&policy, &mut vendor, calm()).unwrap();
     assert_eq!((end, members_of(&vendor)), (End::Done, BTreeSet::new()));
     assert_eq!(pass.findings(Timestamp::default()).parked(), []);
+}
+
+proptest! {
+    /// Whatever the vendor's forms, nobody is left out, and only who is alone goes in a larger body.
+    #[test]
+    fn no_body_that_names_members_is_larger_than_the_vendor_takes(
+        joined in prop::collection::vec(any::<bool>(), 1..60),
+        bytes in 150..3_000u32,
+        by_value in any::<bool>(),
+        is_there in any::<bool>(),
+    ) {
+        let mut profile = Profile::builtin("rfc7644").unwrap();
+        profile.members.max_bytes = NonZeroU32::new(bytes);
+        profile.members.remove_form = if by_value { RemoveForm::ValueArray } else { RemoveForm::PathFilter };
+        let policy = Policy::default();
+        let deltas = joined.iter().enumerate().map(|(number, joined)| linked(number as u64 + 1, *joined)).collect();
+        let mut memory = group(deltas);
+        if is_there {
+            let applied = Units::from([("displayName", "Support"), ("externalId", "g-1")]
+                .map(|(name, value)| (AttributePath::new(name), json!(value))));
+            memory.link = Some(Link::Known(Row { vendor_id: "g".to_owned(), applied, ..Row::default() }));
+        }
+        let mut pass = Pass::begin(memory.dossier(), &policy, Duration::from_mins(1));
+        let mut named = 0;
+        while let Next::Send(request) = pass.next(&policy) {
+            let too_large = record::is_too_large(&profile, Kind::Group, &request);
+            if too_large && pass.halve() {
+                continue;
+            }
+            let members = match &request {
+                Request::Members { adds, removes, .. } => adds.len() + removes.len(),
+                Request::Create { resource } => resource["members"].as_array().map_or(0, Vec::len),
+                Request::Lookup { .. }
+                | Request::Fetch { .. }
+                | Request::MemberPage { .. }
+                | Request::IsMember { .. }
+                | Request::Update { .. }
+                | Request::Put { .. }
+                | Request::Delete { .. } => 0,
+            };
+            prop_assert!(!too_large || members == 1, "{members} in a body that is too large");
+            named += members;
+            let id = matches!(request, Request::Create { .. }).then(|| "g-1".to_owned());
+            let list = json!({"totalResults": 0, "Resources": []});
+            let resource = matches!(request, Request::Lookup { .. }).then_some(list);
+            pass.absorb(&policy, &request, Verdict::Done { status: StatusCode::OK, resource, etag: None, id });
+        }
+        prop_assert_eq!(pass.end(), Some(&End::Done));
+        prop_assert_eq!(named, joined.iter().filter(|joined| is_there || **joined).count());
+    }
+}
+
+/// A group that the vendor has, with these members.
+fn there(vendor: &mut Vendor, members: &[&str], deltas: Vec<MemberDelta>) -> Memory {
+    let members: Vec<Value> = members.iter().map(|id| json!({ "value": id })).collect();
+    let group_there = json!({"displayName": "Support", "externalId": "g-1", "members": members});
+    let vendor_id = vendor.insert(&group_there);
+    let mut memory = group(deltas);
+    let applied = [("displayName", "Support"), ("externalId", "g-1")];
+    let applied = applied.map(|(name, value)| (AttributePath::new(name), json!(value))).into();
+    memory.link = Some(Link::Known(Row { vendor_id, applied, ..Row::default() }));
+    memory
+}
+
+#[test]
+fn members_in_pages_below_the_group_say_who_is_in_it() {
+    let policy = Policy { members_paged: true, members_listed: false, ..Policy::default() };
+    let mut vendor = Vendor::strict();
+    vendor.poison = BTreeSet::from(["m9".to_owned()]);
+    let deltas = vec![linked(1, true), linked(3, false), linked(5, true), linked(9, true)];
+    let mut memory = there(&mut vendor, &["m1", "m2", "m7"], deltas);
+    let (end, pass) = memory.pass(&policy, &mut vendor, calm()).unwrap();
+    assert_eq!(end, End::Done);
+    // The refusal leads to a read, which shows what is in place already.
+    assert_eq!(words(&vendor)[..4], ["members", "fetch", "page", "page"]);
+    let Request::Members { adds, removes, .. } = &vendor.calls[4] else { panic!("{:?}", vendor.calls[4]) };
+    assert_eq!((adds.clone(), removes.len()), (vec!["m5".to_owned(), "m9".to_owned()], 0));
+    assert!(pass.refused_members().iter().all(|(_, member)| member == "m9"));
+}
+
+#[test]
+fn where_one_member_can_be_asked_for_a_refusal_is_held_against_the_answer() {
+    let policy =
+        Policy { members_readable: false, members_listed: false, members_probed: true, ..Policy::default() };
+    let mut vendor = Vendor { refuses_absent: true, ..Vendor::strict() };
+    vendor.poison = ["m1", "m2"].map(str::to_owned).into();
+    let deltas = vec![linked(1, true), linked(2, true), linked(3, false), linked(4, true)];
+    let mut memory = there(&mut vendor, &["m1"], deltas);
+    let (end, pass) = memory.pass(&policy, &mut vendor, calm()).unwrap();
+    assert_eq!(end, End::Done);
+    let asked: Vec<_> = vendor
+        .calls
+        .iter()
+        .filter_map(|call| match call {
+            Request::IsMember { member, .. } => Some(member.as_str()),
+            Request::Lookup { .. }
+            | Request::Fetch { .. }
+            | Request::MemberPage { .. }
+            | Request::Create { .. }
+            | Request::Update { .. }
+            | Request::Put { .. }
+            | Request::Members { .. }
+            | Request::Delete { .. } => None,
+        })
+        .collect();
+    assert_eq!(asked, ["m1", "m2", "m3"], "each that was refused alone");
+    let parked: Vec<_> = pass.refused_members().into_iter().map(|(_, member)| member).collect();
+    assert_eq!(parked, ["m2"], "who is in, or out, as it should be is no matter for a person");
 }

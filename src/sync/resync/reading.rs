@@ -12,7 +12,7 @@ use crate::scim::list::ListResponse;
 use crate::store::TargetState;
 use crate::store::{Part, ResyncRow};
 use crate::sync::discovery::is_idle;
-use crate::sync::plan::{members_at, text_at};
+use crate::sync::plan::{MemberPages, PageRead, members_at, text_at};
 use crate::sync::policy::Policy;
 use crate::sync::resync::paging::{Gap, Paging};
 use crate::sync::shared::Shared;
@@ -50,7 +50,12 @@ pub(super) async fn listed(shared: &Shared, kind: Kind, resource: Value) -> Resu
         && policy.members_readable
         && (!policy.members_listed || members_at(&resource).is_none())
     {
-        resource = fetched(shared, kind, &name(&resource)?).await?.ok_or(Gap::Unread)?;
+        let id = name(&resource)?;
+        resource = fetched(shared, kind, &id).await?.ok_or(Gap::Unread)?;
+        if policy.members_paged {
+            resource.retain(|name, _| !name.eq_ignore_ascii_case("members"));
+            resource.insert("members".to_owned(), members(shared, &id).await?);
+        }
     }
     row(&policy, kind, resource)
 }
@@ -123,6 +128,21 @@ fn row(policy: &Policy, kind: Kind, mut resource: Map<String, Value>) -> Result<
         holder: None,
         body: Value::Object(resource),
     })
+}
+
+/// A group's members, where they are shown below the group. What does not add up is a gap.
+async fn members(shared: &Shared, group: &str) -> Result<Value, Gap> {
+    let mut pages = MemberPages::default();
+    loop {
+        let call = requests::member_page(shared.target.profile(), group, pages.next_start());
+        let answer = ask(shared, call.map_err(|_| Gap::Nameless)?).await?.ok_or(Gap::Unread)?;
+        let page = serde_json::from_slice::<Map<_, _>>(&answer.body).map_err(|_| Gap::Unread)?;
+        match pages.absorb(&page) {
+            PageRead::More => {}
+            PageRead::Whole => return Ok(pages.into_members()),
+            PageRead::Useless => return Err(Gap::Unread),
+        }
+    }
 }
 
 /// One call, in a lull; `None` for a 404, [`Gap::Unread`] where it does no good.

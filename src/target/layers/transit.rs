@@ -29,7 +29,7 @@ impl Transit {
             *quickest = took;
             return Duration::ZERO;
         }
-        let late = took - *quickest;
+        let late = took.saturating_sub(*quickest);
         *quickest += late.min(*quickest) / FORGETTING;
         late
     }

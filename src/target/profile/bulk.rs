@@ -25,6 +25,9 @@ pub struct Bulk {
     /// Whether the answer repeats each operation's `bulkId`. Otherwise creations go in requests of
     /// their own, since nothing else tells their answers apart.
     pub bulk_id_echo: bool,
+    /// Whether an operation may name what another one of the same request creates, as `bulkId:` and its
+    /// `bulkId` (RFC 7644 section 3.7.2). A group's members then go along with the users who are created.
+    pub references: bool,
     /// What a request costs of the vendor's quota, where a request of one operation costs 1.
     pub cost_per_request: u32,
     /// What each operation in it costs besides.
@@ -54,6 +57,7 @@ impl Default for Bulk {
             methods: ["POST", "PUT", "PATCH", "DELETE"].map(str::to_owned).into(),
             version: true,
             bulk_id_echo: true,
+            references: false,
             cost_per_request: 1,
             cost_per_operation: 0,
         }

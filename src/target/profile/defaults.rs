@@ -60,6 +60,7 @@ impl Default for Members {
             remove_form: RemoveForm::PathFilter,
             max_per_request: HUNDRED,
             max_per_create: 100,
+            max_bytes: None,
             send_ref: false,
             send_type: false,
             read: MembersRead::Get,

@@ -83,6 +83,8 @@ pub struct Members {
     pub max_per_request: NonZeroU32,
     /// Members that a new group may be created with; 0: none.
     pub max_per_create: u32,
+    /// Bytes of the body of a request that names members; absent: as many as they take.
+    pub max_bytes: Option<NonZeroU32>,
     /// Whether a member carries `$ref`.
     pub send_ref: bool,
     /// Whether a member carries `type`.
@@ -128,8 +130,23 @@ pub enum MembersRead {
     /// In the group itself.
     #[default]
     Get,
+    /// Page by page at `members` below the group.
+    SubEndpoint,
+    /// Nowhere, but the service tells of one user whether it is a member: it is asked for the group by
+    /// its id and that member.
+    FilterProbe,
     /// Nowhere: an answer without members says nothing about the group.
     None,
+}
+
+impl MembersRead {
+    /// Whether it can be seen who is in a group, and not of one user alone.
+    pub const fn shows_all(self) -> bool {
+        match self {
+            Self::Get | Self::SubEndpoint => true,
+            Self::FilterProbe | Self::None => false,
+        }
+    }
 }
 
 /// How the removal of somebody who is no member is answered.

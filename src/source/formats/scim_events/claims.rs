@@ -14,7 +14,7 @@ use crate::source::{Notice, Reading, Refusal};
 const SCIM_EVENT: &str = "urn:ietf:params:scim:event:";
 const CAEP_EVENT: &str = "https://schemas.openid.net/secevent/caep/event-type/";
 const RISC_EVENT: &str = "https://schemas.openid.net/secevent/risc/event-type/";
-/// The transmitter has changed the state of the stream (OpenID SSF 1.0 section 8.1.5).
+/// The transmitter has changed the state of the stream (`OpenID` SSF 1.0 section 8.1.5).
 const STREAM_UPDATED: &str = "https://schemas.openid.net/secevent/ssf/event-type/stream-updated";
 
 /// Most events of one token; RFC 8417 wants all of them to be about one thing that happened.
