@@ -9,7 +9,7 @@ use scim_relay::sandbox::settings::Paging;
 use serde_json::{Value, json};
 
 use crate::support::relay::{ADMIN_KEY, Home, Relay, TargetSetup};
-use crate::support::resyncs::{begin, ended, found, resync, scoped};
+use crate::support::resyncs::{begin, ended, resync};
 use crate::support::sandbox::{Sandbox, TOKEN};
 use crate::support::scim_server::ScimServer;
 use crate::support::{eventually, http_client};
