@@ -56,10 +56,10 @@ async fn measure(home: &Home, store: &dyn Store) -> Figure {
     for _ in 0..QUERIES {
         let key = ResourceKey::user(user(chance.random_range(0..USERS)));
         let began = Instant::now();
-        let page = store.timeline(&directory, &key, Order::Falling, Cursor::default(), PAGE).await;
-        let page = page.expect("the store works");
+        let told = store.timeline(&directory, &key, Order::Falling, Cursor::default(), PAGE).await;
+        let told = told.expect("the store works");
         spent_ms.push(began.elapsed().as_secs_f64() * 1e3);
-        assert_eq!(story.items.len(), rows.div_euclid(USERS).min(PAGE), "each has as many as any other");
+        assert_eq!(told.items.len(), rows.div_euclid(USERS).min(PAGE), "each has as many as any other");
     }
     let name = format!("timeline on {} with {rows} rows in the ledger, p50 ms", home.kind().name());
     let slow = percentile(&spent_ms, 0.9);

@@ -390,12 +390,13 @@ async fn a_narrow_scope_reads_what_it_names_and_no_list() {
             "Operations": [{"op": "replace", "path": path, "value": value}]});
         stage.sandbox.console(reqwest::Method::PATCH, id, &body).await;
     };
-    let path = async |user: &str| format!("Users/{}", stage.sandbox.user(user).await["id"].as_str().unwrap());
+    let place =
+        async |user: &str| format!("Users/{}", stage.sandbox.user(user).await["id"].as_str().unwrap());
     for user in ["u-1", "u-2", "u-30"] {
-        patch(&path(user).await, "title", json!("King")).await;
+        patch(&place(user).await, "title", json!("King")).await;
     }
-    stage.sandbox.console(reqwest::Method::DELETE, &path("u-40").await, &Value::Null).await;
-    stage.sandbox.console(reqwest::Method::DELETE, &path("u-6").await, &Value::Null).await;
+    stage.sandbox.console(reqwest::Method::DELETE, &place("u-40").await, &Value::Null).await;
+    stage.sandbox.console(reqwest::Method::DELETE, &place("u-6").await, &Value::Null).await;
     let second = json!({"userName": "other@example.com", "externalId": "u-5", "active": true});
     let second = stage.sandbox.make("Users", &second).await;
 

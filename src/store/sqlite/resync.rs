@@ -273,8 +273,8 @@ fn finish((row, body): RawRow) -> Result<ResyncRow, StoreError> {
 }
 
 fn like(conn: &Connection, id: &str, part: Part, probe: &Probe) -> Result<Vec<ResyncRow>, StoreError> {
-    // One search per index: with OR in their place SQLite may read the whole part. By itself it would go
-    // through all links in the order of their ids.
+    // One search per index, each named: by itself SQLite goes through all rows of the part in the order of
+    // their names, and through all links in the order of their ids.
     let mut statement = conn.prepare_cached(
         "SELECT r.name, r.external_id, r.match_value, r.claimed, r.body,
                 (SELECT l.id FROM links AS l INDEXED BY links_of_vendor
@@ -282,8 +282,10 @@ fn like(conn: &Connection, id: &str, part: Part, probe: &Probe) -> Result<Vec<Re
                    AND l.vendor_id = r.name ORDER BY l.id LIMIT 1)
          FROM resync_rows AS r WHERE r.resync = ?1 AND r.part = ?2 AND r.name IN (
              SELECT ?3 WHERE ?3 IS NOT NULL
-             UNION SELECT name FROM resync_rows WHERE resync = ?1 AND part = ?2 AND external_id = ?4
-             UNION SELECT name FROM resync_rows WHERE resync = ?1 AND part = ?2 AND match_value = ?5)
+             UNION SELECT name FROM resync_rows INDEXED BY resync_rows_by_external_id
+                   WHERE resync = ?1 AND part = ?2 AND external_id = ?4
+             UNION SELECT name FROM resync_rows INDEXED BY resync_rows_by_match_value
+                   WHERE resync = ?1 AND part = ?2 AND match_value = ?5)
          ORDER BY r.name LIMIT 20",
     )?;
     let rows = statement
