@@ -13,7 +13,7 @@ use std::time::Duration;
 pub use holds::{Decided, Decision, Hold, HoldFilter, HoldItem, HoldState, HoldVerdict, ItemState};
 
 use crate::clock::Timestamp;
-use crate::directory::ExternalId;
+use crate::directory::{ExternalId, Kind};
 use crate::store::ParkedId;
 
 /// How many destructive changes of one target go through without a person.
@@ -53,6 +53,16 @@ pub enum Meter {
     Accounts,
     /// Members who leave a group and keep their access.
     Memberships,
+}
+
+impl Meter {
+    /// How it is named in a column.
+    pub(in crate::store) const fn number(self) -> i16 {
+        match self {
+            Self::Accounts => 0,
+            Self::Memberships => 1,
+        }
+    }
 }
 
 /// How many accounts a target must have for one more change to go through.
@@ -197,6 +207,30 @@ pub enum Admission {
         hold: u64,
     },
 }
+
+/// Whether a member loses all access, and whether the vendor knows.
+pub(in crate::store) enum Leaving {
+    /// The user keeps its access.
+    No,
+    /// The vendor has been told.
+    Told,
+    /// It has not; this is the generation of the user that says so.
+    Untold(u64),
+}
+
+/// How an item is named in columns: kind, id, and the member or nothing.
+pub(in crate::store) fn columns(item: &ParkedId) -> (i16, &ExternalId, &str) {
+    match item {
+        ParkedId::Resource(key) => match key.kind {
+            Kind::User => (0, &key.id, ""),
+            Kind::Group => (1, &key.id, ""),
+        },
+        ParkedId::Member { group, user } => (MEMBER, group, user.as_str()),
+    }
+}
+
+/// `kind` of a member.
+pub(in crate::store) const MEMBER: i16 = 2;
 
 #[cfg(test)]
 mod tests;

@@ -349,7 +349,7 @@ async fn a_redirect_is_not_followed() {
     let target = vendor.target();
     let verdict = judged(&target, fetch(&target)).await;
     let reason = "GET Users/{id} answered 307, a redirect to 127.0.0.1".to_owned();
-    assert_eq!(verdict, Verdict::TargetFault { reason, mend: Mend::Credentials });
+    assert_eq!(verdict, Verdict::TargetFault { reason, mend: Mend::Address });
     assert_eq!(vendor.seen().len(), 1);
 }
 

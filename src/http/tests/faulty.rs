@@ -224,6 +224,7 @@ impl Store for FaultyStore {
         self.inner.settle_errand(errand, settled).await
     }
     async fn source_memory(&self, source: &str, part: &str) -> Result<Option<serde_json::Value>, StoreError> {
+        self.check().await?;
         self.inner.source_memory(source, part).await
     }
     async fn set_source_memory(
@@ -232,6 +233,7 @@ impl Store for FaultyStore {
         part: &str,
         value: &serde_json::Value,
     ) -> Result<(), StoreError> {
+        self.check().await?;
         self.inner.set_source_memory(source, part, value).await
     }
     async fn enrol(&self, t: &str, directory: &DirectoryName, now: Timestamp) -> Result<(), StoreError> {

@@ -6,11 +6,11 @@ use std::time::Duration;
 use serde_json::json;
 
 use crate::directory::{ExternalId, ResourceKey, User};
-use crate::store::conformance::scene::{NOW, Scene, TARGET, outcome, park, wait};
+use crate::store::conformance::scene::{NOW, Scene, TARGET, outcome, park, retry, wait};
 use crate::store::conformance::script::{group_key, id, members, titled, user, user_key};
 use crate::store::conformance::{Home, must};
 use crate::store::{
-    Desired, Lane, LedgerFilter, Link, LinkChange, MemberStanding, Outcome, ParkedId, WorkChange,
+    Desired, Intent, Lane, LedgerFilter, Link, LinkChange, MemberStanding, Outcome, ParkedId, WorkChange,
 };
 
 const G: &str = "g";
@@ -74,6 +74,25 @@ pub async fn a_group_with_memberships_left_is_not_finished(home: &dyn Home) {
     let absent = LinkChange::Set(Link::Absent { checked_at: NOW });
     let committed = scene.commit(Outcome { link: absent, ..outcome(&g(), 1) }).await;
     assert_eq!(committed.converged.len(), 1);
+}
+
+pub async fn who_may_just_have_been_created_is_not_known_to_be_absent(home: &dyn Home) {
+    let scene = Scene::new(home).await;
+    scene.feed([titled("u", "A"), members(G, &["u"], &[])]).await;
+    scene.commit(outcome(&g(), 1).linked("v-g", 1, 0).ending(retry(NOW))).await;
+    let standing = async || scene.deltas(&g()).await[0].standing.clone();
+    let absent = || LinkChange::Set(Link::Absent { checked_at: NOW });
+    let looked = Outcome { link: absent(), ..outcome(&user_key("u"), 1) }.ending(retry(NOW));
+    scene.commit(looked.clone()).await;
+    assert_eq!(standing().await, MemberStanding::Absent);
+
+    let intent = Intent { operation: "create".to_owned(), at: NOW };
+    must(scene.store.intend(&scene.tenure().await, &user_key("u"), &intent).await);
+    assert_eq!(standing().await, MemberStanding::Unknown { coming: true }, "as long as the call may be done");
+    scene.commit(looked.clone().noting("create", "unknown")).await;
+    assert_eq!(standing().await, MemberStanding::Unknown { coming: true }, "and after its answer was lost");
+    scene.commit(looked.noting("lookup", "not_found")).await;
+    assert_eq!(standing().await, MemberStanding::Absent, "until somebody has looked");
 }
 
 pub async fn a_group_that_waits_is_woken_when_its_user_is_linked(home: &dyn Home) {

@@ -84,6 +84,7 @@ macro_rules! store_conformance {
             members {
                 memberships_are_loaded_in_order_and_in_chunks,
                 a_group_with_memberships_left_is_not_finished,
+                who_may_just_have_been_created_is_not_known_to_be_absent,
                 a_group_that_waits_is_woken_when_its_user_is_linked,
                 a_group_that_is_done_is_woken_when_its_user_is_linked,
                 a_wait_for_a_user_who_is_linked_already_is_due_at_once,

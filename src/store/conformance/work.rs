@@ -74,6 +74,9 @@ pub async fn who_has_an_account_and_leaves_a_scope_is_a_leaver(home: &dyn Home) 
     let plain = |name: &str| user(name, &json!({"nickName": name}));
     scene.feed([plain("known"), plain("sought"), group("g", "G")]).await;
     scene.finish(&user_key("known"), "v-known").await;
+    let generation = scene.dossier(&user_key("sought")).await.item.generation;
+    let absent = LinkChange::Set(Link::Absent { checked_at: NOW });
+    scene.commit(Outcome { link: absent, ..outcome(&user_key("sought"), generation) }).await;
     let feed = async |operations: [Operation; 3]| {
         scene.append(operations.into_iter().map(now).collect()).await;
         must(scene.store.project(&Scoped(&scene.script), 100).await);

@@ -8,6 +8,10 @@ fn a_small_company_can_part_with_somebody_and_a_large_one_with_no_more_than_the_
     for (accounts, allowed) in [(0, 3), (5, 3), (19, 3), (40, 4), (300, 30), (500, 50), (100_000, 50)] {
         assert_eq!(guard.allowed(accounts), allowed, "{accounts} accounts");
     }
+    assert_eq!(
+        (guard.needs(Meter::Accounts, 2), guard.needs(Meter::Accounts, 3)),
+        (Needs::Nothing, Needs::Accounts(40))
+    );
 }
 
 #[test]

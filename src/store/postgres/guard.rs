@@ -1,8 +1,8 @@
 //! Which destructive changes go through: counted and noted in one transaction. Locks the target.
 
 use crate::clock::Timestamp;
-use crate::directory::{ExternalId, Kind, ResourceKey};
-use crate::store::guard::{Admission, Destruction, Guard, ItemState, Meter, Needs};
+use crate::directory::{ExternalId, ResourceKey};
+use crate::store::guard::{Admission, Destruction, Guard, ItemState, Leaving, Meter, Needs, columns};
 use crate::store::postgres::rows::{Tx, big, corrupt, execute, query_one, query_opt, unsigned};
 use crate::store::postgres::{links, targets};
 use crate::store::{ParkedId, StoreError, Tenure};
@@ -114,7 +114,7 @@ impl Desk<'_> {
 
     async fn passed(&self, meter: Meter, since: Timestamp) -> Result<u64, StoreError> {
         let sql = "SELECT count(*) FROM guard_passed WHERE target = $1 AND meter = $2 AND at > $3";
-        unsigned(&query_one(self.tx, sql, &[&self.target, &number(meter), &since]).await?, 0, "guard_passed")
+        unsigned(&query_one(self.tx, sql, &[&self.target, &meter.number(), &since]).await?, 0, "guard_passed")
     }
 
     /// Counts no further than it has to.
@@ -136,7 +136,7 @@ impl Desk<'_> {
         let sql = "INSERT INTO guard_passed (target, kind, id, user_id, meter, at)
                    VALUES ($1, $2, $3, $4, $5, $6)
                    ON CONFLICT (target, kind, id, user_id) DO UPDATE SET at = excluded.at";
-        let meter = number(change.meter());
+        let meter = change.meter().number();
         execute(self.tx, sql, &[&self.target, &kind, &id, &user, &meter, &self.now]).await?;
         Ok(())
     }
@@ -185,37 +185,6 @@ impl Desk<'_> {
         let link = links::standings(self.tx, self.target, [&key]).await?.remove(&key).unwrap_or_default();
         let told = link.vendor_id.is_none() || link.synced_generation >= generation;
         Ok(if told { Leaving::Told } else { Leaving::Untold(generation) })
-    }
-}
-
-/// Whether a member loses all access, and whether the vendor knows.
-enum Leaving {
-    /// The user keeps its access.
-    No,
-    /// The vendor has been told.
-    Told,
-    /// It has not; this is the generation of the user that says so.
-    Untold(u64),
-}
-
-/// How an item is named in columns: kind, id, and the member or nothing.
-pub(super) fn columns(item: &ParkedId) -> (i16, &ExternalId, &str) {
-    match item {
-        ParkedId::Resource(key) => match key.kind {
-            Kind::User => (0, &key.id, ""),
-            Kind::Group => (1, &key.id, ""),
-        },
-        ParkedId::Member { group, user } => (MEMBER, group, user.as_str()),
-    }
-}
-
-/// `kind` of a member.
-pub(super) const MEMBER: i16 = 2;
-
-const fn number(meter: Meter) -> i16 {
-    match meter {
-        Meter::Accounts => 0,
-        Meter::Memberships => 1,
     }
 }
 

@@ -7,8 +7,10 @@ use tokio_postgres::types::ToSql;
 
 use crate::clock::Timestamp;
 use crate::directory::{ExternalId, Kind, ResourceKey};
-use crate::store::guard::{Decided, Decision, Hold, HoldFilter, HoldItem, HoldState, HoldVerdict, ItemState};
-use crate::store::postgres::guard::{MEMBER, columns, item_state};
+use crate::store::guard::{
+    Decided, Decision, Hold, HoldFilter, HoldItem, HoldState, HoldVerdict, ItemState, MEMBER, columns,
+};
+use crate::store::postgres::guard::item_state;
 use crate::store::postgres::members::{self, Membership, Progress};
 use crate::store::postgres::page::page as one_page;
 use crate::store::postgres::rows::{

@@ -210,7 +210,7 @@ fn manager(user: &User) -> Option<ExternalId> {
 async fn standing(tx: &Tx<'_>, target: &str, user: &ExternalId) -> Result<MemberStanding, StoreError> {
     let row = query_opt(
         tx,
-        "SELECT l.id IS NOT NULL, l.vendor_id, w.id IS NOT NULL
+        "SELECT l.id IS NOT NULL AND w.intent IS NULL, l.vendor_id, w.id IS NOT NULL
          FROM (SELECT) AS one
          LEFT JOIN links AS l ON l.target = $1 AND l.kind = 0 AND l.id = $2
          LEFT JOIN work AS w ON w.target = $1 AND w.kind = 0 AND w.id = $2 AND w.state = 0",
@@ -221,7 +221,9 @@ async fn standing(tx: &Tx<'_>, target: &str, user: &ExternalId) -> Result<Member
     Ok(standing.unwrap_or(MemberStanding::Unknown { coming: false }))
 }
 
-/// From three columns: whether there is a link, the vendor's id in it, whether the user's work is pending.
+/// From three columns: whether it is known if there is a link, the vendor's id in it, whether the user's work is
+/// pending. Whoever may just have been created, by a call of unknown outcome, may be a member as well by the
+/// same request.
 fn standing_at(row: &SqlRow, column: usize) -> Result<MemberStanding, StoreError> {
     let vendor_id: Option<String> = row.try_get(column + 1)?;
     Ok(match (row.try_get(column)?, vendor_id) {
@@ -262,7 +264,7 @@ async fn desired_group(
 
 /// Rows before the watermark that waited for their user, who is linked now.
 const WAITED: &str =
-    "SELECT m.user_id, m.present, m.sequence, l.id IS NOT NULL, l.vendor_id, u.id IS NOT NULL
+    "SELECT m.user_id, m.present, m.sequence, l.id IS NOT NULL AND u.intent IS NULL, l.vendor_id, u.id IS NOT NULL
      FROM waits AS w
      JOIN members AS m ON m.directory = $2 AND m.group_id = $3 AND m.user_id = w.user_id
      LEFT JOIN links AS l ON l.target = $1 AND l.kind = 0 AND l.id = w.user_id
@@ -272,7 +274,7 @@ const WAITED: &str =
 
 /// Rows past the watermark, in order.
 const PAST_WATERMARK: &str =
-    "SELECT m.user_id, m.present, m.sequence, l.id IS NOT NULL, l.vendor_id, u.id IS NOT NULL
+    "SELECT m.user_id, m.present, m.sequence, l.id IS NOT NULL AND u.intent IS NULL, l.vendor_id, u.id IS NOT NULL
      FROM members AS m
      LEFT JOIN links AS l ON l.target = $1 AND l.kind = 0 AND l.id = m.user_id
      LEFT JOIN work AS u ON u.target = $1 AND u.kind = 0 AND u.id = m.user_id AND u.state = 0

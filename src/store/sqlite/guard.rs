@@ -3,8 +3,8 @@
 use rusqlite::{Connection, OptionalExtension, params};
 
 use crate::clock::Timestamp;
-use crate::directory::{ExternalId, Kind, ResourceKey};
-use crate::store::guard::{Admission, Destruction, Guard, ItemState, Meter, Needs};
+use crate::directory::{ExternalId, ResourceKey};
+use crate::store::guard::{Admission, Destruction, Guard, ItemState, Leaving, Meter, Needs, columns};
 use crate::store::sqlite::rows::corrupt;
 use crate::store::sqlite::{links, targets};
 use crate::store::{ParkedId, StoreError, Tenure};
@@ -138,7 +138,7 @@ impl Desk<'_> {
         Ok(self
             .conn
             .prepare_cached("SELECT count(*) FROM guard_passed WHERE target = ?1 AND meter = ?2 AND at > ?3")?
-            .query_row(params![self.target, number(meter), since], |row| row.get(0))?)
+            .query_row(params![self.target, meter.number(), since], |row| row.get(0))?)
     }
 
     /// Counts no further than it has to.
@@ -167,7 +167,7 @@ impl Desk<'_> {
                  VALUES (?1, ?2, ?3, ?4, ?5, ?6)
                  ON CONFLICT DO UPDATE SET at = excluded.at",
             )?
-            .execute(params![self.target, kind, id, user, number(change.meter()), self.now])?;
+            .execute(params![self.target, kind, id, user, change.meter().number(), self.now])?;
         Ok(())
     }
 
@@ -228,37 +228,6 @@ impl Desk<'_> {
         let link = links::standing(self.conn, self.target, &ResourceKey::user(user.clone()))?;
         let told = link.vendor_id.is_none() || link.synced_generation >= generation;
         Ok(if told { Leaving::Told } else { Leaving::Untold(generation) })
-    }
-}
-
-/// Whether a member loses all access, and whether the vendor knows.
-enum Leaving {
-    /// The user keeps its access.
-    No,
-    /// The vendor has been told.
-    Told,
-    /// It has not; this is the generation of the user that says so.
-    Untold(u64),
-}
-
-/// How an item is named in columns: kind, id, and the member or nothing.
-pub(super) fn columns(item: &ParkedId) -> (i64, &ExternalId, &str) {
-    match item {
-        ParkedId::Resource(key) => match key.kind {
-            Kind::User => (0, &key.id, ""),
-            Kind::Group => (1, &key.id, ""),
-        },
-        ParkedId::Member { group, user } => (MEMBER, group, user.as_str()),
-    }
-}
-
-/// `kind` of a member.
-pub(super) const MEMBER: i64 = 2;
-
-const fn number(meter: Meter) -> i64 {
-    match meter {
-        Meter::Accounts => 0,
-        Meter::Memberships => 1,
     }
 }
 

@@ -4,8 +4,10 @@ use rusqlite::{Connection, OptionalExtension, Row as SqlRow, params};
 
 use crate::clock::Timestamp;
 use crate::directory::{ExternalId, Kind, ResourceKey};
-use crate::store::guard::{Decided, Decision, Hold, HoldFilter, HoldItem, HoldState, HoldVerdict, ItemState};
-use crate::store::sqlite::guard::{MEMBER, columns, item_state};
+use crate::store::guard::{
+    Decided, Decision, Hold, HoldFilter, HoldItem, HoldState, HoldVerdict, ItemState, MEMBER, columns,
+};
+use crate::store::sqlite::guard::item_state;
 use crate::store::sqlite::members::Waiter;
 use crate::store::sqlite::rows::corrupt;
 use crate::store::sqlite::timeline::onward;
@@ -146,7 +148,7 @@ pub(super) fn story_sql(kind: Kind, order: Order) -> String {
 }
 
 fn item_at(row: &SqlRow<'_>) -> Result<HoldItem, StoreError> {
-    let (kind, id): (i64, ExternalId) = (row.get(1)?, row.get(2)?);
+    let (kind, id): (i16, ExternalId) = (row.get(1)?, row.get(2)?);
     let item = match kind {
         0 => ParkedId::Resource(ResourceKey { kind: Kind::User, id }),
         1 => ParkedId::Resource(ResourceKey { kind: Kind::Group, id }),

@@ -108,7 +108,7 @@ fn manager(user: &User) -> Option<ExternalId> {
 fn standing(conn: &Connection, target: &str, user: &ExternalId) -> Result<MemberStanding, StoreError> {
     let standing = conn
         .prepare_cached(
-            "SELECT l.id IS NOT NULL, l.vendor_id, w.id IS NOT NULL
+            "SELECT l.id IS NOT NULL AND w.intent IS NULL, l.vendor_id, w.id IS NOT NULL
              FROM (SELECT 1)
              LEFT JOIN links AS l ON l.target = ?1 AND l.kind = 0 AND l.id = ?2
              LEFT JOIN work AS w ON w.target = ?1 AND w.kind = 0 AND w.id = ?2 AND w.state = 0",
@@ -118,7 +118,9 @@ fn standing(conn: &Connection, target: &str, user: &ExternalId) -> Result<Member
     Ok(standing.unwrap_or(MemberStanding::Unknown { coming: false }))
 }
 
-/// From three columns: whether there is a link, the vendor's id in it, whether the user's work is pending.
+/// From three columns: whether it is known if there is a link, the vendor's id in it, whether the user's work is
+/// pending. Whoever may just have been created, by a call of unknown outcome, may be a member as well by the
+/// same request.
 fn standing_at(row: &SqlRow<'_>, column: usize) -> rusqlite::Result<MemberStanding> {
     let vendor_id: Option<String> = row.get(column + 1)?;
     Ok(match (row.get(column)?, vendor_id) {
@@ -154,7 +156,7 @@ fn desired_group(
 /// Rows before the watermark that waited for their user, who is linked now. Index and order of the
 /// tables are fixed, because SQLite would begin with all members of the group.
 const WAITED: &str =
-    "SELECT m.user_id, m.present, m.sequence, l.id IS NOT NULL, l.vendor_id, u.id IS NOT NULL
+    "SELECT m.user_id, m.present, m.sequence, l.id IS NOT NULL AND u.intent IS NULL, l.vendor_id, u.id IS NOT NULL
      FROM waits AS w INDEXED BY waits_ready
      CROSS JOIN members AS m ON m.directory = ?2 AND m.group_id = w.id AND m.user_id = w.user_id
      LEFT JOIN links AS l ON l.target = ?1 AND l.kind = 0 AND l.id = w.user_id
@@ -164,7 +166,7 @@ const WAITED: &str =
 
 /// Rows past the watermark, in order.
 const PAST_WATERMARK: &str =
-    "SELECT m.user_id, m.present, m.sequence, l.id IS NOT NULL, l.vendor_id, u.id IS NOT NULL
+    "SELECT m.user_id, m.present, m.sequence, l.id IS NOT NULL AND u.intent IS NULL, l.vendor_id, u.id IS NOT NULL
      FROM members AS m
      LEFT JOIN links AS l ON l.target = ?1 AND l.kind = 0 AND l.id = m.user_id
      LEFT JOIN work AS u ON u.target = ?1 AND u.kind = 0 AND u.id = m.user_id AND u.state = 0
