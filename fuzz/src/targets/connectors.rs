@@ -80,7 +80,8 @@ fn follow(next: Option<Next>) {
 fn subscription(connector: &dyn Connector, body: &Value) {
     let Some(subscribe) = connector.subscribe() else { return };
     let secret = SecretString::from("secret");
-    let wish = Wish { address: "https://relay.example", secret: &secret, id: "id", now: NOW, ends_at: NOW };
+    let (address, directions) = ("https://relay.example", body);
+    let wish = Wish { address, secret: &secret, id: "id", now: NOW, ends_at: NOW, directions };
     if let Ok(held) = subscribe.made(body, &wish) {
         let _ = (held.ends_at(), held.renew_at(), subscribe.renew(&held, &wish), subscribe.end(&held));
     }
