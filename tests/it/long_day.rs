@@ -128,7 +128,7 @@ async fn replicas_that_die_again_and_again_keep_every_vendors_limit_and_lose_not
             assert_eq!(counts[count], 0, "{}: {counts}", vendor.name);
         }
         assert_equal(sandbox, &events).await;
-        // Who came and went while the vendor had no time was never made there, and is waited for.
+        // A group may wait for whoever has no account there; whether the directories are equal was asked above.
         println!("{}: {} wait, {} members", vendor.name, counts["waiting"], counts["waiting_members"]);
         let calls = sandbox.calls().await;
         let busiest_of = |seconds: u32| busiest(&calls, Duration::from_secs(seconds.into()));
