@@ -17,6 +17,7 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand, ValueEnum};
+use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::telemetry;
@@ -98,6 +99,12 @@ fn fail(message: &str, code: u8) -> ExitCode {
     // Nobody is left to tell when standard error is closed.
     let _ = writeln!(io::stderr().lock(), "scim-relay: {message}");
     ExitCode::from(code)
+}
+
+/// What commands wait on that do one thing after the other; or how the command ends.
+fn runtime() -> Result<Runtime, ExitCode> {
+    let runtime = Builder::new_current_thread().enable_all().build();
+    runtime.map_err(|error| fail(&format!("failed to start the runtime: {error}"), 1))
 }
 
 /// Catches Ctrl-C and the request to terminate from this call on; what it returns waits for either.

@@ -8,8 +8,8 @@ use clap::Args;
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use super::fail;
 use super::relay::{Ask, Connection, Relay};
+use super::{fail, runtime};
 
 /// How often it is asked how far the resync is.
 const ASK_EVERY: Duration = Duration::from_millis(500);
@@ -28,9 +28,9 @@ pub struct Arguments {
 
 /// Exits with 0 when all was compared, whatever differs, and with 1 otherwise.
 pub fn run(arguments: &Arguments) -> ExitCode {
-    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+    let runtime = match runtime() {
         Ok(runtime) => runtime,
-        Err(error) => return fail(&format!("failed to start the runtime: {error}"), 1),
+        Err(code) => return code,
     };
     match runtime.block_on(resync(arguments)) {
         Ok(state) if state == "complete" => ExitCode::SUCCESS,

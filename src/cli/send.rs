@@ -14,7 +14,7 @@ use url::Url;
 use self::delivery::{Answer, Sender};
 use self::documents::bodies;
 use super::configuration::ConfigArgument;
-use super::{EXIT_USAGE, fail};
+use super::{EXIT_USAGE, fail, runtime};
 use crate::config::Config;
 use crate::source::Kind;
 use crate::telemetry::chain;
@@ -48,9 +48,9 @@ pub fn run(arguments: &Arguments) -> ExitCode {
         Ok(input) => input,
         Err(error) => return fail(&format!("failed to read {}: {error}", arguments.file), EXIT_USAGE),
     };
-    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+    let runtime = match runtime() {
         Ok(runtime) => runtime,
-        Err(error) => return fail(&format!("failed to start the runtime: {error}"), 1),
+        Err(code) => return code,
     };
     match send_all(&runtime, &sender, input) {
         Ok(tally) if tally.refused == 0 => ExitCode::SUCCESS,

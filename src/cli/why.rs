@@ -8,7 +8,7 @@ use clap::Args;
 use serde_json::Value;
 
 use super::relay::{Ask, Connection, Relay};
-use super::{fail, printed};
+use super::{fail, printed, runtime};
 
 /// Arguments of `why`.
 #[derive(Debug, Args)]
@@ -30,9 +30,9 @@ pub struct Arguments {
 
 /// How it stands at each target, then what happened, oldest first.
 pub fn run(arguments: &Arguments) -> ExitCode {
-    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+    let runtime = match runtime() {
         Ok(runtime) => runtime,
-        Err(error) => return fail(&format!("failed to start the runtime: {error}"), 1),
+        Err(code) => return code,
     };
     match runtime.block_on(ask(arguments)) {
         Ok(answer) => printed(io::stdout().lock().write_all(told(&answer).as_bytes()), ExitCode::SUCCESS),

@@ -83,6 +83,24 @@ pub enum Order {
     Rising,
 }
 
+impl Order {
+    /// How numbers go on after a cursor: the comparison, and the order.
+    pub(in crate::store) const fn onward(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Falling => ("<", "DESC"),
+            Self::Rising => (">", "ASC"),
+        }
+    }
+
+    /// The number before the first: none that a store gives is beyond it.
+    pub(in crate::store) const fn start(self) -> u64 {
+        match self {
+            Self::Falling => i64::MAX.unsigned_abs(),
+            Self::Rising => 0,
+        }
+    }
+}
+
 /// How far each stream was told; `None` where nothing of it was.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Cursor {

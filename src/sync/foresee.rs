@@ -11,7 +11,7 @@ use http::StatusCode;
 use serde_json::{Map, Value, json};
 
 use crate::store::{Dossier, WorkItem};
-use crate::sync::plan::{End, Next, Pass, Purpose, Reaction, Request};
+use crate::sync::plan::{End, Next, Pass, Reaction, Request};
 use crate::sync::policy::Policy;
 use crate::sync::record::{self, attributes};
 use crate::target::Profile;
@@ -67,7 +67,7 @@ pub fn foresee(dossier: Dossier, policy: &Policy, profile: &Profile) -> Foresigh
             }
             Next::Send(request) => request,
         };
-        if ends_access(&request) && pass.is_protected(policy) {
+        if request.ends_access().is_some() && pass.is_protected(policy) {
             return Foresight { steps, end: "nothing is sent: `protected` forbids it".to_owned() };
         }
         let Ok(call) = record::call(profile, kind, &request) else {
@@ -119,20 +119,10 @@ fn imagined(request: &Request, presumed: Map<String, Value>) -> Verdict {
     Verdict::Done { status, resource, etag: None, id }
 }
 
-fn ends_access(request: &Request) -> bool {
-    match request {
-        Request::Delete { .. } => true,
-        Request::Update { purpose, .. } | Request::Put { purpose, .. } => *purpose == Purpose::Deactivate,
-        Request::Lookup { .. }
-        | Request::Fetch { .. }
-        | Request::MemberPage { .. }
-        | Request::IsMember { .. }
-        | Request::Create { .. }
-        | Request::Members { .. } => false,
-    }
-}
-
 const fn words(request: &Request) -> &'static str {
+    if request.ends_access().is_some() {
+        return "takes access away: the guard may hold it for a person's decision";
+    }
     match request {
         Request::Lookup { .. } => {
             "the vendor would be asked first; if it has one, that is linked, and only what differs is sent in \
@@ -141,13 +131,10 @@ const fn words(request: &Request) -> &'static str {
         Request::MemberPage { .. } | Request::IsMember { .. } => "asked first who is in the group",
         Request::Fetch { .. } => "read first; what follows supposes that it is as it was sent last",
         Request::Create { .. } => "if the vendor has none",
-        Request::Update { purpose: Purpose::Deactivate, .. }
-        | Request::Put { purpose: Purpose::Deactivate, .. }
-        | Request::Delete { .. } => "takes access away: the guard may hold it for a person's decision",
         Request::Members { removes, .. } if !removes.is_empty() => {
             "takes memberships away: the guard may hold these for a person's decision"
         }
-        Request::Update { .. } | Request::Put { .. } | Request::Members { .. } => "",
+        Request::Update { .. } | Request::Put { .. } | Request::Members { .. } | Request::Delete { .. } => "",
     }
 }
 

@@ -10,7 +10,7 @@ use std::collections::BTreeSet;
 use crate::directory::{ExternalId, ResourceKey, User};
 use crate::store::guard::{Admission, Destruction};
 use crate::store::{LedgerEntry, ParkedId, StoreError};
-use crate::sync::plan::{Pass, Purpose, Request};
+use crate::sync::plan::{Pass, Request};
 use crate::sync::policy::Policy;
 use crate::sync::run::Run;
 
@@ -43,23 +43,14 @@ pub(super) async fn rule(
     request: &Request,
     ledger: &mut Vec<LedgerEntry>,
 ) -> Result<Ruling, StoreError> {
-    match request {
-        Request::Members { removes, .. } if !removes.is_empty() => {
-            rule_on_members(run, policy, pass, ledger).await
-        }
-        Request::Delete { .. } => rule_on_resource(run, policy, pass, "delete").await,
-        Request::Update { purpose: Purpose::Deactivate, .. }
-        | Request::Put { purpose: Purpose::Deactivate, .. } => {
-            rule_on_resource(run, policy, pass, "deactivate").await
-        }
-        Request::Members { .. }
-        | Request::Update { purpose: Purpose::Update | Purpose::Activate, .. }
-        | Request::Put { purpose: Purpose::Update | Purpose::Activate, .. }
-        | Request::Create { .. }
-        | Request::Lookup { .. }
-        | Request::Fetch { .. }
-        | Request::MemberPage { .. }
-        | Request::IsMember { .. } => Ok(Ruling::Send),
+    if let Request::Members { removes, .. } = request
+        && !removes.is_empty()
+    {
+        return rule_on_members(run, policy, pass, ledger).await;
+    }
+    match request.ends_access() {
+        Some(operation) => rule_on_resource(run, policy, pass, operation).await,
+        None => Ok(Ruling::Send),
     }
 }
 

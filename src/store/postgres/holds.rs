@@ -17,7 +17,6 @@ use crate::store::postgres::rows::{
     Tx, big, corrupt, execute, key_at, key_columns, limit as row_limit, query, query_opt, storable, unsigned,
 };
 use crate::store::postgres::targets::{self, LockedTarget};
-use crate::store::postgres::timeline::onward;
 use crate::store::postgres::{ledger, links, work};
 use crate::store::timeline::HoldStory;
 use crate::store::{LedgerEntry, Order, Page, ParkedId, StoreError};
@@ -105,11 +104,7 @@ pub(super) async fn story(
     after: Option<u64>,
     limit: usize,
 ) -> Result<Vec<HoldStory>, StoreError> {
-    let (beyond, direction) = onward(order);
-    let start = match order {
-        Order::Falling => u64::MAX,
-        Order::Rising => 0,
-    };
+    let (beyond, direction) = order.onward();
     let stream = |condition: &str| {
         format!(
             "(SELECT * FROM hold_items AS i WHERE {condition} AND i.seq {beyond} $3
@@ -127,7 +122,7 @@ pub(super) async fn story(
          FROM ({first} UNION ALL {second}) AS held ORDER BY seq {direction} LIMIT $4"
     );
     let params: &[&(dyn ToSql + Sync)] =
-        &[&directory, &key.id, &big(after.unwrap_or(start)), &row_limit(limit + 1)];
+        &[&directory, &key.id, &big(after.unwrap_or(order.start())), &row_limit(limit + 1)];
     let story = |row: &SqlRow| {
         Ok(HoldStory {
             hold: unsigned(row, 10, "hold_items")?,

@@ -10,7 +10,6 @@ use crate::store::postgres::rows::{
     Tx, big, corrupt, execute, key_at, limit as row_limit, query, storable, unsigned,
 };
 use crate::store::postgres::targets::LockedTarget;
-use crate::store::postgres::timeline::onward;
 use crate::store::{LedgerEntry, LedgerFilter, LedgerRecord, Order, Page, StoreError};
 
 /// Events that one entry names at most.
@@ -146,11 +145,7 @@ pub(super) async fn story(
     after: Option<u64>,
     limit: usize,
 ) -> Result<Vec<LedgerRecord>, StoreError> {
-    let (beyond, direction) = onward(order);
-    let start = match order {
-        Order::Falling => u64::MAX,
-        Order::Rising => 0,
-    };
+    let (beyond, direction) = order.onward();
     let sql = format!(
         "SELECT seq, at, target, kind, id, generation, operation, call, status, result,
                 etag_before, etag_after, elapsed_us, detail, directory, base_generation, actor
@@ -158,7 +153,7 @@ pub(super) async fn story(
          ORDER BY seq {direction} LIMIT $5"
     );
     let params: &[&(dyn ToSql + Sync)] =
-        &[&key.kind, &key.id, &directory, &big(after.unwrap_or(start)), &row_limit(limit + 1)];
+        &[&key.kind, &key.id, &directory, &big(after.unwrap_or(order.start())), &row_limit(limit + 1)];
     let rows = query(tx, &sql, params).await?;
     let mut events = events(tx, &rows).await?;
     let record = |(place, row)| record(row, events.remove(&place).unwrap_or_default());

@@ -134,48 +134,48 @@ const fn table(kind: Kind) -> &'static str {
     }
 }
 
-/// The row of work unless it waits for a person, the link, and what is desired.
-const USER: &str = "SELECT t.directory,
+/// The row of work unless it waits for a person, the link, and what is desired; `JOIN` where there must be
+/// such a row, `LEFT JOIN` where there may be none.
+macro_rules! user {
+    ($join:literal) => {
+        concat!(
+            "SELECT t.directory,
         w.kind, w.id, w.lane, w.generation, w.since, w.attempts, w.failed_at, w.intent,
         l.id IS NOT NULL, l.vendor_id, l.checked_at, l.etag, l.synced_generation, l.synced_members, l.applied,
         d.body, d.generation
      FROM targets AS t
-     JOIN work AS w ON w.target = t.name AND w.kind = 0 AND w.id = $2 AND w.state < 2
+     ",
+            $join,
+            " work AS w ON w.target = t.name AND w.kind = 0 AND w.id = $2 AND w.state < 2
      LEFT JOIN links AS l ON l.target = t.name AND l.kind = 0 AND l.id = $2
      LEFT JOIN users AS d ON d.directory = t.directory AND d.id = $2
-     WHERE t.name = $1";
-const GROUP: &str = "SELECT h.home,
+     WHERE t.name = $1"
+        )
+    };
+}
+macro_rules! group {
+    ($join:literal) => {
+        concat!(
+            "SELECT h.home,
         w.kind, w.id, w.lane, w.generation, w.since, w.attempts, w.failed_at, w.intent,
         l.id IS NOT NULL, l.vendor_id, l.checked_at, l.etag, l.synced_generation, l.synced_members, l.applied,
         d.body, d.generation, d.member_sequence
      FROM targets AS t
-     JOIN work AS w ON w.target = t.name AND w.kind = 1 AND w.id = $2 AND w.state < 2
+     ",
+            $join,
+            " work AS w ON w.target = t.name AND w.kind = 1 AND w.id = $2 AND w.state < 2
      CROSS JOIN LATERAL (SELECT CASE WHEN starts_with($2, 'derived:') THEN 'derived:' || t.name
                                      ELSE t.directory END) AS h (home)
      LEFT JOIN links AS l ON l.target = t.name AND l.kind = 1 AND l.id = $2
      LEFT JOIN groups AS d ON d.directory = h.home AND d.id = $2
-     WHERE t.name = $1";
-/// The same whether there is such a row or not.
-const ANY_USER: &str = "SELECT t.directory,
-        w.kind, w.id, w.lane, w.generation, w.since, w.attempts, w.failed_at, w.intent,
-        l.id IS NOT NULL, l.vendor_id, l.checked_at, l.etag, l.synced_generation, l.synced_members, l.applied,
-        d.body, d.generation
-     FROM targets AS t
-     LEFT JOIN work AS w ON w.target = t.name AND w.kind = 0 AND w.id = $2 AND w.state < 2
-     LEFT JOIN links AS l ON l.target = t.name AND l.kind = 0 AND l.id = $2
-     LEFT JOIN users AS d ON d.directory = t.directory AND d.id = $2
-     WHERE t.name = $1";
-const ANY_GROUP: &str = "SELECT h.home,
-        w.kind, w.id, w.lane, w.generation, w.since, w.attempts, w.failed_at, w.intent,
-        l.id IS NOT NULL, l.vendor_id, l.checked_at, l.etag, l.synced_generation, l.synced_members, l.applied,
-        d.body, d.generation, d.member_sequence
-     FROM targets AS t
-     LEFT JOIN work AS w ON w.target = t.name AND w.kind = 1 AND w.id = $2 AND w.state < 2
-     CROSS JOIN LATERAL (SELECT CASE WHEN starts_with($2, 'derived:') THEN 'derived:' || t.name
-                                     ELSE t.directory END) AS h (home)
-     LEFT JOIN links AS l ON l.target = t.name AND l.kind = 1 AND l.id = $2
-     LEFT JOIN groups AS d ON d.directory = h.home AND d.id = $2
-     WHERE t.name = $1";
+     WHERE t.name = $1"
+        )
+    };
+}
+const USER: &str = user!("JOIN");
+const GROUP: &str = group!("JOIN");
+const ANY_USER: &str = user!("LEFT JOIN");
+const ANY_GROUP: &str = group!("LEFT JOIN");
 
 fn user_at(row: &SqlRow, column: usize, id: &ExternalId) -> Result<User, StoreError> {
     let Some(body) = row.try_get(column)? else { return Ok(User::default()) };

@@ -67,14 +67,6 @@ pub(super) async fn page(
     Ok(told(order, after, streams, limit))
 }
 
-/// How numbers go on after a cursor: the comparison, and the order.
-pub(super) const fn onward(order: Order) -> (&'static str, &'static str) {
-    match order {
-        Order::Falling => ("<", "DESC"),
-        Order::Rising => (">", "ASC"),
-    }
-}
-
 async fn changes(
     tx: &Tx<'_>,
     directory: &str,
@@ -83,7 +75,7 @@ async fn changes(
     after: Cursor,
     limit: usize,
 ) -> Result<Vec<Happening>, StoreError> {
-    let (beyond, direction) = onward(order);
+    let (beyond, direction) = order.onward();
     let room = row_limit(limit + 1);
     let mut params: Vec<&(dyn ToSql + Sync)> = vec![&directory, &key.kind, &key.id, &room];
     let (generation, seq, index) = after.change.unwrap_or_default();
@@ -116,7 +108,7 @@ async fn memberships(
     after: Cursor,
     limit: usize,
 ) -> Result<Vec<Happening>, StoreError> {
-    let (beyond, direction) = onward(order);
+    let (beyond, direction) = order.onward();
     let room = row_limit(limit + 1);
     let mut params: Vec<&(dyn ToSql + Sync)> = vec![&directory, user, &room];
     let (seq, index) = after.membership.unwrap_or_default();

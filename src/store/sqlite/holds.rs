@@ -10,7 +10,6 @@ use crate::store::guard::{
 use crate::store::sqlite::guard::item_state;
 use crate::store::sqlite::members::Waiter;
 use crate::store::sqlite::rows::corrupt;
-use crate::store::sqlite::timeline::onward;
 use crate::store::sqlite::{directory, ledger, links, targets, work};
 use crate::store::timeline::HoldStory;
 use crate::store::{LedgerEntry, Order, Page, ParkedId, StoreError};
@@ -108,12 +107,8 @@ pub(super) fn story(
     after: Option<u64>,
     limit: usize,
 ) -> Result<Vec<HoldStory>, StoreError> {
-    let start = match order {
-        Order::Falling => i64::MAX.unsigned_abs(),
-        Order::Rising => 0,
-    };
     let mut statement = conn.prepare_cached(&story_sql(key.kind, order))?;
-    let mut rows = statement.query(params![directory, key.id, after.unwrap_or(start), limit + 1])?;
+    let mut rows = statement.query(params![directory, key.id, after.unwrap_or(order.start()), limit + 1])?;
     let mut items = Vec::new();
     while let Some(row) = rows.next()? {
         items.push(HoldStory { hold: row.get(10)?, target: row.get(11)?, item: item_at(row)? });
@@ -122,7 +117,7 @@ pub(super) fn story(
 }
 
 pub(super) fn story_sql(kind: Kind, order: Order) -> String {
-    let (beyond, direction) = onward(order);
+    let (beyond, direction) = order.onward();
     let stream = |index: &str, condition: &str| {
         format!(
             "SELECT * FROM (SELECT * FROM hold_items AS i INDEXED BY {index} WHERE {condition} AND seq {beyond} ?3

@@ -6,7 +6,6 @@ use rusqlite::{Connection, OptionalExtension as _, Row as SqlRow, params};
 
 use crate::directory::{Kind, ResourceKey};
 use crate::store::sqlite::rows::key_at;
-use crate::store::sqlite::timeline::onward;
 use crate::store::{LedgerEntry, LedgerFilter, LedgerRecord, Order, Outcome, Page, StoreError};
 
 /// Events that one entry names at most.
@@ -123,13 +122,9 @@ pub(super) fn story(
     after: Option<u64>,
     limit: usize,
 ) -> Result<Vec<LedgerRecord>, StoreError> {
-    let start = match order {
-        Order::Falling => i64::MAX.unsigned_abs(),
-        Order::Rising => 0,
-    };
     let mut statement = conn.prepare_cached(&story_sql(order))?;
     let mut rows =
-        statement.query(params![key.kind, key.id, directory, after.unwrap_or(start), limit + 1])?;
+        statement.query(params![key.kind, key.id, directory, after.unwrap_or(order.start()), limit + 1])?;
     let mut items = Vec::new();
     while let Some(row) = rows.next()? {
         let record = record(row)?;
@@ -141,7 +136,7 @@ pub(super) fn story(
 
 /// In the order of the index of a resource's entries, which ends with their number.
 pub(super) fn story_sql(order: Order) -> String {
-    let (beyond, direction) = onward(order);
+    let (beyond, direction) = order.onward();
     format!(
         "SELECT seq, at, target, kind, id, generation, operation, call, status, result,
                 etag_before, etag_after, elapsed_us, detail, directory, base_generation, actor

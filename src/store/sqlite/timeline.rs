@@ -58,14 +58,6 @@ pub(super) fn page(
     Ok(told(order, after, streams, limit))
 }
 
-/// How numbers go on after a cursor: the comparison, and the order.
-pub(super) const fn onward(order: Order) -> (&'static str, &'static str) {
-    match order {
-        Order::Falling => ("<", "DESC"),
-        Order::Rising => (">", "ASC"),
-    }
-}
-
 fn changes(
     conn: &Connection,
     directory: &str,
@@ -88,7 +80,7 @@ fn changes(
 
 /// In the order of the index of a resource's changes, which ends with the table's key.
 pub(super) fn changes_sql(order: Order, goes_on: bool) -> String {
-    let (beyond, direction) = onward(order);
+    let (beyond, direction) = order.onward();
     let after = if goes_on {
         format!("AND (c.generation, c.seq, c.position) {beyond} (?5, ?6, ?7)")
     } else {
@@ -126,7 +118,7 @@ fn memberships(
 }
 
 pub(super) fn memberships_sql(order: Order, goes_on: bool) -> String {
-    let (beyond, direction) = onward(order);
+    let (beyond, direction) = order.onward();
     let after = if goes_on { format!("AND (m.seq, m.position) {beyond} (?4, ?5)") } else { String::new() };
     format!(
         "SELECT m.seq, m.position, e.source, e.event_id, e.received_at, c.operation, c.outcome, c.generation,

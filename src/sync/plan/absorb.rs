@@ -140,8 +140,7 @@ impl Pass {
             PageRead::More => self.paging = Some(paging),
             PageRead::Whole => {
                 let Paging { mut group, etag, pages } = paging;
-                group.retain(|name, _| !name.eq_ignore_ascii_case("members"));
-                group.insert("members".to_owned(), pages.into_members());
+                pages.complete(&mut group);
                 self.absorb_whole(policy, group, etag);
             }
             PageRead::Useless => self.absorb_without_members(policy, paging),

@@ -61,9 +61,10 @@ impl MemberPages {
         }
     }
 
-    /// The members, as they stand in a group.
-    pub fn into_members(self) -> Value {
-        self.members.into_values().collect()
+    /// The group with these as its members, whatever it showed by itself.
+    pub fn complete(self, group: &mut Map<String, Value>) {
+        group.retain(|name, _| !name.eq_ignore_ascii_case("members"));
+        group.insert("members".to_owned(), self.members.into_values().collect());
     }
 }
 
@@ -90,7 +91,9 @@ mod tests {
             assert_eq!(last, PageRead::More);
             last = all.absorb(page.as_object().unwrap());
         }
-        (last, all.into_members())
+        let mut group = Map::new();
+        all.complete(&mut group);
+        (last, group["members"].take())
     }
 
     #[test]

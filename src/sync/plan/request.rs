@@ -135,6 +135,25 @@ pub enum Reaction {
     },
 }
 
+impl Request {
+    /// The ledger's word for it where it takes somebody's account or access away, or a group.
+    pub const fn ends_access(&self) -> Option<&'static str> {
+        match self {
+            Self::Delete { .. } => Some("delete"),
+            Self::Update { purpose: Purpose::Deactivate, .. }
+            | Self::Put { purpose: Purpose::Deactivate, .. } => Some("deactivate"),
+            Self::Update { purpose: Purpose::Update | Purpose::Activate, .. }
+            | Self::Put { purpose: Purpose::Update | Purpose::Activate, .. }
+            | Self::Members { .. }
+            | Self::Create { .. }
+            | Self::Lookup { .. }
+            | Self::Fetch { .. }
+            | Self::MemberPage { .. }
+            | Self::IsMember { .. } => None,
+        }
+    }
+}
+
 /// Why a resource is left alone for a while.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LaterCause {

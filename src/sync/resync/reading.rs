@@ -53,8 +53,7 @@ pub(super) async fn listed(shared: &Shared, kind: Kind, resource: Value) -> Resu
         let id = name(&resource)?;
         resource = fetched(shared, kind, &id).await?.ok_or(Gap::Unread)?;
         if policy.members_paged {
-            resource.retain(|name, _| !name.eq_ignore_ascii_case("members"));
-            resource.insert("members".to_owned(), members(shared, &id).await?);
+            members(shared, &id).await?.complete(&mut resource);
         }
     }
     row(&policy, kind, resource)
@@ -131,7 +130,7 @@ fn row(policy: &Policy, kind: Kind, mut resource: Map<String, Value>) -> Result<
 }
 
 /// A group's members, where they are shown below the group. What does not add up is a gap.
-async fn members(shared: &Shared, group: &str) -> Result<Value, Gap> {
+async fn members(shared: &Shared, group: &str) -> Result<MemberPages, Gap> {
     let mut pages = MemberPages::default();
     loop {
         let call = requests::member_page(shared.target.profile(), group, pages.next_start());
@@ -139,7 +138,7 @@ async fn members(shared: &Shared, group: &str) -> Result<Value, Gap> {
         let page = serde_json::from_slice::<Map<_, _>>(&answer.body).map_err(|_| Gap::Unread)?;
         match pages.absorb(&page) {
             PageRead::More => {}
-            PageRead::Whole => return Ok(pages.into_members()),
+            PageRead::Whole => return Ok(pages),
             PageRead::Useless => return Err(Gap::Unread),
         }
     }
