@@ -91,8 +91,21 @@ async fn vendors_that_keep_the_tutorials_claims_end_equal_to_the_directory_with_
     let home = Home::new(&targets);
     let relay = home.start().await;
     let events = company::generate(Shape { users: 120, groups: 6, changes: 400 }, 17);
-    for event in &events {
+    let (live, backlog) = events.split_at(events.len() / 2);
+    for event in live {
         relay.accept(&event.id, &event.body()).await;
+    }
+    // Packs are for what waits, and a creation is in none of one of the vendors: changes of people who
+    // are there wait together, however slowly this machine accepts them.
+    for (name, ..) in &vendors {
+        relay.quiet(name, LIMIT).await;
+        relay.act(&format!("/targets/{name}/pause")).await;
+    }
+    for event in backlog {
+        relay.accept(&event.id, &event.body()).await;
+    }
+    for (name, ..) in &vendors {
+        relay.act(&format!("/targets/{name}/resume")).await;
     }
     let directory = company::directory(&events);
     for (name, profile, most, sandbox) in &vendors {
