@@ -13,7 +13,7 @@ use scim_relay::store::{
     Appended, Committed, Cursor, Dossier, Errand, EventReader, EventRecord, EventSummary, Feeds, Happening,
     Hint, Intent, Lane, LedgerFilter, LedgerRecord, NewEvent, Order, Outcome, Page, ParkedId, ParkedItem,
     Present, Projection, Pruned, Resyncs, Retention, Roster, Settled, Status, Store, StoreError,
-    TargetRecord, TargetState, Tenure, Topic, WorkItem,
+    TargetRecord, TargetState, Tenure, Topic, WaitingItem, WorkItem,
 };
 use tokio::sync::broadcast;
 
@@ -117,6 +117,9 @@ impl Store for Forgetful {
         unreachable!("{UNASKED}")
     }
     async fn parked(&self, _: &str, _: Option<&str>, _: usize) -> Result<Page<ParkedItem>, StoreError> {
+        unreachable!("{UNASKED}")
+    }
+    async fn waiting(&self, _: &str, _: Option<&str>, _: usize) -> Result<Page<WaitingItem>, StoreError> {
         unreachable!("{UNASKED}")
     }
     async fn admit(

@@ -1,5 +1,6 @@
 //! A running relay's admin API, as commands ask it.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
@@ -8,18 +9,58 @@ use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
 use url::Url;
 
+use super::configuration::{ConfigArgument, own_address};
+use crate::config::Problem;
+use crate::http::admin::Role;
+
+/// Where a relay without a configuration of its own is.
+const NOT_TOLD: &str = "http://127.0.0.1:8080";
 /// Longest wait for one answer.
 const TIMEOUT: Duration = Duration::from_mins(5);
 
-/// Which relay, and as whom.
+/// Which relay, and as whom. The configuration says both, for who is on the relay's machine.
 #[derive(Debug, Args)]
 pub struct Connection {
-    /// Where the relay's admin API is
-    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:8080", env = "SCIM_RELAY_URL")]
-    url: Url,
-    /// The administrator's key
+    /// The configuration file of a relay on this machine: its address, and its first key that may do all this
+    #[arg(long = "config", value_name = "FILE", env = "SCIM_RELAY_CONFIG")]
+    config: Option<PathBuf>,
+    /// Where the relay's admin API is, instead [default: http://127.0.0.1:8080]
+    #[arg(long, value_name = "URL", env = "SCIM_RELAY_URL")]
+    url: Option<Url>,
+    /// The administrator's key, instead
     #[arg(long, value_name = "KEY", env = "SCIM_RELAY_ADMIN_KEY", hide_env_values = true)]
-    key: SecretString,
+    key: Option<SecretString>,
+}
+
+impl Connection {
+    /// What was typed goes before what the configuration says.
+    fn resolve(&self) -> Result<(Url, SecretString), String> {
+        let config = match (&self.config, &self.url, &self.key) {
+            // A variable may name a configuration that is not of this relay.
+            (Some(_), Some(_), Some(_)) | (None, _, _) => None,
+            (Some(path), _, _) => {
+                Some(ConfigArgument { path: path.clone() }.load().map_err(|problems| told(&problems))?.0)
+            }
+        };
+        let url = match (&self.url, &config) {
+            (Some(url), _) => url.clone(),
+            (None, Some(config)) => own_address(config.server.admin_listen.unwrap_or(config.server.listen))?,
+            (None, None) => Url::parse(NOT_TOLD).expect("it is one"),
+        };
+        let configured = || {
+            let keys = &config.as_ref()?.admin.keys;
+            keys.iter().find(|key| key.role >= Role::Operator).map(|key| key.secret.clone())
+        };
+        let key = self.key.clone().or_else(configured).ok_or(
+            "no key is known: give --key, or --config with the file of a relay that has a key with the role operator",
+        )?;
+        Ok((url, key))
+    }
+}
+
+fn told(problems: &[Problem]) -> String {
+    let problems: Vec<String> = problems.iter().map(ToString::to_string).collect();
+    format!("failed to read the configuration:\n{}", problems.join("\n"))
 }
 
 /// A relay that can be asked.
@@ -57,7 +98,8 @@ impl Relay {
         drop(rustls::crypto::ring::default_provider().install_default());
         let client = Client::builder().timeout(TIMEOUT).build();
         let client = client.map_err(|error| format!("failed to make an HTTP client: {error}"))?;
-        Ok(Self { client, base: connection.url.clone(), key: connection.key.clone() })
+        let (base, key) = connection.resolve()?;
+        Ok(Self { client, base, key })
     }
 
     /// The answer's body, if it is a success.

@@ -5,7 +5,6 @@ mod documents;
 
 use std::fs::File;
 use std::io::{self, BufReader, Read, Write};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::process::ExitCode;
 
 use clap::Args;
@@ -13,7 +12,7 @@ use url::Url;
 
 use self::delivery::{Answer, Sender};
 use self::documents::bodies;
-use super::configuration::ConfigArgument;
+use super::configuration::{ConfigArgument, own_address};
 use super::{EXIT_USAGE, fail, runtime};
 use crate::config::Config;
 use crate::source::Kind;
@@ -75,20 +74,6 @@ fn sender(arguments: &Arguments, config: &Config) -> Result<Sender, String> {
     Sender::new(&base, name, secret.clone(), direct).map_err(|error| format!("failed to {}", chain(&error)))
 }
 
-/// Where the relay is reached from this machine.
-fn own_address(listen: SocketAddr) -> Result<Url, String> {
-    if listen.port() == 0 {
-        return Err("`server.listen` leaves the port open; say where the relay is with --url".to_owned());
-    }
-    let host = match listen.ip() {
-        IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
-        IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),
-        ip @ (IpAddr::V4(_) | IpAddr::V6(_)) => ip,
-    };
-    let address = SocketAddr::new(host, listen.port());
-    Ok(Url::parse(&format!("http://{address}")).expect("a socket address makes a URL"))
-}
-
 fn open(file: &str) -> io::Result<Box<dyn Read>> {
     if file == "-" { Ok(Box::new(io::stdin().lock())) } else { Ok(Box::new(File::open(file)?)) }
 }
@@ -120,22 +105,4 @@ fn send_all(runtime: &tokio::runtime::Runtime, sender: &Sender, input: impl Read
     let Tally { accepted, duplicate, refused } = &tally;
     let _ = writeln!(out, "{accepted} accepted, {duplicate} duplicate, {refused} refused");
     Ok(tally)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_address_that_is_every_address_is_reached_on_the_machine_itself() {
-        let cases = [
-            ("0.0.0.0:8080", "http://127.0.0.1:8080/"),
-            ("[::]:8080", "http://[::1]:8080/"),
-            ("192.0.2.1:80", "http://192.0.2.1/"),
-        ];
-        for (listen, url) in cases {
-            assert_eq!(own_address(listen.parse().unwrap()).unwrap().as_str(), url);
-        }
-        assert!(own_address("127.0.0.1:0".parse().unwrap()).is_err());
-    }
 }

@@ -1,5 +1,6 @@
 //! `scim-relay why`: one person's story, from what the source said to what the vendor answered.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::io::{self, Write as _};
 use std::process::ExitCode;
@@ -10,15 +11,18 @@ use serde_json::Value;
 use super::relay::{Ask, Connection, Relay};
 use super::{fail, printed, runtime};
 
+/// So many people are named at most where a word means several.
+const TOLD_MAX: usize = 20;
+
 /// Arguments of `why`.
 #[derive(Debug, Args)]
 pub struct Arguments {
-    /// The source's id of the person
+    /// The person: the source's id or a vendor's, a user name or a mail address
     person: String,
-    /// The directory
-    #[arg(long, default_value = "default")]
-    directory: String,
-    /// It is a group
+    /// The directory; of a person looked for in all of them by default
+    #[arg(long)]
+    directory: Option<String>,
+    /// It is a group, by the source's id [default directory: default]
     #[arg(long)]
     group: bool,
     /// Most lines of the story; the newest are shown
@@ -42,11 +46,57 @@ pub fn run(arguments: &Arguments) -> ExitCode {
 
 async fn ask(arguments: &Arguments) -> Result<Value, String> {
     let Arguments { person, directory, group, limit, connection } = arguments;
-    let kind = if *group { "groups" } else { "users" };
-    let path = ["directories", directory, kind, person, "timeline"];
+    let relay = Relay::new(connection)?;
+    let directory = directory.as_deref();
+    let (kind, (directory, id)) = if *group {
+        ("groups", (directory.unwrap_or("default").to_owned(), person.clone()))
+    } else {
+        ("users", the_one(person, meant(&relay, person, directory).await?)?)
+    };
+    let path = ["directories", &directory, kind, &id, "timeline"];
     let limit = limit.to_string();
     let query = [("order", "newest"), ("limit", limit.as_str())];
-    Relay::new(connection)?.json(Ask { query: &query, ..Ask::reading(&path) }).await
+    relay.json(Ask { query: &query, ..Ask::reading(&path) }).await
+}
+
+/// A person as the relay names them: the directory, and the source's id.
+type Name = (String, String);
+
+/// Everybody whom the word may mean. An id is one person's; a name or an address may be several people's, and
+/// is looked for among all of them.
+async fn meant(relay: &Relay, word: &str, directory: Option<&str>) -> Result<BTreeSet<Name>, String> {
+    let (mut found, mut cursor) = (BTreeSet::new(), None::<String>);
+    loop {
+        let mut query = vec![("q", word)];
+        query.extend(cursor.as_deref().map(|cursor| ("cursor", cursor)));
+        let answer = relay.json(Ask { query: &query, ..Ask::reading(&["people"]) }).await?;
+        for person in answer["items"].as_array().into_iter().flatten() {
+            let (at, id) = (text(&person["directory"]), text(&person["id"]));
+            if directory.is_none_or(|wanted| wanted == at) {
+                found.insert((at.to_owned(), id.to_owned()));
+            }
+        }
+        let by_id = cursor.is_none() && !found.is_empty();
+        match answer["next_cursor"].as_str() {
+            Some(next) if !by_id && found.len() <= TOLD_MAX => cursor = Some(next.to_owned()),
+            _ => return Ok(found),
+        }
+    }
+}
+
+fn the_one(word: &str, mut found: BTreeSet<Name>) -> Result<Name, String> {
+    match (found.pop_first(), found.is_empty()) {
+        (Some(one), true) => Ok(one),
+        (None, _) => Err(format!(
+            "no source has named anybody whose id, user name or mail address is {word}, and no vendor's account \
+             that the relay knows has this id"
+        )),
+        (Some(first), false) => {
+            let all = std::iter::once(first).chain(found).take(TOLD_MAX);
+            let lines: Vec<String> = all.map(|(at, id)| format!("  {id} --directory {at}")).collect();
+            Err(format!("{word} may mean several people; say which:\n{}", lines.join("\n")))
+        }
+    }
 }
 
 /// The answer as lines. What came from outside moves no cursor and rings no bell.
@@ -121,6 +171,20 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn a_word_means_one_person_or_it_is_asked_who_is_meant() {
+        let named = |names: &[(&str, &str)]| {
+            names.iter().map(|(at, id)| ((*at).to_owned(), (*id).to_owned())).collect::<BTreeSet<_>>()
+        };
+        assert_eq!(
+            the_one("jane", named(&[("corp", "u-1")])).unwrap(),
+            ("corp".to_owned(), "u-1".to_owned())
+        );
+        assert!(the_one("jane", named(&[])).unwrap_err().contains("no source has named"));
+        let several = the_one("jane", named(&[("corp", "u-1"), ("lab", "u-1")])).unwrap_err();
+        assert!(several.ends_with("\n  u-1 --directory corp\n  u-1 --directory lab"), "{several}");
+    }
 
     #[test]
     fn a_story_is_told_from_how_it_stands_to_how_it_came_to_that() {

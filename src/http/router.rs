@@ -20,7 +20,7 @@ use uuid::Uuid;
 
 use super::admin::{
     self, advice, events, feeds, holds, ledger, me, parked, people, resync_report, resyncs, status, sync,
-    targets, timeline,
+    targets, timeline, waiting,
 };
 use super::{Relay, body, console, health, metrics, problem, webhooks};
 
@@ -51,6 +51,7 @@ pub(super) fn admin_routes() -> OpenApiRouter<Relay> {
         .routes(routes!(targets::pause))
         .routes(routes!(targets::resume))
         .routes(routes!(targets::discover))
+        .routes(routes!(waiting::list))
         .routes(routes!(parked::list))
         .routes(routes!(parked::retry))
         .routes(routes!(parked::discard))

@@ -114,6 +114,20 @@ pub struct ParkedItem {
     pub attempts: u32,
 }
 
+/// Work that waits for something to be told, or to appear at the vendor.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WaitingItem {
+    /// Its name.
+    pub id: ParkedId,
+    /// For what.
+    pub reason: String,
+    /// When the oldest change was received that is not applied; of a member that is not kept.
+    pub since: Option<Timestamp>,
+}
+
+/// Why a member waits.
+pub(super) const WAITING_MEMBER: &str = "the vendor has no account for this member yet";
+
 /// One event in a list.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EventSummary {

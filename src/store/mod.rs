@@ -32,7 +32,7 @@ use tokio::sync::broadcast;
 
 pub use admin::{
     ChangeRecord, EventRecord, EventSummary, LaneCount, LedgerFilter, LedgerRecord, Page, ParkedId,
-    ParkedItem, Status, TargetCounts,
+    ParkedItem, Status, TargetCounts, WaitingItem,
 };
 pub use errand::{Errand, ErrandCounts, Settled, Topic};
 pub use feed::{Aspect, Consent, Feed, Feeds, Known, RecordKey, SettledRecord, Tally};
@@ -264,6 +264,15 @@ pub trait Store: Send + Sync + 'static {
         after: Option<&str>,
         limit: usize,
     ) -> Result<Page<ParkedItem>, StoreError>;
+
+    /// Work of a target that waits for something to be told or to appear: users, groups, then members of
+    /// groups, each in the order of their ids. A place that no page answered ends the list.
+    async fn waiting(
+        &self,
+        target: &str,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Page<WaitingItem>, StoreError>;
 
     /// Makes a parked item pending again, attempts forgotten. The ledger says who wanted it. False when
     /// there is no such item.

@@ -307,12 +307,12 @@ async fn leavers_go_ahead_of_a_backlog_that_is_packed() {
             .map(|number| json!({"op": "user.deactivate", "id": format!("u-{number}")}))
             .collect();
         relay.changes(event, &json!(changes)).await;
-        eventually("the event is merged", Duration::from_secs(10), async || {
+        eventually("the event is merged", LIMIT, async || {
             (relay.admin(&format!("/events/{event}")).await["state"] == "projected").then_some(())
         })
         .await;
         let merged_at = sandbox.moment().await;
-        eventually("the leavers are inactive", Duration::from_secs(5), async || {
+        eventually("the leavers are inactive", LIMIT, async || {
             let users = sandbox.users().await;
             let active = |number: usize| {
                 users.iter().any(|user| user["externalId"] == format!("u-{number}") && user["active"] == true)

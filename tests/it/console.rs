@@ -190,6 +190,43 @@ async fn what_is_wrong_is_seen_and_what_is_parked_is_retried_and_hostile_words_s
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn who_waits_is_named_with_the_reason_and_a_group_has_a_story_too() {
+    let sandbox = Sandbox::start(Behaviour::default(), &[]).await;
+    let home = Home::new(&[TargetSetup::new("acme", sandbox.base_url(), TOKEN)]);
+    let relay = home.start().await;
+    let nameless =
+        json!({"op": "user.upsert", "id": "u-2", "attributes": {"title": "Clerk", "active": true}});
+    let group = json!({"op": "group.upsert", "id": "g-1", "attributes": {"displayName": "Agents"}});
+    let members = json!({"op": "group.members", "id": "g-1", "add": ["u-1", "u-2"]});
+    relay.changes("evt-1", &json!([hire(1, "Jane"), nameless, group, members])).await;
+    let status = relay.quiet("acme", LIMIT).await["targets"]["acme"].clone();
+    assert_eq!((&status["waiting"], &status["waiting_members"]), (&json!(1), &json!(1)), "{status}");
+    let waiting = relay.items("/targets/acme/waiting").await;
+    let named: Vec<_> = waiting.iter().map(|item| item["id"].as_str().unwrap()).collect();
+    assert_eq!(named, ["user:u-2", "member:3:g-1:u-2"]);
+    assert_eq!(waiting[0]["reason"], "the directory does not know the userName yet");
+
+    let browser = open(&relay).await;
+    browser.enter("Admin key", ADMIN_KEY).await;
+    browser.sees(&["1 of 1", "acme", "Healthy"]).await;
+    browser.press("2 waiting for acme").await;
+    browser
+        .sees(&[
+            "Waiting for acme",
+            "in group g-1",
+            "the vendor has no account for this member yet",
+            "the directory does not know the userName yet",
+        ])
+        .await;
+    browser.press("People").await;
+    browser.enter("User id, vendor’s id, user name or e-mail", "u-1").await;
+    browser.sees(&["Jane", "belongs to g-1"]).await;
+    browser.press("g-1").await;
+    browser.sees(&["Group g-1", "Is to be there.", "hr said group.upsert", "POST Groups"]).await;
+    assert_eq!(relay.terminate().await, Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_hold_is_approved_by_who_may_and_only_read_by_who_may_not() {
     let sandbox = Sandbox::start(Behaviour::default(), &[]).await;
     let guard = "guard = { max_destructive = 1, always_allowed = 1 }";

@@ -14,7 +14,7 @@ use crate::support::{eventually, http_client};
 
 const LIMIT: Duration = Duration::from_mins(1);
 /// Longest way of a change to an idle vendor. It takes milliseconds; there is no cycle to wait for.
-const SOON: Duration = Duration::from_secs(10);
+const SOON: Duration = Duration::from_secs(30);
 const USERS: usize = 60;
 const GROUPS: usize = 20;
 
@@ -117,13 +117,17 @@ async fn a_dry_run_tells_every_step_and_sends_nothing() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn why_prints_one_persons_story() {
-    let (_sandbox, _home, relay) = start().await;
+    let (_sandbox, home, relay) = start().await;
     relay.changes("evt-1", &json!([user(1, "Clerk")])).await;
     relay.quiet("acme", LIMIT).await;
     relay.changes("evt-1", &json!([user(1, "Clerk")])).await;
-    let why = async |person: &str| {
+    let by_address = ["--url", relay.admin_url.as_str(), "--key", ADMIN_KEY];
+    let config = home.config();
+    let by_file = ["--url", relay.admin_url.as_str(), "--config", config.to_str().unwrap()];
+    let why = async |person: &str, connection: &[&str]| {
         let command = tokio::process::Command::new(env!("CARGO_BIN_EXE_scim-relay"))
-            .args(["why", person, "--url", &relay.admin_url, "--key", ADMIN_KEY])
+            .args(["why", person])
+            .args(connection)
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .output();
@@ -132,7 +136,7 @@ async fn why_prints_one_persons_story() {
             (String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap());
         (output.status.success(), out, err)
     };
-    let (known, story, _) = why("u1").await;
+    let (known, story, _) = why("u1", &by_address).await;
     assert!(known, "{story}");
     for part in [
         "at acme: in place",
@@ -142,7 +146,9 @@ async fn why_prints_one_persons_story() {
     ] {
         assert!(story.contains(part), "{part} is missing in:\n{story}");
     }
-    let (known, _, reason) = why("nobody").await;
+    let (known, by_name, reason) = why("U1@example.com", &by_file).await;
+    assert!(known && by_name == story, "{by_name}{reason}");
+    let (known, _, reason) = why("nobody", &by_address).await;
     assert!(!known && reason.contains("no source has named"), "{reason}");
 }
 

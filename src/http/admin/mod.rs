@@ -18,6 +18,7 @@ pub mod status;
 pub mod sync;
 pub mod targets;
 pub mod timeline;
+pub mod waiting;
 
 pub use auth::{AdminKey, Keys, Role, authorize};
 pub use query::{Listing, PageQuery, Params};

@@ -67,10 +67,11 @@ const FILES: &[File] = &[
     file!("views/drift.js", SCRIPT),
     file!("views/report.js", SCRIPT),
     file!("views/parked.js", SCRIPT),
+    file!("views/waiting.js", SCRIPT),
     file!("views/holds.js", SCRIPT),
     file!("views/hold.js", SCRIPT),
     file!("views/people.js", SCRIPT),
-    file!("views/person.js", SCRIPT),
+    file!("views/story.js", SCRIPT),
 ];
 
 /// The console's routes. Its own path without the slash at the end leads to it.

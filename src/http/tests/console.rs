@@ -14,7 +14,7 @@ async fn the_page_needs_no_key_and_holds_nothing_that_would() {
     for (path, media_type) in [
         ("/console/", "text/html; charset=utf-8"),
         ("/console/main.js", "text/javascript; charset=utf-8"),
-        ("/console/views/person.js", "text/javascript; charset=utf-8"),
+        ("/console/views/story.js", "text/javascript; charset=utf-8"),
     ] {
         let answer = send(served.address, "GET", path, &[], b"").await;
         assert_eq!((answer.status, answer.header("content-type")), (200, Some(media_type)), "{path}");

@@ -16,7 +16,7 @@ use crate::store::{
     Appended, Committed, Cursor, Dossier, Errand, EventReader, EventRecord, EventSummary, Happening, Hint,
     Intent, Lane, LedgerFilter, LedgerRecord, NewEvent, Order, Outcome, Page, ParkedId, ParkedItem, Present,
     Projection, Pruned, Retention, Roster, Settled, Status, Store, StoreError, TargetRecord, TargetState,
-    Tenure, Topic, WorkItem,
+    Tenure, Topic, WaitingItem, WorkItem,
 };
 
 /// What the store does with what the server asks of it.
@@ -66,6 +66,15 @@ impl Store for FaultyStore {
     ) -> Result<Page<ParkedItem>, StoreError> {
         self.check().await?;
         self.inner.parked(t, after, limit).await
+    }
+    async fn waiting(
+        &self,
+        t: &str,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Page<WaitingItem>, StoreError> {
+        self.check().await?;
+        self.inner.waiting(t, after, limit).await
     }
     async fn admit(
         &self,

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::store::conformance::scene::{NOW, Scene, TARGET, outcome, park, pending, retry, wait};
 use crate::store::conformance::script::{
-    DIRECTORY, at, deactivate, group_key, id, members, now, received_at, titled, user_key,
+    DIRECTORY, at, deactivate, delete_user, group_key, id, members, now, received_at, titled, user_key,
 };
 use crate::store::conformance::{Home, must};
 use crate::store::{
@@ -68,6 +68,34 @@ pub async fn status_counts_each_row_in_one_place(home: &dyn Home) {
     let quiet = must(scene.store.status().await).targets.remove("quiet").expect("it is enrolled");
     assert_eq!(pending(&quiet), 0);
     assert_eq!(TargetCounts { pending: Vec::new(), state: None, ..quiet }, TargetCounts::default());
+}
+
+pub async fn who_waits_is_listed_as_it_is_counted(home: &dyn Home) {
+    let scene = Scene::new(home).await;
+    scene.feed([titled("a", "A"), titled("b", "A"), titled("c", "A"), titled("d", "A")]).await;
+    let gone = ["gone", "x", "y"];
+    scene.feed([members("g:1", &gone, &[])]).await;
+    let later = NOW.after(Duration::from_hours(1));
+    for name in ["a", "c"] {
+        scene.commit(outcome(&user_key(name), 1).ending(wait(later))).await;
+    }
+    scene.commit(outcome(&user_key("b"), 1).ending(park())).await;
+    let group = outcome(&group_key("g:1"), 1).linked("v-g", 1, 3);
+    scene.commit(group.waiting_for(&gone.map(id))).await;
+    scene.feed([delete_user("gone")]).await;
+
+    let expected = ["user:a", "user:c", "member:3:g:1:x", "member:3:g:1:y"];
+    for limit in [1, 3, 4, 100] {
+        let waiting =
+            all(limit, async |after| must(scene.store.waiting(TARGET, after.as_deref(), limit).await)).await;
+        let names: Vec<String> = waiting.iter().map(|item| item.id.to_string()).collect();
+        assert_eq!(names, expected, "pages of {limit}");
+        assert!(waiting.iter().all(|item| !item.reason.is_empty()), "{waiting:?}");
+        assert_eq!((waiting[0].since, waiting[2].since), (Some(received_at(0)), None));
+    }
+    let counts = scene.counts().await;
+    assert_eq!((counts.waiting, counts.waiting_members), (2, 2));
+    assert_eq!(must(scene.store.waiting("nowhere", None, 10).await).items, []);
 }
 
 pub async fn the_oldest_pending_change_is_known(home: &dyn Home) {

@@ -208,6 +208,7 @@ macro_rules! store_conformance {
                 no_event_is_ever_out_of_sight,
                 status_counts_each_row_in_one_place,
                 the_oldest_pending_change_is_known,
+                who_waits_is_listed_as_it_is_counted,
                 parked_work_is_retried_or_discarded,
                 pages_hold_everything_once,
                 a_cursor_that_no_page_answered_ends_the_list,

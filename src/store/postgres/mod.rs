@@ -43,6 +43,7 @@ mod strangers;
 mod targets;
 mod timeline;
 mod tls;
+mod waiting;
 mod work;
 
 #[cfg(test)]
@@ -68,7 +69,7 @@ use crate::store::{
     Appended, Committed, Cursor, Dossier, Errand, EventReader, EventRecord, EventSummary, Feeds, Happening,
     Hint, Intent, Lane, LedgerFilter, LedgerRecord, NewEvent, Order, Outcome, Page, ParkedId, ParkedItem,
     Present, Projection, Pruned, Resyncs, Retention, Roster, Settled, Status, Store, StoreError,
-    TargetRecord, TargetState, Tenure, Topic, WorkItem,
+    TargetRecord, TargetState, Tenure, Topic, WaitingItem, WorkItem,
 };
 pub use address::{Address, AddressError};
 use append::{Appender, BATCHES_AT_ONCE};
@@ -421,6 +422,16 @@ impl Store for PostgresStore {
     ) -> Result<Page<ParkedItem>, StoreError> {
         let limit = limit.min(PAGE_MAX);
         self.database.read(|tx, _| parked::page(tx, target, after, limit).boxed()).await
+    }
+
+    async fn waiting(
+        &self,
+        target: &str,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Page<WaitingItem>, StoreError> {
+        let limit = limit.min(PAGE_MAX);
+        self.database.read(|tx, _| waiting::page(tx, target, after, limit).boxed()).await
     }
 
     async fn retry_parked(

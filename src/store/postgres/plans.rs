@@ -117,7 +117,8 @@ fn steps() -> Vec<Step> {
         step!("events", |tx| events::page(tx, u64::MAX, 100)),
         step!("an event by number", |tx| events::event(tx, "30000")),
         step!("an event by id", |tx| events::event(tx, "evt-30000")),
-        // Every member who is waited for is looked at; a person asks, now and then.
+        // All who wait are looked at; a person asks, now and then.
+        step!("who waits", 20_000, |tx| waiting::page(tx, TARGET, None, 100)),
         step!("an event about the large group", 20_000, |tx| events::event(tx, "evt-large")),
         step!("ledger", |tx| ledger::page(tx, &LedgerFilter::default(), u64::MAX, 100)),
         step!("ledger of a user", |tx| ledger::page(tx, &of_user(), u64::MAX, 100)),

@@ -35,6 +35,7 @@ mod status;
 mod strangers;
 mod targets;
 mod timeline;
+mod waiting;
 mod work;
 mod writer;
 
@@ -57,7 +58,7 @@ use crate::store::{
     Appended, Committed, Cursor, Dossier, Errand, EventReader, EventRecord, EventSummary, Feeds, Happening,
     Hint, Intent, Lane, LedgerFilter, LedgerRecord, NewEvent, Order, Outcome, Page, ParkedId, ParkedItem,
     Present, Projection, Pruned, Resyncs, Retention, Roster, Settled, Status, Store, StoreError,
-    TargetRecord, TargetState, Tenure, Topic, WorkItem,
+    TargetRecord, TargetState, Tenure, Topic, WaitingItem, WorkItem,
 };
 use connection::WriteConnection;
 use readers::Readers;
@@ -407,6 +408,16 @@ impl Store for SqliteStore {
     ) -> Result<Page<ParkedItem>, StoreError> {
         let (target, after, limit) = (target.to_owned(), after.map(str::to_owned), limit.min(PAGE_MAX));
         self.readers.read(move |conn| parked::page(conn, &target, after.as_deref(), limit)).await
+    }
+
+    async fn waiting(
+        &self,
+        target: &str,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Page<WaitingItem>, StoreError> {
+        let (target, after, limit) = (target.to_owned(), after.map(str::to_owned), limit.min(PAGE_MAX));
+        self.readers.read(move |conn| waiting::page(conn, &target, after.as_deref(), limit)).await
     }
 
     async fn retry_parked(

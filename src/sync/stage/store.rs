@@ -17,7 +17,7 @@ use crate::store::{
     Appended, Committed, Cursor, Dossier, Errand, EventReader, EventRecord, EventSummary, Happening, Hint,
     Intent, Lane, LedgerFilter, LedgerRecord, NewEvent, Order, Outcome, Page, ParkedId, ParkedItem, Present,
     Projection, Pruned, Retention, Roster, Settled, Status, Store, StoreError, TargetRecord, TargetState,
-    Tenure, Topic, WorkItem,
+    Tenure, Topic, WaitingItem, WorkItem,
 };
 
 /// What the replicas share.
@@ -309,6 +309,9 @@ impl Store for View {
     }
     async fn parked(&self, t: &str, after: Option<&str>, n: usize) -> Result<Page<ParkedItem>, StoreError> {
         self.reach().await?.parked(t, after, n).await
+    }
+    async fn waiting(&self, t: &str, after: Option<&str>, n: usize) -> Result<Page<WaitingItem>, StoreError> {
+        self.reach().await?.waiting(t, after, n).await
     }
     async fn admit(
         &self,

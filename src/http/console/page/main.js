@@ -9,15 +9,19 @@ import * as hold from "./views/hold.js";
 import * as holds from "./views/holds.js";
 import * as parked from "./views/parked.js";
 import * as people from "./views/people.js";
-import * as person from "./views/person.js";
 import * as report from "./views/report.js";
 import * as signIn from "./views/sign_in.js";
+import * as story from "./views/story.js";
 import * as target from "./views/target.js";
 import * as targets from "./views/targets.js";
+import * as waiting from "./views/waiting.js";
 
 const REFRESH_MS = 4000;
 const TOLD_MS = 8000;
 const PARTS = [["targets", "Targets"], ["drift", "Drift"], ["parked", "Parked"], ["holds", "Holds"], ["people", "People"]];
+
+// Where places belong that no part is named after.
+const WITHIN = { groups: "people", waiting: "targets" };
 
 // A view has `load(place, signal, memory)`, which asks the relay, and `show(data, context)`, which makes elements of the
 // answer. `still` marks one that is not asked anew by itself.
@@ -25,8 +29,10 @@ function viewOf({ names }) {
   const [part, ...rest] = names;
   if (part === "drift") return rest.length > 0 ? report : drift;
   if (part === "parked") return parked;
+  if (part === "waiting" && rest.length > 0) return waiting;
   if (part === "holds") return rest.length > 0 ? hold : holds;
-  if (part === "people") return rest.length > 1 ? person : people;
+  if (part === "groups" && rest.length > 1) return story;
+  if (part === "people") return rest.length > 1 ? story : people;
   return part === "targets" && rest.length > 0 ? target : targets;
 }
 
@@ -177,7 +183,7 @@ async function go() {
 
 // Navigation and whose key it is.
 function frame({ names }) {
-  const current = names[0] ?? "targets";
+  const current = WITHIN[names[0]] ?? names[0] ?? "targets";
   const link = ([part, title]) =>
     h("a", { href: to([part]), id: `nav-${part}`, "aria-current": part === current ? "page" : null }, title);
   replace(page("nav"), PARTS.map(link));

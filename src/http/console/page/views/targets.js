@@ -69,12 +69,16 @@ const COLUMNS = [
     cell: (row) => backlog(row.lanes[lane] ?? 0, row.ages[lane]),
   })),
   { name: "In flight", kind: "number", hint: "Being sent at this moment", cell: (row) => quietZero(row.in_flight) },
-  { name: "Waiting", kind: "number", hint: "For something that the vendor does not know yet", cell: (row) => quietZero(row.waiting + row.waiting_members) },
+  { name: "Waiting", kind: "number", hint: "For something that the vendor does not know yet", cell: (row) => waiting(row) },
 ];
 
 export function backlog(rows, age) {
   if (rows === 0) return quietZero(0);
   return h("span", {}, count(rows), age?.oldest_seconds > 0 && h("span.age", { title: "Age of the oldest" }, span(age.oldest_seconds)));
+}
+
+function waiting({ name, waiting, waiting_members: members }) {
+  return waiting + members === 0 ? quietZero(0) : h("a", { href: to(["waiting", name]), "aria-label": `${count(waiting + members)} waiting for ${name}` }, count(waiting + members));
 }
 
 const quietZero = (number) => (number === 0 ? h("span.zero", {}, "0") : count(number));

@@ -1,4 +1,4 @@
-// One person's story: how they stand at each vendor now, and what happened, newest first.
+// The story of one person or group: how they stand at each vendor now, and what happened, newest first.
 
 import { get, path, query } from "../api.js";
 import { h } from "../dom.js";
@@ -7,22 +7,27 @@ import { to } from "../route.js";
 import { ago, at, capital, several } from "../words.js";
 import { toneOf } from "./target.js";
 
-export function load({ names: [, directory, id], parameters: { cursor, order } }, signal) {
-  return Promise.all([
-    get(query(path`/directories/${directory}/users/${id}/timeline`, { cursor, order, limit: 50 }), signal),
+export async function load({ names: [part, directory, id], parameters: { cursor, order } }, signal) {
+  const page = { cursor, order, limit: 50 };
+  if (part === "groups") return get(query(path`/directories/${directory}/groups/${id}/timeline`, page), signal);
+  const [story, { items }] = await Promise.all([
+    get(query(path`/directories/${directory}/users/${id}/timeline`, page), signal),
     get(query("/people", { q: id }), signal),
-  ]).then(([story, { items }]) => ({ ...story, who: items.find((one) => one.directory === directory && one.id === id) }));
+  ]);
+  return { ...story, who: items.find((one) => one.directory === directory && one.id === id) };
 }
 
-export function show({ present, items, next_cursor, who }, { place: { names: [, directory, id], parameters } }) {
+export function show({ present, items, next_cursor, who }, { place: { names: [part, directory, id], parameters } }) {
+  const isGroup = part === "groups";
+  const told = isGroup ? "this group" : "this person";
   const oldest = parameters.order === "oldest";
   return [
     heading(who?.display_name ?? who?.user_name ?? id, {
       above: { href: to(["people"]), words: "People" },
-      lead: [h("span.id", {}, id), who?.user_name && ` · ${who.user_name}`, ` · directory ${directory}`],
+      lead: [isGroup && "Group ", h("span.id", {}, id), who?.user_name && ` · ${who.user_name}`, ` · directory ${directory}`],
     }),
-    present.unprojected > 0 && notice("calm", `${several(present.unprojected, "event")} came in and ${present.unprojected === 1 ? "is" : "are"} not merged yet; some may be about this person.`),
-    h("section", { "aria-labelledby": "now" }, h("h2", { id: "now" }, "Now"), now(present)),
+    present.unprojected > 0 && notice("calm", `${several(present.unprojected, "event")} came in and ${present.unprojected === 1 ? "is" : "are"} not merged yet; some may be about ${told}.`),
+    h("section", { "aria-labelledby": "now" }, h("h2", { id: "now" }, "Now"), now(present, directory, isGroup)),
     h("section", { "aria-labelledby": "story" },
       h("div.title", {}, h("h2", { id: "story" }, "What happened"),
         h("a", { href: filtered({ order: oldest ? "" : "oldest" }), id: "order" }, oldest ? "Newest first" : "Oldest first")),
@@ -31,27 +36,30 @@ export function show({ present, items, next_cursor, who }, { place: { names: [, 
   ];
 }
 
-function now({ wanted, groups, targets }) {
+function now({ wanted, groups, targets }, directory, isGroup) {
   const cards = Object.entries(targets);
+  const other = isGroup ? (id) => h("a.id", { href: to(["people", directory, id]) }, id) : (id) => h("a.id", { href: to(["groups", directory, id]) }, id);
+  const belongs = groups.length > 0 ? [", and belongs to ", groups.map((group, at) => [at > 0 && ", ", other(group)])] : ", and belongs to no group";
   return [
-    h("p", {}, wanted ? "Is to have access" : "Is to have no access",
-      groups.length > 0 ? [", and belongs to ", groups.map((group, at) => [at > 0 && ", ", h("span.id", {}, group)])] : ", and belongs to no group", "."),
+    isGroup
+      ? h("p", {}, wanted ? "Is to be there." : "Is not to be there.")
+      : h("p", {}, wanted ? "Is to have access" : "Is to have no access", belongs, "."),
     cards.length === 0
       ? empty("No target follows this directory.")
-      : h("ul.cards", {}, cards.map(([name, standing]) => h("li.card", {}, card(name, standing)))),
+      : h("ul.cards", {}, cards.map(([name, standing]) => h("li.card", {}, card(name, standing, isGroup ? "Member" : "Group", other)))),
   ];
 }
 
 const WORK = { pending: ["calm", "Waiting"], waiting: ["calm", "Waiting"], parked: ["warn", "Parked"], held: ["warn", "Held"] };
 
-function card(name, standing) {
+function card(name, standing, kind, other) {
   const [tone, word] = WORK[standing.work] ?? ["good", "Nothing to do"];
-  const link = standing.work === "parked" ? to(["parked"], { target: name }) : standing.work === "held" ? to(["holds"], { target: name }) : to(["targets", name]);
+  const link = standing.work === "parked" ? to(["parked"], { target: name }) : standing.work === "held" ? to(["holds"], { target: name }) : standing.work === "waiting" ? to(["waiting", name]) : to(["targets", name]);
   return [
     h("h3", {}, h("a", { href: link }, name), " ", pill(tone, word)),
     h("p.reason", {}, capital(standing.words)),
     standing.memberships.length > 0 && h("ul.plain", {}, standing.memberships.map(({ id, state, reason }) =>
-      h("li", {}, "Group ", h("span.id", {}, id), ` ${state}`, reason && [": ", h("span.reason", {}, reason)]))),
+      h("li", {}, `${kind} `, other(id), ` ${state}`, reason && [": ", h("span.reason", {}, reason)]))),
     h("p.quiet.small", {},
       standing.linked ? ["Known there as ", h("span.id", {}, standing.vendor_id ?? "")] : "Not known there",
       standing.applied_at && [" · last applied ", ago(standing.applied_at)]),
