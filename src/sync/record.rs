@@ -27,7 +27,7 @@ pub(super) fn call(profile: &Profile, kind: Kind, request: &Request) -> Result<C
             // Planning asks only what the policy allows, and the policy is made from the profile.
             requests::lookup(profile, kind, &values).ok_or(UnusableId)
         }
-        Request::Fetch { id } => requests::fetch(profile, kind, id),
+        Request::Fetch { id } | Request::Inspect { id } => requests::fetch(profile, kind, id),
         Request::MemberPage { id, start } => requests::member_page(profile, id, *start),
         Request::IsMember { id, member } => Ok(requests::is_member(profile, id, member)),
         Request::Create { resource } => {
@@ -57,6 +57,7 @@ pub(super) fn is_too_large(profile: &Profile, kind: Kind, request: &Request) -> 
         Request::Create { resource } => resource.get("members").is_some(),
         Request::Lookup { .. }
         | Request::Fetch { .. }
+        | Request::Inspect { .. }
         | Request::MemberPage { .. }
         | Request::IsMember { .. }
         | Request::Update { .. }
@@ -77,7 +78,7 @@ pub(super) fn verdict(
 ) -> Verdict {
     let clean = |detail: Option<String>| detail.map(|detail| redact(&detail, pass.known_values()));
     match judge(profile, &CallFacts::from(call), outcome) {
-        Verdict::Taken { detail } => Verdict::Taken { detail: clean(detail) },
+        Verdict::Taken { detail, locations } => Verdict::Taken { detail: clean(detail), locations },
         Verdict::TooLarge { detail } => Verdict::TooLarge { detail: clean(detail) },
         Verdict::Refused { status, scim_type, detail } => {
             Verdict::Refused { status, scim_type, detail: clean(detail) }
@@ -120,7 +121,10 @@ pub(super) fn entry(
 /// The ledger's word for what is planned.
 pub(super) const fn operation(request: &Request) -> &'static str {
     match request {
-        Request::Lookup { .. } | Request::MemberPage { .. } | Request::IsMember { .. } => "lookup",
+        Request::Lookup { .. }
+        | Request::Inspect { .. }
+        | Request::MemberPage { .. }
+        | Request::IsMember { .. } => "lookup",
         Request::Fetch { .. } => "fetch",
         Request::Create { .. } => "create",
         Request::Update { purpose, .. } | Request::Put { purpose, .. } => match purpose {
@@ -154,6 +158,7 @@ pub(super) fn attributes(request: &Request, known: &Map<String, Value>) -> Vec<S
         Request::Members { .. } => vec!["members".to_owned()],
         Request::Lookup { .. }
         | Request::Fetch { .. }
+        | Request::Inspect { .. }
         | Request::MemberPage { .. }
         | Request::IsMember { .. }
         | Request::Delete { .. } => Vec::new(),
@@ -181,7 +186,7 @@ fn result(request: &Request, verdict: &Verdict) -> (&'static str, Option<String>
             Request::Lookup { .. } | Request::IsMember { .. } => {
                 (if found_any(resource.as_ref()) { "found" } else { "not_found" }, None)
             }
-            Request::Fetch { .. } | Request::MemberPage { .. } => ("found", None),
+            Request::Fetch { .. } | Request::Inspect { .. } | Request::MemberPage { .. } => ("found", None),
             Request::Update { .. } => ("applied", Some(told(request))),
             Request::Create { .. }
             | Request::Put { .. }
@@ -189,7 +194,7 @@ fn result(request: &Request, verdict: &Verdict) -> (&'static str, Option<String>
             | Request::Delete { .. } => ("applied", None),
         },
         Verdict::Stale => ("stale", None),
-        Verdict::Taken { detail } => ("conflict", detail.clone()),
+        Verdict::Taken { detail, .. } => ("conflict", detail.clone()),
         Verdict::Missing => ("not_found", None),
         Verdict::TooLarge { detail } | Verdict::Refused { detail, .. } => ("refused", detail.clone()),
         Verdict::Throttled { .. } => ("throttled", None),
@@ -223,7 +228,8 @@ fn with_member_forms(profile: &Profile, resource: &Value) -> Value {
     resource
 }
 
-const fn target_kind(kind: Kind) -> requests::Kind {
+/// The same kind in the words of targets.
+pub(super) const fn target_kind(kind: Kind) -> requests::Kind {
     match kind {
         Kind::User => requests::Kind::User,
         Kind::Group => requests::Kind::Group,

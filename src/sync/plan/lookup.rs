@@ -1,6 +1,7 @@
 //! Whom does the vendor know? Identity without a link.
 //!
-//! First by `externalId`, then by the profile's match attribute. Two hits are never guessed between.
+//! First whom a refused creation has named, then by `externalId`, then by the profile's match attribute.
+//! Two hits are never guessed between, and who was named is taken only if it matches, too.
 
 use serde_json::{Map, Value};
 
@@ -18,16 +19,30 @@ pub(super) struct Lookup {
     tried: usize,
     candidate: Option<(String, Option<ETag>, Map<String, Value>)>,
     refuted: bool,
+    /// The vendor's id that a refusal has named, until it was looked at.
+    named: Option<String>,
+    was_named: bool,
 }
 
 impl Lookup {
-    /// A search that must be done again: it found nothing, and the vendor said that there is something.
-    pub(super) fn refuted() -> Self {
-        Self { refuted: true, ..Self::default() }
+    /// The search found nothing, and the vendor says that there is something, perhaps under which id.
+    /// Whether that is worth a search anew.
+    pub(super) fn refute(&mut self, named: Option<String>) -> bool {
+        let is_news = named.is_some() && !self.was_named;
+        if self.refuted && !is_news {
+            return false;
+        }
+        *self = Self { refuted: true, was_named: named.is_some(), named, ..Self::default() };
+        true
     }
 
-    pub(super) const fn was_refuted(&self) -> bool {
-        self.refuted
+    pub(super) const fn was_named(&self) -> bool {
+        self.was_named
+    }
+
+    /// Who was named is none of ours.
+    pub(super) fn dismiss(&mut self) {
+        self.named = None;
     }
 
     pub(super) fn candidate(&self) -> Option<&str> {
@@ -38,6 +53,9 @@ impl Lookup {
 impl Pass {
     /// The next question, or `None` when all were asked and nothing was found.
     pub(super) fn next_lookup(&self, policy: &Policy) -> Option<Next> {
+        if let Some(id) = &self.lookup.named {
+            return Some(Next::Send(Request::Inspect { id: id.clone() }));
+        }
         let mut matchers = Vec::new();
         let by_external_id = match self.key.kind {
             Kind::User => policy.lookup_external_id,
@@ -117,6 +135,37 @@ impl Pass {
                 );
                 self.end = Some(End::Park { reason });
             }
+        }
+    }
+
+    /// Takes in the resource that was named. It must be that one, and match as any other must.
+    pub(super) fn absorb_inspected(
+        &mut self,
+        policy: &Policy,
+        id: &str,
+        resource: Option<Value>,
+        etag: Option<ETag>,
+    ) {
+        self.lookup.dismiss();
+        let Some(Value::Object(mut found)) = resource else { return };
+        if text(&found, "id").is_some_and(|held| held != id) {
+            return;
+        }
+        let certain = bears(&found, "externalId", self.key.id.as_str());
+        let matches =
+            self.match_value(policy).is_some_and(|value| bears(&found, self.match_attribute(policy), &value));
+        if !certain && !matches {
+            return;
+        }
+        if self.key.kind == Kind::Group && (policy.members_paged || !policy.members_readable) {
+            forget_members(&mut found);
+            self.must_read = policy.members_readable;
+        }
+        let etag = etag.or_else(|| version_of(&found));
+        if certain {
+            self.adopt(id.to_owned(), etag, found);
+        } else {
+            self.lookup.candidate = Some((id.to_owned(), etag, found));
         }
     }
 

@@ -21,6 +21,11 @@ pub enum Request {
         /// The vendor's id.
         id: String,
     },
+    /// Is this one ours, of which somebody else has said so?
+    Inspect {
+        /// The vendor's id.
+        id: String,
+    },
     /// Who is in the group, from this 1-based index on?
     MemberPage {
         /// The vendor's id of the group.
@@ -148,6 +153,7 @@ impl Request {
             | Self::Create { .. }
             | Self::Lookup { .. }
             | Self::Fetch { .. }
+            | Self::Inspect { .. }
             | Self::MemberPage { .. }
             | Self::IsMember { .. } => None,
         }
