@@ -13,31 +13,36 @@ use crate::sync::plan::absorb::version_of;
 use crate::sync::plan::{End, LaterCause, Next, Pass, Reaction, Request, diff};
 use crate::sync::policy::Policy;
 
+/// Most times that a refused creation may begin the search anew, whomever it names.
+const REFUTATIONS_MAX: u32 = 3;
+
 /// How far the search has come.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Lookup {
     tried: usize,
     candidate: Option<(String, Option<ETag>, Map<String, Value>)>,
-    refuted: bool,
+    refutations: u32,
     /// The vendor's id that a refusal has named, until it was looked at.
     named: Option<String>,
-    was_named: bool,
+    /// The one that was named last.
+    named_last: Option<String>,
 }
 
 impl Lookup {
     /// The search found nothing, and the vendor says that there is something, perhaps under which id.
     /// Whether that is worth a search anew.
     pub(super) fn refute(&mut self, named: Option<String>) -> bool {
-        let is_news = named.is_some() && !self.was_named;
-        if self.refuted && !is_news {
+        let is_news = named.is_some() && named != self.named_last && self.refutations < REFUTATIONS_MAX;
+        if self.refutations > 0 && !is_news {
             return false;
         }
-        *self = Self { refuted: true, was_named: named.is_some(), named, ..Self::default() };
+        let named_last = named.clone().or_else(|| self.named_last.take());
+        *self = Self { refutations: self.refutations + 1, named, named_last, ..Self::default() };
         true
     }
 
     pub(super) const fn was_named(&self) -> bool {
-        self.was_named
+        self.named_last.is_some()
     }
 
     /// Who was named is none of ours.

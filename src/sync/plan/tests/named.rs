@@ -94,6 +94,40 @@ fn who_is_named_and_does_not_match_is_left_alone_and_the_look_ups_go_on() {
 }
 
 #[test]
+fn who_is_made_anew_under_another_id_meanwhile_is_named_and_looked_at_again() {
+    let mut vendor = blind(Some(HERE), &janes_account());
+    let mut memory = user(vec![upsert(&jane())]);
+    let race = then_calm(&[Mishap::None, Mishap::None, Mishap::Recreated]);
+    let (end, _) = memory.pass(&policy(), &mut vendor, race).unwrap();
+    let expected = vec!["lookup", "create", "inspect", "lookup", "create", "inspect", "update"];
+    assert_eq!((end, words(&vendor)), (End::Done, expected));
+}
+
+#[test]
+fn a_vendor_that_names_another_each_time_is_not_followed_for_ever() {
+    let dossier = user(vec![upsert(&jane())]).dossier();
+    let (mut pass, policy) = (Pass::begin(dossier, &policy(), Duration::ZERO), policy());
+    let mut creations = 0;
+    while let Next::Send(request) = pass.next(&policy) {
+        let nothing = json!({ "totalResults": 0, "Resources": [] });
+        let answer = match request {
+            Request::Create { .. } => {
+                creations += 1;
+                let location = HERE.replace("{id}", &format!("n{creations}"));
+                Verdict::Taken { detail: None, locations: vec![location] }
+            }
+            Request::Inspect { .. } => Verdict::Missing,
+            _ => {
+                Verdict::Done { status: http::StatusCode::OK, resource: Some(nothing), etag: None, id: None }
+            }
+        };
+        assert_eq!(pass.absorb(&policy, &request, answer), Reaction::Continue);
+    }
+    assert!(matches!(pass.end(), Some(End::Park { .. })));
+    assert_eq!(creations, 4);
+}
+
+#[test]
 fn who_is_named_and_belongs_to_somebody_else_is_not_taken_over() {
     let mut vendor = blind(Some(HERE), &janes_account());
     let mut memory = user(vec![upsert(&jane())]);
