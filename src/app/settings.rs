@@ -29,6 +29,7 @@ pub(super) fn sync(config: &TargetConfig) -> sync::Settings {
             mapping: Arc::clone(&config.mapping),
             members_authoritative: config.members == MemberPolicy::Authoritative,
             protected: Arc::clone(&config.protected),
+            id_map: Arc::clone(&config.id_map),
             ..Policy::new(&config.connection.profile, on_delete, config.create_inactive)
         },
         attempts_max: config.max_attempts.get(),

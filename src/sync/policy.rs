@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use crate::mapping::{Mapping, Protected};
+use crate::mapping::{IdMap, Mapping, Protected};
 use crate::target::profile::{BulkSupport, DeleteMode, MembersRead, PathFilters, RemoveAbsent};
 use crate::target::{Addresses, Profile};
 
@@ -81,6 +81,8 @@ pub struct Policy {
     pub mapping: Arc<Mapping>,
     /// Whom the target never loses.
     pub protected: Arc<Protected>,
+    /// Which of the vendor's ids belong to which of ours, where an administrator says so.
+    pub id_map: Arc<IdMap>,
 }
 
 /// What a vendor can hold of a user or a group.
@@ -144,6 +146,7 @@ impl Default for Policy {
             strip: BTreeSet::new(),
             mapping: Arc::default(),
             protected: Arc::default(),
+            id_map: Arc::default(),
         }
     }
 }
@@ -195,6 +198,7 @@ impl Policy {
             strip: profile.users.strip.iter().cloned().collect(),
             mapping: Arc::default(),
             protected: Arc::default(),
+            id_map: Arc::default(),
         }
     }
 

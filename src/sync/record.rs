@@ -9,7 +9,7 @@ use crate::directory::Kind;
 use crate::scim::patch::{PatchOp, PatchRequest};
 use crate::store::LedgerEntry;
 use crate::sync::foresee::names;
-use crate::sync::plan::{Pass, Purpose, Request};
+use crate::sync::plan::{Pass, Purpose, Request, Teller};
 use crate::target::requests::{self, UnusableId};
 use crate::target::{Answer, Call, CallError, CallFacts, MemberRef, Profile, Verdict, judge};
 use crate::telemetry::redaction::redact;
@@ -27,7 +27,7 @@ pub(super) fn call(profile: &Profile, kind: Kind, request: &Request) -> Result<C
             // Planning asks only what the policy allows, and the policy is made from the profile.
             requests::lookup(profile, kind, &values).ok_or(UnusableId)
         }
-        Request::Fetch { id } | Request::Inspect { id } => requests::fetch(profile, kind, id),
+        Request::Fetch { id } | Request::Inspect { id, .. } => requests::fetch(profile, kind, id),
         Request::MemberPage { id, start } => requests::member_page(profile, id, *start),
         Request::IsMember { id, member } => Ok(requests::is_member(profile, id, member)),
         Request::Create { resource } => {
@@ -186,7 +186,8 @@ fn result(request: &Request, verdict: &Verdict) -> (&'static str, Option<String>
             Request::Lookup { .. } | Request::IsMember { .. } => {
                 (if found_any(resource.as_ref()) { "found" } else { "not_found" }, None)
             }
-            Request::Fetch { .. } | Request::Inspect { .. } | Request::MemberPage { .. } => ("found", None),
+            Request::Inspect { told_by, .. } => ("found", Some(named_by(*told_by).to_owned())),
+            Request::Fetch { .. } | Request::MemberPage { .. } => ("found", None),
             Request::Update { .. } => ("applied", Some(told(request))),
             Request::Create { .. }
             | Request::Put { .. }
@@ -195,13 +196,32 @@ fn result(request: &Request, verdict: &Verdict) -> (&'static str, Option<String>
         },
         Verdict::Stale => ("stale", None),
         Verdict::Taken { detail, .. } => ("conflict", detail.clone()),
-        Verdict::Missing => ("not_found", None),
+        Verdict::Missing => match request {
+            Request::Inspect { told_by, .. } => ("not_found", Some(named_by(*told_by).to_owned())),
+            Request::Lookup { .. }
+            | Request::Fetch { .. }
+            | Request::MemberPage { .. }
+            | Request::IsMember { .. }
+            | Request::Create { .. }
+            | Request::Update { .. }
+            | Request::Put { .. }
+            | Request::Members { .. }
+            | Request::Delete { .. } => ("not_found", None),
+        },
         Verdict::TooLarge { detail } | Verdict::Refused { detail, .. } => ("refused", detail.clone()),
         Verdict::Throttled { .. } => ("throttled", None),
         Verdict::Transient { .. } => ("transient", None),
         Verdict::Unknown => ("unknown", None),
         Verdict::NotSent => ("not_sent", None),
         Verdict::TargetFault { reason, .. } => ("target_fault", Some(reason.clone())),
+    }
+}
+
+/// Why this one was asked for.
+const fn named_by(teller: Teller) -> &'static str {
+    match teller {
+        Teller::Vendor => "the one that the vendor names as the holder of the value",
+        Teller::IdMap => "the one that the id map names",
     }
 }
 

@@ -10,7 +10,7 @@ use crate::sync::plan::authority::Authority;
 use crate::sync::plan::lookup::{self, Lookup};
 use crate::sync::plan::members::Members;
 use crate::sync::plan::{
-    End, LaterCause, MemberPages, PageRead, Paging, Pass, Purpose, Reaction, Request, diff,
+    End, LaterCause, MemberPages, PageRead, Paging, Pass, Purpose, Reaction, Request, Teller, diff,
 };
 use crate::sync::policy::Policy;
 use crate::sync::record::target_kind;
@@ -50,8 +50,8 @@ impl Pass {
             Verdict::Refused { status, .. } if status.is_success() && self.slims_for_good(request) => {
                 Reaction::Continue
             }
-            verdict if matches!(request, Request::Inspect { .. }) && is_no_answer(&verdict) => {
-                self.lookup.dismiss();
+            verdict if names_nobody(request, &verdict) => {
+                self.lookup.dismiss(Teller::Vendor);
                 Reaction::Continue
             }
             Verdict::Done { resource, etag, id, .. } => self.absorb_done(policy, request, resource, etag, id),
@@ -91,7 +91,9 @@ impl Pass {
     ) -> Reaction {
         match request {
             Request::Lookup { matchers } => self.absorb_hits(policy, matchers, resource.as_ref()),
-            Request::Inspect { id } => self.absorb_inspected(policy, id, resource, etag),
+            Request::Inspect { id, told_by } => {
+                self.absorb_inspected(policy, (id, *told_by), resource, etag);
+            }
             Request::Fetch { .. } => self.absorb_read(policy, resource, etag),
             Request::MemberPage { .. } => self.absorb_page(policy, resource.as_ref()),
             Request::IsMember { id, .. } => {
@@ -289,8 +291,8 @@ impl Pass {
                 }
                 Reaction::Continue
             }
-            Request::Inspect { .. } => {
-                self.lookup.dismiss();
+            Request::Inspect { told_by, .. } => {
+                self.lookup.dismiss(*told_by);
                 Reaction::Continue
             }
             Request::Lookup { .. } | Request::IsMember { .. } | Request::Create { .. } => {
@@ -411,8 +413,11 @@ impl Pass {
         match request {
             Request::Members { .. } => self.ask_or_park(policy, &reason),
             Request::MemberPage { .. } | Request::IsMember { .. } => self.absorb_unread(policy, request),
+            Request::Inspect { .. } => {
+                let reason = format!("the vendor does not show the one that the id map names; {reason}");
+                self.end = Some(End::Park { reason });
+            }
             Request::Lookup { .. }
-            | Request::Inspect { .. }
             | Request::Fetch { .. }
             | Request::Create { .. }
             | Request::Update { .. }
@@ -457,9 +462,11 @@ fn holds(list: Option<&Value>, id: &str) -> Option<bool> {
 
 /// Whether a vendor has not shown the resource that it has named, for a reason that lies in that one: it
 /// may be none that these credentials may see.
-fn is_no_answer(verdict: &Verdict) -> bool {
+fn names_nobody(request: &Request, verdict: &Verdict) -> bool {
     let unseen = |mend: &Mend| matches!(mend, Mend::Permissions | Mend::Address);
-    refused(verdict).is_some() || matches!(verdict, Verdict::TargetFault { mend, .. } if unseen(mend))
+    matches!(request, Request::Inspect { told_by: Teller::Vendor, .. })
+        && (refused(verdict).is_some()
+            || matches!(verdict, Verdict::TargetFault { mend, .. } if unseen(mend)))
 }
 
 /// What the vendor has against a call that it will not take as it is.

@@ -1,7 +1,8 @@
 //! Whom does the vendor know? Identity without a link.
 //!
-//! First whom a refused creation has named, then by `externalId`, then by the profile's match attribute.
-//! Two hits are never guessed between, and who was named is taken only if it matches, too.
+//! First whom a refused creation has named, then whom the map of ids names, then by `externalId`, then by
+//! the profile's match attribute. Two hits are never guessed between, and whom the vendor has named is
+//! taken only if it matches, too. The map is an administrator's word, and needs no match.
 
 use serde_json::{Map, Value};
 
@@ -10,7 +11,7 @@ use crate::mapping::Mapped;
 use crate::scim::etag::ETag;
 use crate::store::{Link, Row};
 use crate::sync::plan::absorb::version_of;
-use crate::sync::plan::{End, LaterCause, Next, Pass, Reaction, Request, diff};
+use crate::sync::plan::{End, LaterCause, Next, Pass, Reaction, Request, Teller, diff};
 use crate::sync::policy::Policy;
 
 /// Most times that a refused creation may begin the search anew, whomever it names.
@@ -26,6 +27,8 @@ pub(super) struct Lookup {
     named: Option<String>,
     /// The one that was named last.
     named_last: Option<String>,
+    /// Whom the map names was looked at.
+    map_asked: bool,
 }
 
 impl Lookup {
@@ -37,7 +40,8 @@ impl Lookup {
             return false;
         }
         let named_last = named.clone().or_else(|| self.named_last.take());
-        *self = Self { refutations: self.refutations + 1, named, named_last, ..Self::default() };
+        let (refutations, map_asked) = (self.refutations + 1, self.map_asked);
+        *self = Self { refutations, named, named_last, map_asked, ..Self::default() };
         true
     }
 
@@ -45,9 +49,12 @@ impl Lookup {
         self.named_last.is_some()
     }
 
-    /// Who was named is none of ours.
-    pub(super) fn dismiss(&mut self) {
-        self.named = None;
+    /// Who was named was looked at, and is none of ours, or is the candidate.
+    pub(super) fn dismiss(&mut self, told_by: Teller) {
+        match told_by {
+            Teller::Vendor => self.named = None,
+            Teller::IdMap => self.map_asked = true,
+        }
     }
 
     pub(super) fn candidate(&self) -> Option<&str> {
@@ -58,8 +65,13 @@ impl Lookup {
 impl Pass {
     /// The next question, or `None` when all were asked and nothing was found.
     pub(super) fn next_lookup(&self, policy: &Policy) -> Option<Next> {
+        let inspect = |id: &str, told_by| Some(Next::Send(Request::Inspect { id: id.to_owned(), told_by }));
         if let Some(id) = &self.lookup.named {
-            return Some(Next::Send(Request::Inspect { id: id.clone() }));
+            return inspect(id, Teller::Vendor);
+        }
+        let mapped = policy.id_map.vendor_id(self.key.kind, &self.key.id);
+        if let Some(id) = mapped.filter(|_| !self.lookup.map_asked && !self.key.is_derived()) {
+            return inspect(id, Teller::IdMap);
         }
         let mut matchers = Vec::new();
         let by_external_id = match self.key.kind {
@@ -143,35 +155,38 @@ impl Pass {
         }
     }
 
-    /// Takes in the resource that was named. It must be that one, and match as any other must.
+    /// Takes in the resource that was named. Where the vendor has named it, it must be that one, and match
+    /// as any other must.
     pub(super) fn absorb_inspected(
         &mut self,
         policy: &Policy,
-        id: &str,
+        (id, told_by): (&str, Teller),
         resource: Option<Value>,
         etag: Option<ETag>,
     ) {
-        self.lookup.dismiss();
+        self.lookup.dismiss(told_by);
         let Some(Value::Object(mut found)) = resource else { return };
-        if text(&found, "id").is_some_and(|held| held != id) {
-            return;
-        }
-        let certain = bears(&found, "externalId", self.key.id.as_str());
-        let matches =
-            self.match_value(policy).is_some_and(|value| bears(&found, self.match_attribute(policy), &value));
-        if !certain && !matches {
+        let held = text(&found, "id").filter(|held| !held.is_empty());
+        let is_meant = match told_by {
+            Teller::Vendor => held.as_deref().is_none_or(|held| held == id) && self.matches(policy, &found),
+            Teller::IdMap => true,
+        };
+        if !is_meant {
             return;
         }
         if self.key.kind == Kind::Group && (policy.members_paged || !policy.members_readable) {
             forget_members(&mut found);
             self.must_read = policy.members_readable;
         }
-        let etag = etag.or_else(|| version_of(&found));
-        if certain {
-            self.adopt(id.to_owned(), etag, found);
-        } else {
-            self.lookup.candidate = Some((id.to_owned(), etag, found));
-        }
+        let (id, etag) = (held.unwrap_or_else(|| id.to_owned()), etag.or_else(|| version_of(&found)));
+        self.lookup.candidate = Some((id, etag, found));
+    }
+
+    /// Whether a resource is the one that is looked for, by our id or by the value that is matched by.
+    fn matches(&self, policy: &Policy, found: &Map<String, Value>) -> bool {
+        let value = self.match_value(policy);
+        bears(found, "externalId", self.key.id.as_str())
+            || value.is_some_and(|value| bears(found, self.match_attribute(policy), &value))
     }
 
     fn absorb_hit(&mut self, hit: &Map<String, Value>, certain: bool) {

@@ -120,7 +120,7 @@ impl Vendor {
                 }
                 done(Some(json!({ "totalResults": hits.len(), "Resources": hits })), None)
             }
-            Request::Fetch { id } | Request::Inspect { id } => match self.resources.get(id) {
+            Request::Fetch { id } | Request::Inspect { id, .. } => match self.resources.get(id) {
                 Some(resource) => done(Some(Value::Object(self.shown(resource))), version(resource)),
                 None => Verdict::Missing,
             },

@@ -25,6 +25,8 @@ pub enum Request {
     Inspect {
         /// The vendor's id.
         id: String,
+        /// Who has said it.
+        told_by: Teller,
     },
     /// Who is in the group, from this 1-based index on?
     MemberPage {
@@ -85,6 +87,15 @@ pub enum Request {
         /// The version that was known.
         if_match: Option<ETag>,
     },
+}
+
+/// Who has said which of the vendor's resources is meant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Teller {
+    /// The vendor, when it refused a creation: it is believed no more than a look-up.
+    Vendor,
+    /// The administrator, in the map of ids: it is believed without a value that matches.
+    IdMap,
 }
 
 /// What an update amounts to, for the ledger.

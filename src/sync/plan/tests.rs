@@ -1,5 +1,6 @@
 mod authority;
 mod derived;
+mod id_map;
 mod mapping;
 mod named;
 
