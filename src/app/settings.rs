@@ -9,6 +9,7 @@ use crate::config::{
 use crate::sync::policy::{OnDelete, Policy};
 use crate::sync::resync::Mode;
 use crate::sync::{self, BulkMode, ResyncSchedule};
+use crate::target::Addresses;
 
 /// Longest wait for a notification before the store is asked.
 pub(super) const POLL_INTERVAL: Duration = Duration::from_secs(1);
@@ -24,9 +25,11 @@ pub(super) fn sync(config: &TargetConfig) -> sync::Settings {
     sync::Settings {
         target: config.connection.name.clone(),
         policy: Policy {
+            addresses: Arc::new(Addresses::new(&config.connection.base_url, &config.connection.profile)),
             mapping: Arc::clone(&config.mapping),
             members_authoritative: config.members == MemberPolicy::Authoritative,
             protected: Arc::clone(&config.protected),
+            id_map: Arc::clone(&config.id_map),
             ..Policy::new(&config.connection.profile, on_delete, config.create_inactive)
         },
         attempts_max: config.max_attempts.get(),

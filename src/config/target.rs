@@ -3,6 +3,7 @@
 pub(super) mod auth;
 mod consent;
 mod guard;
+mod id_map;
 pub(super) mod limits;
 mod mapping;
 mod profile;
@@ -17,7 +18,7 @@ use url::Url;
 use super::problem::Problem;
 use super::reader::Section;
 use super::source::DEFAULT_DIRECTORY;
-use crate::mapping::{DerivedGroup, Mapping, Protected};
+use crate::mapping::{DerivedGroup, IdMap, Mapping, Protected};
 use crate::store::guard::Guard;
 use crate::target::{self, Profile};
 
@@ -57,6 +58,8 @@ pub struct TargetConfig {
     pub guard: Option<Guard>,
     /// Whom the target never loses.
     pub protected: Arc<Protected>,
+    /// Which of the vendor's ids belong to which of ours, where an administrator says so.
+    pub id_map: Arc<IdMap>,
     /// How often all of it is read and compared without being asked for.
     pub resync: Option<ResyncConfig>,
 }
@@ -127,6 +130,7 @@ pub fn read(name: &str, mut section: Section<'_>) -> Option<TargetConfig> {
         section.choice("discovery", &[("auto", DiscoveryMode::Auto), ("off", DiscoveryMode::Off)]);
     let guard = guard::read(&mut section);
     let protected = Arc::new(protected::read(&mut section));
+    let id_map = Arc::new(id_map::read(&mut section));
     let resync = section.section("resync").and_then(resync);
     section.finish();
     Some(TargetConfig {
@@ -141,6 +145,7 @@ pub fn read(name: &str, mut section: Section<'_>) -> Option<TargetConfig> {
         discovery: discovery.unwrap_or(DiscoveryMode::Auto),
         guard,
         protected,
+        id_map,
         resync,
     })
 }

@@ -4,6 +4,7 @@ mod alarms;
 mod connectors;
 mod feeds;
 mod guard;
+mod id_map;
 mod mapped;
 mod tokens;
 

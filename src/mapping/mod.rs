@@ -10,6 +10,7 @@ mod derived;
 mod expression;
 #[cfg(test)]
 mod fixture;
+mod id_map;
 mod language;
 mod place;
 mod protected;
@@ -26,6 +27,7 @@ use sha2::{Digest, Sha256};
 pub use attributes::{AttributeFault, AttributeMap};
 pub use derived::DerivedGroup;
 pub use expression::{EvaluationError, Expression, Fault};
+pub use id_map::{IdMap, RowFault};
 pub use place::{Place, PlaceFault};
 pub use protected::Protected;
 pub use subject::Subject;

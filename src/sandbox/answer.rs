@@ -1,8 +1,8 @@
 //! What a handler gives back, before it becomes HTTP.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use crate::sandbox::settings::{Cap, OverCap};
+use crate::sandbox::settings::{Cap, HolderTold, OverCap};
 use crate::scim::error::{ErrorBody, ScimType};
 use crate::scim::filter::FilterError;
 use crate::scim::patch::PatchError;
@@ -45,17 +45,19 @@ pub struct Refusal {
     pub scim_type: Option<ScimType>,
     /// Text for people.
     pub detail: String,
+    /// Where the resource is that is in the way, and where it says so.
+    pub holder: Option<(HolderTold, String)>,
 }
 
 impl Refusal {
     /// A status without a kind.
     pub fn new(status: u16, detail: impl Into<String>) -> Self {
-        Self { status, scim_type: None, detail: detail.into() }
+        Self { status, scim_type: None, detail: detail.into(), holder: None }
     }
 
     /// 400 with a kind.
     pub fn bad(scim_type: ScimType, detail: impl Into<String>) -> Self {
-        Self { status: 400, scim_type: Some(scim_type), detail: detail.into() }
+        Self { scim_type: Some(scim_type), ..Self::new(400, detail) }
     }
 
     /// 404 for a resource.
@@ -68,10 +70,11 @@ impl Refusal {
         Self::new(405, "the endpoint does not have this method")
     }
 
-    /// 409 for a value that another resource holds.
-    pub fn taken(attribute: &str) -> Self {
+    /// 409 for a value that another resource holds, which is at `location`.
+    pub fn taken(attribute: &str, told: HolderTold, location: String) -> Self {
         let detail = format!("another resource has the same {attribute}");
-        Self { status: 409, scim_type: Some(ScimType::Uniqueness), detail }
+        let holder = Some((told, location));
+        Self { scim_type: Some(ScimType::Uniqueness), holder, ..Self::new(409, detail) }
     }
 
     /// Refuses `count` when there is a cap and it is passed.
@@ -85,13 +88,27 @@ impl Refusal {
         })
     }
 
-    /// The body, RFC 7644 section 3.12.
-    pub fn body(&self) -> ErrorBody {
-        ErrorBody {
+    /// The body, RFC 7644 section 3.12, and what some vendors put into it besides.
+    pub fn body(&self) -> Value {
+        let body = ErrorBody {
             status: Some(self.status),
             scim_type: self.scim_type.clone(),
             detail: Some(self.detail.clone()),
+        };
+        let mut body = serde_json::to_value(body).unwrap_or_default();
+        if let Some(location) = self.holder_told(HolderTold::Body) {
+            body["meta"] = json!({ "location": location });
         }
+        body
+    }
+
+    /// The `Location` header.
+    pub fn location(&self) -> Option<&str> {
+        self.holder_told(HolderTold::Header)
+    }
+
+    fn holder_told(&self, place: HolderTold) -> Option<&str> {
+        self.holder.as_ref().filter(|(told, _)| *told == place).map(|(_, location)| location.as_str())
     }
 }
 

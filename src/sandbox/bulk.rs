@@ -137,12 +137,9 @@ fn entry(rules: &BulkRules, operation: &Value, outcome: Result<Answer, Refusal>)
         }
         Err(refusal) => {
             put("status", Some(status(rules.status_form, refusal.status)));
-            let told = if rules.reason_in_a_word {
-                Some(json!("Refused"))
-            } else {
-                serde_json::to_value(refusal.body()).ok()
-            };
-            put("response", told);
+            put("location", refusal.location().map(Value::from));
+            let told = if rules.reason_in_a_word { json!("Refused") } else { refusal.body() };
+            put("response", Some(told));
         }
     }
     Value::Object(entry)

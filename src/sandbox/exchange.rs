@@ -178,8 +178,9 @@ fn answer_response(answer: Answer) -> Response {
 }
 
 fn refused_response(refusal: &Refusal) -> Response {
-    let body = serde_json::to_string(&refusal.body()).unwrap_or_default();
-    let mut response = json_response(refusal.status, schema::MEDIA_TYPE, body);
+    let mut response = json_response(refusal.status, schema::MEDIA_TYPE, refusal.body().to_string());
+    let location = refusal.location().and_then(|location| HeaderValue::from_str(location).ok());
+    response.headers_mut().extend(location.map(|location| (LOCATION, location)));
     if refusal.status == 401 {
         response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
     }

@@ -176,12 +176,17 @@ fn matching<'a>(
     filter: Option<&Filter>,
 ) -> Vec<&'a Record> {
     let table = state.table(kind);
+    let users = kind == Kind::User;
     let Some(filter) = filter else {
-        let hide = kind == Kind::User && behaviour.users.hide_inactive;
+        let hide = users && behaviour.users.hide_inactive;
         return table.iter().filter(|record| !hide || record.is_active()).collect();
     };
+    let pass = users && behaviour.users.filters_pass_inactive;
     let derived = mentions_derived(filter);
     let holds = |record: &&Record| {
+        if pass && !record.is_active() {
+            return false;
+        }
         if derived {
             filter::matches(filter, &state.render(behaviour, record, &Selection::default()))
         } else {

@@ -72,6 +72,8 @@ pub struct Behaviour {
     pub users: UserRules,
     /// Rules for groups.
     pub groups: GroupRules,
+    /// What a refusal of a value that another resource holds says of that one.
+    pub holder: HolderTold,
     /// What a PATCH that went well answers. `attributes` in the query asks for a body in any case.
     pub patch_answer: PatchAnswer,
     /// The most operations in one PATCH.
@@ -96,12 +98,24 @@ impl Default for Behaviour {
             paging: Paging::default(),
             users: UserRules::default(),
             groups: GroupRules::default(),
+            holder: HolderTold::Nowhere,
             patch_answer: PatchAnswer::Body,
             patch_operations_max: None,
             bulk: None,
             quirks: Quirks::default(),
         }
     }
+}
+
+/// Where a refusal says which resource holds the value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HolderTold {
+    /// It does not.
+    Nowhere,
+    /// In the `Location` header.
+    Header,
+    /// In `meta.location` of the body.
+    Body,
 }
 
 /// Who may call.
@@ -247,13 +261,20 @@ pub struct UserRules {
     pub external_id_unique: bool,
     /// Lists without a filter leave out users that are not active.
     pub hide_inactive: bool,
+    /// Filters do not find users that are not active, though these hold their names.
+    pub filters_pass_inactive: bool,
     /// What DELETE does.
     pub delete: DeleteUser,
 }
 
 impl Default for UserRules {
     fn default() -> Self {
-        Self { external_id_unique: false, hide_inactive: false, delete: DeleteUser::Remove }
+        Self {
+            external_id_unique: false,
+            hide_inactive: false,
+            filters_pass_inactive: false,
+            delete: DeleteUser::Remove,
+        }
     }
 }
 

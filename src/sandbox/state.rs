@@ -87,17 +87,20 @@ impl State {
         let table = self.table(kind);
         let text = |name: &str| attributes.get(name).and_then(Value::as_str);
         let name = name_attribute(kind);
+        let taken = |attribute: &str, holder: &str| {
+            Refusal::taken(attribute, behaviour.holder, self.location(behaviour, kind, holder))
+        };
         if name_unique
             && let Some(value) = text(name)
-            && table.named(value).any(|id| Some(id) != own)
+            && let Some(holder) = table.named(value).find(|id| Some(*id) != own)
         {
-            return Err(Refusal::taken(name));
+            return Err(taken(name, holder));
         }
         if external_id_unique
             && let Some(value) = text("externalId")
-            && table.with_external_id(value).any(|id| Some(id) != own)
+            && let Some(holder) = table.with_external_id(value).find(|id| Some(*id) != own)
         {
-            return Err(Refusal::taken("externalId"));
+            return Err(taken("externalId", holder));
         }
         Ok(())
     }

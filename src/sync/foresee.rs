@@ -77,6 +77,7 @@ pub fn foresee(dossier: Dossier, policy: &Policy, profile: &Profile) -> Foresigh
             Request::Members { adds, removes, .. } => (adds.len(), removes.len()),
             Request::Lookup { .. }
             | Request::Fetch { .. }
+            | Request::Inspect { .. }
             | Request::MemberPage { .. }
             | Request::IsMember { .. }
             | Request::Create { .. }
@@ -108,6 +109,8 @@ fn imagined(request: &Request, presumed: Map<String, Value>) -> Verdict {
         Request::Lookup { .. } | Request::MemberPage { .. } | Request::IsMember { .. } => {
             (StatusCode::OK, Some(json!({ "totalResults": 0, "Resources": [] })), None)
         }
+        // Nobody says of a vendor that is imagined which account it means.
+        Request::Inspect { .. } => return Verdict::Missing,
         Request::Fetch { .. } => (StatusCode::OK, Some(Value::Object(presumed)), None),
         Request::Create { .. } => {
             (StatusCode::CREATED, Some(json!({ "id": NEW_ID })), Some(NEW_ID.to_owned()))
@@ -124,7 +127,7 @@ const fn words(request: &Request) -> &'static str {
         return "takes access away: the guard may hold it for a person's decision";
     }
     match request {
-        Request::Lookup { .. } => {
+        Request::Lookup { .. } | Request::Inspect { .. } => {
             "the vendor would be asked first; if it has one, that is linked, and only what differs is sent in \
              place of what follows"
         }

@@ -4,9 +4,9 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use crate::mapping::{Mapping, Protected};
-use crate::target::Profile;
+use crate::mapping::{IdMap, Mapping, Protected};
 use crate::target::profile::{BulkSupport, DeleteMode, MembersRead, PathFilters, RemoveAbsent};
+use crate::target::{Addresses, Profile};
 
 /// What happens at the vendor when a user is deleted or leaves the scope.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,6 +71,8 @@ pub struct Policy {
     pub groups_supported: bool,
     /// Whether a deactivated user is unknown to the vendor afterwards.
     pub deactivation_ends_the_account: bool,
+    /// Where the target's resources are.
+    pub addresses: Arc<Addresses>,
     /// What the vendor can hold of a resource.
     pub shape: Shape,
     /// Attributes that never go out, by path or by their first part.
@@ -79,6 +81,8 @@ pub struct Policy {
     pub mapping: Arc<Mapping>,
     /// Whom the target never loses.
     pub protected: Arc<Protected>,
+    /// Which of the vendor's ids belong to which of ours, where an administrator says so.
+    pub id_map: Arc<IdMap>,
 }
 
 /// What a vendor can hold of a user or a group.
@@ -137,10 +141,12 @@ impl Default for Policy {
             member_references: false,
             groups_supported: true,
             deactivation_ends_the_account: false,
+            addresses: Arc::default(),
             shape: Shape::default(),
             strip: BTreeSet::new(),
             mapping: Arc::default(),
             protected: Arc::default(),
+            id_map: Arc::default(),
         }
     }
 }
@@ -181,6 +187,7 @@ impl Policy {
             member_references: profile.bulk.references && profile.bulk.supported != BulkSupport::No,
             groups_supported: profile.groups.supported,
             deactivation_ends_the_account: profile.deactivate.effect.ends_the_account(),
+            addresses: Arc::default(),
             shape: Shape {
                 required: profile.users.required.clone(),
                 immutable: profile.users.immutable.iter().cloned().collect(),
@@ -191,6 +198,7 @@ impl Policy {
             strip: profile.users.strip.iter().cloned().collect(),
             mapping: Arc::default(),
             protected: Arc::default(),
+            id_map: Arc::default(),
         }
     }
 

@@ -9,7 +9,7 @@ use crate::directory::Kind;
 use crate::scim::patch::{PatchOp, PatchRequest};
 use crate::store::LedgerEntry;
 use crate::sync::foresee::names;
-use crate::sync::plan::{Pass, Purpose, Request};
+use crate::sync::plan::{Pass, Purpose, Request, Teller};
 use crate::target::requests::{self, UnusableId};
 use crate::target::{Answer, Call, CallError, CallFacts, MemberRef, Profile, Verdict, judge};
 use crate::telemetry::redaction::redact;
@@ -27,7 +27,7 @@ pub(super) fn call(profile: &Profile, kind: Kind, request: &Request) -> Result<C
             // Planning asks only what the policy allows, and the policy is made from the profile.
             requests::lookup(profile, kind, &values).ok_or(UnusableId)
         }
-        Request::Fetch { id } => requests::fetch(profile, kind, id),
+        Request::Fetch { id } | Request::Inspect { id, .. } => requests::fetch(profile, kind, id),
         Request::MemberPage { id, start } => requests::member_page(profile, id, *start),
         Request::IsMember { id, member } => Ok(requests::is_member(profile, id, member)),
         Request::Create { resource } => {
@@ -57,6 +57,7 @@ pub(super) fn is_too_large(profile: &Profile, kind: Kind, request: &Request) -> 
         Request::Create { resource } => resource.get("members").is_some(),
         Request::Lookup { .. }
         | Request::Fetch { .. }
+        | Request::Inspect { .. }
         | Request::MemberPage { .. }
         | Request::IsMember { .. }
         | Request::Update { .. }
@@ -77,7 +78,7 @@ pub(super) fn verdict(
 ) -> Verdict {
     let clean = |detail: Option<String>| detail.map(|detail| redact(&detail, pass.known_values()));
     match judge(profile, &CallFacts::from(call), outcome) {
-        Verdict::Taken { detail } => Verdict::Taken { detail: clean(detail) },
+        Verdict::Taken { detail, locations } => Verdict::Taken { detail: clean(detail), locations },
         Verdict::TooLarge { detail } => Verdict::TooLarge { detail: clean(detail) },
         Verdict::Refused { status, scim_type, detail } => {
             Verdict::Refused { status, scim_type, detail: clean(detail) }
@@ -120,7 +121,10 @@ pub(super) fn entry(
 /// The ledger's word for what is planned.
 pub(super) const fn operation(request: &Request) -> &'static str {
     match request {
-        Request::Lookup { .. } | Request::MemberPage { .. } | Request::IsMember { .. } => "lookup",
+        Request::Lookup { .. }
+        | Request::Inspect { .. }
+        | Request::MemberPage { .. }
+        | Request::IsMember { .. } => "lookup",
         Request::Fetch { .. } => "fetch",
         Request::Create { .. } => "create",
         Request::Update { purpose, .. } | Request::Put { purpose, .. } => match purpose {
@@ -154,6 +158,7 @@ pub(super) fn attributes(request: &Request, known: &Map<String, Value>) -> Vec<S
         Request::Members { .. } => vec!["members".to_owned()],
         Request::Lookup { .. }
         | Request::Fetch { .. }
+        | Request::Inspect { .. }
         | Request::MemberPage { .. }
         | Request::IsMember { .. }
         | Request::Delete { .. } => Vec::new(),
@@ -181,6 +186,7 @@ fn result(request: &Request, verdict: &Verdict) -> (&'static str, Option<String>
             Request::Lookup { .. } | Request::IsMember { .. } => {
                 (if found_any(resource.as_ref()) { "found" } else { "not_found" }, None)
             }
+            Request::Inspect { told_by, .. } => ("found", Some(named_by(*told_by).to_owned())),
             Request::Fetch { .. } | Request::MemberPage { .. } => ("found", None),
             Request::Update { .. } => ("applied", Some(told(request))),
             Request::Create { .. }
@@ -189,14 +195,33 @@ fn result(request: &Request, verdict: &Verdict) -> (&'static str, Option<String>
             | Request::Delete { .. } => ("applied", None),
         },
         Verdict::Stale => ("stale", None),
-        Verdict::Taken { detail } => ("conflict", detail.clone()),
-        Verdict::Missing => ("not_found", None),
+        Verdict::Taken { detail, .. } => ("conflict", detail.clone()),
+        Verdict::Missing => match request {
+            Request::Inspect { told_by, .. } => ("not_found", Some(named_by(*told_by).to_owned())),
+            Request::Lookup { .. }
+            | Request::Fetch { .. }
+            | Request::MemberPage { .. }
+            | Request::IsMember { .. }
+            | Request::Create { .. }
+            | Request::Update { .. }
+            | Request::Put { .. }
+            | Request::Members { .. }
+            | Request::Delete { .. } => ("not_found", None),
+        },
         Verdict::TooLarge { detail } | Verdict::Refused { detail, .. } => ("refused", detail.clone()),
         Verdict::Throttled { .. } => ("throttled", None),
         Verdict::Transient { .. } => ("transient", None),
         Verdict::Unknown => ("unknown", None),
         Verdict::NotSent => ("not_sent", None),
         Verdict::TargetFault { reason, .. } => ("target_fault", Some(reason.clone())),
+    }
+}
+
+/// Why this one was asked for.
+const fn named_by(teller: Teller) -> &'static str {
+    match teller {
+        Teller::Vendor => "the one that the vendor names as the holder of the value",
+        Teller::IdMap => "the one that the id map names",
     }
 }
 
@@ -223,7 +248,8 @@ fn with_member_forms(profile: &Profile, resource: &Value) -> Value {
     resource
 }
 
-const fn target_kind(kind: Kind) -> requests::Kind {
+/// The same kind in the words of targets.
+pub(super) const fn target_kind(kind: Kind) -> requests::Kind {
     match kind {
         Kind::User => requests::Kind::User,
         Kind::Group => requests::Kind::Group,

@@ -6,6 +6,7 @@
 //! | [`requests`] | the calls to make, by profile; pure |
 //! | [`call`] | a call, its answer, its failure |
 //! | [`verdict`] | what an answer means; pure |
+//! | [`addresses`] | which of the target's resources an address names; pure |
 //! | [`discovery`] | what the vendor's server says of itself |
 //! | [`probe`] | what it really does |
 //! | [`layers`] | gate, breaker, limits, auth, timeout |
@@ -14,6 +15,7 @@
 //!
 //! Nothing here repeats a call, except once after a 401. Whoever calls decides by the [`verdict`].
 
+pub mod addresses;
 pub mod call;
 pub mod discovery;
 pub mod layers;
@@ -40,6 +42,7 @@ use std::time::Duration;
 use http::HeaderValue;
 use tower::util::BoxCloneSyncService;
 
+pub use self::addresses::Addresses;
 pub use self::call::{Answer, Call, CallClass, CallError, Stack, Turn};
 pub use self::oauth::OAuth2;
 pub use self::profile::Profile;

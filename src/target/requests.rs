@@ -238,7 +238,8 @@ fn can_filter_by(profile: &Profile, kind: Kind, attribute: &str) -> bool {
     }
 }
 
-fn collection_path(profile: &Profile, kind: Kind) -> &str {
+/// Where the resources of a kind are, relative to the base URL.
+pub(super) fn collection_path(profile: &Profile, kind: Kind) -> &str {
     match kind {
         Kind::User => &profile.http.users_path,
         Kind::Group => &profile.http.groups_path,

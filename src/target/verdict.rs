@@ -61,6 +61,8 @@ pub enum Verdict {
     Taken {
         /// The vendor's words; they may hold attribute values.
         detail: Option<String>,
+        /// Where it is, by the answer's own word: the `Location` header, then what the body says. Unchecked.
+        locations: Vec<String>,
     },
     /// The resource is not there.
     Missing,
@@ -211,11 +213,12 @@ fn by_status(
         dialects.iter().any(|dialect| dialect.matches(number, scim_type))
     };
     let detail = || said.detail.clone().or_else(|| vendors_words(&answer.body));
+    let taken = || Verdict::Taken { detail: detail(), locations: locations(answer) };
     if call.if_match && one_of(&profile.etag.stale) {
         return Verdict::Stale;
     }
     if one_of(&profile.conflict.taken) {
-        return Verdict::Taken { detail: detail() };
+        return taken();
     }
     let refused = || Verdict::Refused { status, scim_type: scim_type.cloned(), detail: detail() };
     match number {
@@ -231,14 +234,14 @@ fn by_status(
         503 if answer.headers.contains_key(http::header::RETRY_AFTER) => {
             Verdict::Throttled { retry_after: retry_after(&answer.headers, None) }
         }
-        409 => conflict(call, scim_type, detail(), refused),
+        409 => conflict(call, scim_type, taken, refused),
         // 425 says that the request was not processed; of the others nobody knows.
         408 | 425 => Verdict::Transient { status, unknown: number != 425 && writes(call) },
         501 | 505 => refused(),
         500..=599 => Verdict::Transient { status, unknown: writes(call) },
         _ => match scim_type {
             Some(ScimType::TooMany) => Verdict::TooLarge { detail: detail() },
-            Some(ScimType::Uniqueness) => Verdict::Taken { detail: detail() },
+            Some(ScimType::Uniqueness) => taken(),
             Some(_) | None => refused(),
         },
     }
@@ -248,15 +251,15 @@ fn by_status(
 fn conflict(
     call: &CallFacts,
     scim_type: Option<&ScimType>,
-    detail: Option<String>,
+    taken: impl FnOnce() -> Verdict,
     refused: impl FnOnce() -> Verdict,
 ) -> Verdict {
     let duplicate = scim_type == Some(&ScimType::Uniqueness);
     let may_duplicate = matches!(call.method, Method::POST | Method::PUT | Method::PATCH);
     match (call.if_match, duplicate) {
         (true, false) => Verdict::Stale,
-        (_, true) => Verdict::Taken { detail },
-        (false, false) if may_duplicate => Verdict::Taken { detail },
+        (_, true) => taken(),
+        (false, false) if may_duplicate => taken(),
         (false, false) => refused(),
     }
 }
@@ -313,6 +316,20 @@ fn kind(answer: &Answer) -> &'static str {
     } else {
         "what is no JSON object"
     }
+}
+
+/// Where the resource that holds the value is, by the header and by a body that is an error with a
+/// `location` or the resource itself.
+fn locations(answer: &Answer) -> Vec<String> {
+    let body = Some(&answer.body).filter(|body| body.len() <= ErrorBody::BYTES_MAX);
+    let body: Map<String, Value> =
+        body.and_then(|body| serde_json::from_slice(body).ok()).unwrap_or_default();
+    let of_meta = resource::get_in(&body, "meta")
+        .and_then(Value::as_object)
+        .and_then(|meta| resource::get_in(meta, "location"));
+    let of_body = [of_meta, resource::get_in(&body, "location")].into_iter().flatten();
+    let of_body = of_body.filter_map(Value::as_str).map(str::to_owned);
+    answer.location.clone().into_iter().chain(of_body).collect()
 }
 
 /// The reason in a body that is JSON but not SCIM's.

@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use reqwest::Method;
 use scim_relay::sandbox::Behaviour;
-use scim_relay::sandbox::settings::{AbsentMember, Cap, GroupRules, OverCap, Stale, Support, Versions};
+use scim_relay::sandbox::settings::{
+    AbsentMember, Cap, GroupRules, HolderTold, OverCap, Stale, Support, UserRules, Versions,
+};
 use scim_relay::target::Profile;
 use serde_json::{Value, json};
 
@@ -185,6 +187,35 @@ async fn somebody_who_is_made_between_look_up_and_creation_is_found_linked_and_m
         "linked, ours written, theirs kept"
     );
     assert_eq!(sandbox.users().await.len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_account_that_no_filter_finds_is_linked_where_the_refused_creation_names_it() {
+    for holder in [HolderTold::Header, HolderTold::Body] {
+        let users = UserRules { filters_pass_inactive: true, ..UserRules::default() };
+        let sandbox = Sandbox::start(Behaviour { users, holder, ..Behaviour::default() }, &[]).await;
+        // Left long ago: the account is kept, holds its name and is shown to nobody who searches.
+        let left = json!({"userName": "U-1@example.com", "active": false, "locale": "de"});
+        let id = sandbox.make("Users", &left).await;
+        let home = Home::new(&[TargetSetup::new("acme", sandbox.base_url(), TOKEN)]);
+        let relay = home.start().await;
+        let status =
+            done(&relay, "evt-1", &json!([upsert("u-1", &json!({"title": "Back", "active": true}))])).await;
+        assert_eq!(status["parked"], 0, "{}", relay.admin("/targets/acme/parked").await);
+        assert_eq!(
+            shapes(&sandbox.calls().await),
+            ["GET Users? 200", "POST Users 409", "GET Users 200", "PATCH Users 200"],
+            "{holder:?}"
+        );
+        let user = sandbox.user("u-1").await;
+        assert_eq!(
+            (&user["id"], &user["title"], &user["locale"], &user["active"]),
+            (&json!(id), &json!("Back"), &json!("de"), &json!(true)),
+            "linked, ours written, theirs kept"
+        );
+        let story = relay.story("user:u-1").await;
+        assert_eq!(story[..3], ["lookup not_found", "create conflict", "lookup found"]);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

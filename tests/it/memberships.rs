@@ -68,6 +68,38 @@ async fn users_and_groups_known_by_id_alone_are_found_linked_and_changed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn whom_the_id_map_names_is_linked_though_nothing_matches_and_who_is_not_there_is_looked_up() {
+    let sandbox = Sandbox::start(Behaviour::default(), &[]).await;
+    let named = sandbox.make("Users", &json!({"userName": "jd@old.example", "externalId": "77"})).await;
+    let found = user_at_the_vendor(&sandbox, "u-2").await;
+    let group = sandbox.make("Groups", &json!({"displayName": "Agents"})).await;
+    let target = TargetSetup::new("acme", sandbox.base_url(), TOKEN).with("id_map = \"ids.csv\"\n");
+    let home = Home::new(&[target]);
+    let rows = format!("user,u-1,{named}\nuser,u-2,nobody\ngroup,g-1,{group}\n");
+    std::fs::write(home.path().join("ids.csv"), format!("kind,external_id,vendor_id\n{rows}")).unwrap();
+    let relay = home.start().await;
+
+    relay.changes("evt-1", &members(&["u-1", "u-2"], &[])).await;
+    let status = relay.quiet("acme", LIMIT).await["targets"]["acme"].clone();
+    assert_eq!((&status["parked"], &status["waiting"]), (&json!(0), &json!(0)), "{status}");
+    let mut wanted = vec![named.clone(), found];
+    wanted.sort_unstable();
+    assert_eq!(sandbox.members("Agents").await, wanted);
+    assert_eq!(relay.story("user:u-1").await[0], "lookup found");
+    assert_eq!(relay.story("user:u-2").await[..2], ["lookup not_found", "lookup found"]);
+    let told = relay.items("/ledger?resource=user:u-2&limit=1000").await;
+    assert_eq!(told.last().unwrap()["detail"], "the one that the id map names");
+
+    let described = json!({"userName": "jane@example.com", "title": "Lead"});
+    let upsert = json!([{"op": "user.upsert", "id": "u-1", "attributes": described}]);
+    relay.changes("evt-2", &upsert).await;
+    relay.quiet("acme", LIMIT).await;
+    let user = sandbox.user("u-1").await;
+    assert_eq!((&user["id"], &user["userName"]), (&json!(named), &json!("jane@example.com")));
+    assert_eq!(sandbox.users().await.len(), 2, "nobody is made");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_member_whom_the_vendor_does_not_know_waits_in_sight_and_is_added_when_it_appears() {
     let (sandbox, _home, relay) = start().await;
     let known = user_at_the_vendor(&sandbox, "u-1").await;

@@ -1,5 +1,5 @@
 use super::*;
-use crate::sandbox::settings::{Cap, DeleteUser, OverCap, PatchAnswer, UserRules};
+use crate::sandbox::settings::{Cap, DeleteUser, HolderTold, OverCap, PatchAnswer, UserRules};
 
 #[tokio::test]
 async fn a_user_is_created_read_replaced_changed_and_deleted() {
@@ -88,6 +88,29 @@ async fn a_user_name_is_unique_in_any_case_and_an_external_id_where_the_vendor_s
     let picky = Vendor::with(behaviour, &[]).await;
     assert_eq!(picky.post("/Users", &clash("jane")).await.status, 201);
     assert_eq!(picky.post("/Users", &clash("bo")).await.status, 409);
+}
+
+#[tokio::test]
+async fn a_refused_creation_says_who_holds_the_name_where_the_vendor_does_and_filters_may_not() {
+    for holder in [HolderTold::Nowhere, HolderTold::Header, HolderTold::Body] {
+        let users = UserRules { filters_pass_inactive: true, ..UserRules::default() };
+        let vendor = Vendor::with(Behaviour { users, holder, ..Behaviour::default() }, &[]).await;
+        let mut gone = user("gone");
+        gone["active"] = json!(false);
+        let location = vendor.post("/Users", &gone).await.json()["meta"]["location"].clone();
+        let filtered = "/Users?filter=userName+eq+%22gone%22";
+        assert_eq!(vendor.get(filtered).await.json()["totalResults"], 0);
+        let refused = vendor.post("/Users", &user("GONE")).await;
+        assert_eq!((refused.status, refused.scim_type().as_str()), (409, "uniqueness"));
+        let header = refused.headers.get("location").map(|location| json!(location.to_str().unwrap()));
+        let told = (header, refused.json()["meta"]["location"].clone());
+        let expected = match holder {
+            HolderTold::Nowhere => (None, Value::Null),
+            HolderTold::Header => (Some(location), Value::Null),
+            HolderTold::Body => (None, location),
+        };
+        assert_eq!(told, expected, "{holder:?}");
+    }
 }
 
 #[tokio::test]

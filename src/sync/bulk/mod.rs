@@ -35,6 +35,7 @@ pub(super) fn takes(profile: &Profile, request: &Request) -> bool {
     let (method, versioned) = match request {
         Request::Lookup { .. }
         | Request::Fetch { .. }
+        | Request::Inspect { .. }
         | Request::MemberPage { .. }
         | Request::IsMember { .. } => return false,
         Request::Create { .. } => (http::Method::POST, false),

@@ -10,9 +10,10 @@ use crate::sync::plan::authority::Authority;
 use crate::sync::plan::lookup::{self, Lookup};
 use crate::sync::plan::members::Members;
 use crate::sync::plan::{
-    End, LaterCause, MemberPages, PageRead, Paging, Pass, Purpose, Reaction, Request, diff,
+    End, LaterCause, MemberPages, PageRead, Paging, Pass, Purpose, Reaction, Request, Teller, diff,
 };
 use crate::sync::policy::Policy;
+use crate::sync::record::target_kind;
 use crate::target::verdict::{Mend, Verdict};
 
 /// Most stale answers in one pass, before the resource is left alone for a while.
@@ -45,15 +46,21 @@ impl Pass {
             return Reaction::Continue;
         }
         match verdict {
-            Verdict::Done { resource, etag, id, .. } => self.absorb_done(policy, request, resource, etag, id),
-            Verdict::Stale => self.absorb_stale(),
-            Verdict::Taken { detail } => self.absorb_taken(policy, request, detail.as_deref()),
-            Verdict::Missing => self.absorb_missing(request),
-            Verdict::TooLarge { detail } => self.absorb_too_large(policy, request, detail.as_deref()),
             // What the read said was more than is taken in.
             Verdict::Refused { status, .. } if status.is_success() && self.slims_for_good(request) => {
                 Reaction::Continue
             }
+            verdict if names_nobody(request, &verdict) => {
+                self.lookup.dismiss(Teller::Vendor);
+                Reaction::Continue
+            }
+            Verdict::Done { resource, etag, id, .. } => self.absorb_done(policy, request, resource, etag, id),
+            Verdict::Stale => self.absorb_stale(),
+            Verdict::Taken { detail, locations } => {
+                self.absorb_taken(policy, request, detail.as_deref(), &locations)
+            }
+            Verdict::Missing => self.absorb_missing(request),
+            Verdict::TooLarge { detail } => self.absorb_too_large(policy, request, detail.as_deref()),
             Verdict::Refused { status, detail, .. } => {
                 self.absorb_refused(policy, request, &refusal(status.as_u16(), detail.as_deref()))
             }
@@ -84,6 +91,9 @@ impl Pass {
     ) -> Reaction {
         match request {
             Request::Lookup { matchers } => self.absorb_hits(policy, matchers, resource.as_ref()),
+            Request::Inspect { id, told_by } => {
+                self.absorb_inspected(policy, (id, *told_by), resource, etag);
+            }
             Request::Fetch { .. } => self.absorb_read(policy, resource, etag),
             Request::MemberPage { .. } => self.absorb_page(policy, resource.as_ref()),
             Request::IsMember { id, .. } => {
@@ -211,19 +221,27 @@ impl Pass {
         Reaction::Continue
     }
 
-    fn absorb_taken(&mut self, policy: &Policy, request: &Request, detail: Option<&str>) -> Reaction {
+    fn absorb_taken(
+        &mut self,
+        policy: &Policy,
+        request: &Request,
+        detail: Option<&str>,
+        locations: &[String],
+    ) -> Reaction {
         let reason = refusal(409, detail);
         match request {
-            Request::Create { .. } if !self.lookup.was_refuted() => {
-                self.lookup = Lookup::refuted();
-                Reaction::Continue
-            }
             Request::Create { .. } => {
-                self.end = Some(End::Park {
-                    reason: format!(
-                        "the vendor holds the same unique value, but no lookup finds it; {reason}"
-                    ),
-                });
+                let kind = target_kind(self.key.kind);
+                let named = locations.iter().find_map(|at| policy.addresses.id_at(kind, at));
+                if !self.lookup.refute(named) {
+                    let words = if self.lookup.was_named() {
+                        "no lookup finds it, and what it names does not match"
+                    } else {
+                        "no lookup finds it"
+                    };
+                    let reason = format!("the vendor holds the same unique value, but {words}; {reason}");
+                    self.end = Some(End::Park { reason });
+                }
                 Reaction::Continue
             }
             // Another resource may be about to give the value up.
@@ -235,6 +253,7 @@ impl Pass {
                 Reaction::Continue
             }
             Request::Lookup { .. }
+            | Request::Inspect { .. }
             | Request::Fetch { .. }
             | Request::Members { .. }
             | Request::Delete { .. } => {
@@ -272,6 +291,10 @@ impl Pass {
                 }
                 Reaction::Continue
             }
+            Request::Inspect { told_by, .. } => {
+                self.lookup.dismiss(*told_by);
+                Reaction::Continue
+            }
             Request::Lookup { .. } | Request::IsMember { .. } | Request::Create { .. } => {
                 Reaction::TargetFault {
                     reason: "the vendor answered 404 for a whole collection; is the base URL right?"
@@ -292,7 +315,8 @@ impl Pass {
 
     /// Whether a read was that of a group with its members, and one without is to be tried.
     fn slims_for_good(&mut self, request: &Request) -> bool {
-        let reads = matches!(request, Request::Lookup { .. } | Request::Fetch { .. });
+        let reads =
+            matches!(request, Request::Lookup { .. } | Request::Fetch { .. } | Request::Inspect { .. });
         if reads && self.authority.reads_whole() {
             self.authority.end();
             self.unreadable = true;
@@ -352,6 +376,7 @@ impl Pass {
             Request::Members { .. }
             | Request::Update { .. }
             | Request::Lookup { .. }
+            | Request::Inspect { .. }
             | Request::Fetch { .. }
             | Request::MemberPage { .. }
             | Request::IsMember { .. }
@@ -388,6 +413,10 @@ impl Pass {
         match request {
             Request::Members { .. } => self.ask_or_park(policy, &reason),
             Request::MemberPage { .. } | Request::IsMember { .. } => self.absorb_unread(policy, request),
+            Request::Inspect { .. } => {
+                let reason = format!("the vendor does not show the one that the id map names; {reason}");
+                self.end = Some(End::Park { reason });
+            }
             Request::Lookup { .. }
             | Request::Fetch { .. }
             | Request::Create { .. }
@@ -431,10 +460,19 @@ fn holds(list: Option<&Value>, id: &str) -> Option<bool> {
     is_list.then(|| lookup::hits(list).iter().any(|hit| lookup::text(hit, "id").as_deref() == Some(id)))
 }
 
+/// Whether a vendor has not shown the resource that it has named, for a reason that lies in that one: it
+/// may be none that these credentials may see.
+fn names_nobody(request: &Request, verdict: &Verdict) -> bool {
+    let unseen = |mend: &Mend| matches!(mend, Mend::Permissions | Mend::Address);
+    matches!(request, Request::Inspect { told_by: Teller::Vendor, .. })
+        && (refused(verdict).is_some()
+            || matches!(verdict, Verdict::TargetFault { mend, .. } if unseen(mend)))
+}
+
 /// What the vendor has against a call that it will not take as it is.
 fn refused(verdict: &Verdict) -> Option<String> {
     match verdict {
-        Verdict::Taken { detail } => Some(refusal(409, detail.as_deref())),
+        Verdict::Taken { detail, .. } => Some(refusal(409, detail.as_deref())),
         Verdict::Missing => Some(refusal(404, None)),
         Verdict::TooLarge { detail } => Some(refusal(413, detail.as_deref())),
         Verdict::Refused { status, detail, .. } => Some(refusal(status.as_u16(), detail.as_deref())),

@@ -1,6 +1,8 @@
 //! Whom does the vendor know? Identity without a link.
 //!
-//! First by `externalId`, then by the profile's match attribute. Two hits are never guessed between.
+//! First whom a refused creation has named, then whom the map of ids names, then by `externalId`, then by
+//! the profile's match attribute. Two hits are never guessed between, and whom the vendor has named is
+//! taken only if it matches, too. The map is an administrator's word, and needs no match.
 
 use serde_json::{Map, Value};
 
@@ -9,25 +11,50 @@ use crate::mapping::Mapped;
 use crate::scim::etag::ETag;
 use crate::store::{Link, Row};
 use crate::sync::plan::absorb::version_of;
-use crate::sync::plan::{End, LaterCause, Next, Pass, Reaction, Request, diff};
+use crate::sync::plan::{End, LaterCause, Next, Pass, Reaction, Request, Teller, diff};
 use crate::sync::policy::Policy;
+
+/// Most times that a refused creation may begin the search anew, whomever it names.
+const REFUTATIONS_MAX: u32 = 3;
 
 /// How far the search has come.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Lookup {
     tried: usize,
     candidate: Option<(String, Option<ETag>, Map<String, Value>)>,
-    refuted: bool,
+    refutations: u32,
+    /// The vendor's id that a refusal has named, until it was looked at.
+    named: Option<String>,
+    /// The one that was named last.
+    named_last: Option<String>,
+    /// Whom the map names was looked at.
+    map_asked: bool,
 }
 
 impl Lookup {
-    /// A search that must be done again: it found nothing, and the vendor said that there is something.
-    pub(super) fn refuted() -> Self {
-        Self { refuted: true, ..Self::default() }
+    /// The search found nothing, and the vendor says that there is something, perhaps under which id.
+    /// Whether that is worth a search anew.
+    pub(super) fn refute(&mut self, named: Option<String>) -> bool {
+        let is_news = named.is_some() && named != self.named_last && self.refutations < REFUTATIONS_MAX;
+        if self.refutations > 0 && !is_news {
+            return false;
+        }
+        let named_last = named.clone().or_else(|| self.named_last.take());
+        let (refutations, map_asked) = (self.refutations + 1, self.map_asked);
+        *self = Self { refutations, named, named_last, map_asked, ..Self::default() };
+        true
     }
 
-    pub(super) const fn was_refuted(&self) -> bool {
-        self.refuted
+    pub(super) const fn was_named(&self) -> bool {
+        self.named_last.is_some()
+    }
+
+    /// Who was named was looked at, and is none of ours, or is the candidate.
+    pub(super) fn dismiss(&mut self, told_by: Teller) {
+        match told_by {
+            Teller::Vendor => self.named = None,
+            Teller::IdMap => self.map_asked = true,
+        }
     }
 
     pub(super) fn candidate(&self) -> Option<&str> {
@@ -38,6 +65,14 @@ impl Lookup {
 impl Pass {
     /// The next question, or `None` when all were asked and nothing was found.
     pub(super) fn next_lookup(&self, policy: &Policy) -> Option<Next> {
+        let inspect = |id: &str, told_by| Some(Next::Send(Request::Inspect { id: id.to_owned(), told_by }));
+        if let Some(id) = &self.lookup.named {
+            return inspect(id, Teller::Vendor);
+        }
+        let mapped = policy.id_map.vendor_id(self.key.kind, &self.key.id);
+        if let Some(id) = mapped.filter(|_| !self.lookup.map_asked && !self.key.is_derived()) {
+            return inspect(id, Teller::IdMap);
+        }
         let mut matchers = Vec::new();
         let by_external_id = match self.key.kind {
             Kind::User => policy.lookup_external_id,
@@ -118,6 +153,40 @@ impl Pass {
                 self.end = Some(End::Park { reason });
             }
         }
+    }
+
+    /// Takes in the resource that was named. Where the vendor has named it, it must be that one, and match
+    /// as any other must.
+    pub(super) fn absorb_inspected(
+        &mut self,
+        policy: &Policy,
+        (id, told_by): (&str, Teller),
+        resource: Option<Value>,
+        etag: Option<ETag>,
+    ) {
+        self.lookup.dismiss(told_by);
+        let Some(Value::Object(mut found)) = resource else { return };
+        let held = text(&found, "id").filter(|held| !held.is_empty());
+        let is_meant = match told_by {
+            Teller::Vendor => held.as_deref().is_none_or(|held| held == id) && self.matches(policy, &found),
+            Teller::IdMap => true,
+        };
+        if !is_meant {
+            return;
+        }
+        if self.key.kind == Kind::Group && (policy.members_paged || !policy.members_readable) {
+            forget_members(&mut found);
+            self.must_read = policy.members_readable;
+        }
+        let (id, etag) = (held.unwrap_or_else(|| id.to_owned()), etag.or_else(|| version_of(&found)));
+        self.lookup.candidate = Some((id, etag, found));
+    }
+
+    /// Whether a resource is the one that is looked for, by our id or by the value that is matched by.
+    fn matches(&self, policy: &Policy, found: &Map<String, Value>) -> bool {
+        let value = self.match_value(policy);
+        bears(found, "externalId", self.key.id.as_str())
+            || value.is_some_and(|value| bears(found, self.match_attribute(policy), &value))
     }
 
     fn absorb_hit(&mut self, hit: &Map<String, Value>, certain: bool) {

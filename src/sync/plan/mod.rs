@@ -27,7 +27,7 @@ use serde_json::{Map, Value};
 
 pub use diff::{Current, Units, diff};
 pub use pages::{MemberPages, PageRead};
-pub use request::{End, LaterCause, Next, Purpose, Reaction, Request};
+pub use request::{End, LaterCause, Next, Purpose, Reaction, Request, Teller};
 pub use should_be::{ShouldBe, differing, members_at, should_be, text_at};
 
 use crate::clock::Timestamp;

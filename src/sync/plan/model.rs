@@ -46,6 +46,10 @@ pub(super) struct Vendor {
     pub(super) hides_members: bool,
     /// Refuses to remove who is no member.
     pub(super) refuses_absent: bool,
+    /// Where a refused creation says that the other resource is, its id in place of `{id}`.
+    pub(super) names_holder: Option<&'static str>,
+    /// Look-ups find nobody.
+    pub(super) finds_nobody: bool,
     /// Members who leave by themselves, one before each PATCH.
     pub(super) leavers: Vec<String>,
     pub(super) version: u64,
@@ -104,7 +108,10 @@ impl Vendor {
     fn perform(&mut self, request: &Request) -> Verdict {
         match request {
             Request::Lookup { matchers } => {
-                let hits = self.resources.values().filter(|resource| matches(resource, matchers));
+                let hits = self
+                    .resources
+                    .values()
+                    .filter(|resource| !self.finds_nobody && matches(resource, matchers));
                 let mut hits: Vec<_> = hits.map(|resource| self.shown(resource)).collect();
                 if !self.lists_members {
                     hits.iter_mut()
@@ -113,7 +120,7 @@ impl Vendor {
                 }
                 done(Some(json!({ "totalResults": hits.len(), "Resources": hits })), None)
             }
-            Request::Fetch { id } => match self.resources.get(id) {
+            Request::Fetch { id } | Request::Inspect { id, .. } => match self.resources.get(id) {
                 Some(resource) => done(Some(Value::Object(self.shown(resource))), version(resource)),
                 None => Verdict::Missing,
             },
@@ -130,13 +137,13 @@ impl Vendor {
                 done(Some(json!({ "totalResults": held.len(), "Resources": held })), None)
             }
             Request::Create { resource } => {
-                let taken = |attribute: &str| {
-                    resource.get(attribute).is_some_and(|value| {
-                        self.resources.values().any(|held| held.get(attribute) == Some(value))
-                    })
+                let holder = |attribute: &str| {
+                    let value = resource.get(attribute)?;
+                    self.resources.iter().find(|(_, held)| held.get(attribute) == Some(value))
                 };
-                if taken("userName") || taken("displayName") {
-                    return Verdict::Taken { detail: None };
+                if let Some((id, _)) = holder("userName").or_else(|| holder("displayName")) {
+                    let named = self.names_holder.map(|form| form.replace("{id}", id));
+                    return Verdict::Taken { detail: None, locations: named.into_iter().collect() };
                 }
                 let members = resource["members"].as_array().map_or(&[][..], Vec::as_slice);
                 if members.iter().any(|member| self.poison.contains(member["value"].as_str().unwrap())) {

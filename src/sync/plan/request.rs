@@ -21,6 +21,13 @@ pub enum Request {
         /// The vendor's id.
         id: String,
     },
+    /// Is this one ours, of which somebody else has said so?
+    Inspect {
+        /// The vendor's id.
+        id: String,
+        /// Who has said it.
+        told_by: Teller,
+    },
     /// Who is in the group, from this 1-based index on?
     MemberPage {
         /// The vendor's id of the group.
@@ -80,6 +87,15 @@ pub enum Request {
         /// The version that was known.
         if_match: Option<ETag>,
     },
+}
+
+/// Who has said which of the vendor's resources is meant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Teller {
+    /// The vendor, when it refused a creation: it is believed no more than a look-up.
+    Vendor,
+    /// The administrator, in the map of ids: it is believed without a value that matches.
+    IdMap,
 }
 
 /// What an update amounts to, for the ledger.
@@ -148,6 +164,7 @@ impl Request {
             | Self::Create { .. }
             | Self::Lookup { .. }
             | Self::Fetch { .. }
+            | Self::Inspect { .. }
             | Self::MemberPage { .. }
             | Self::IsMember { .. } => None,
         }

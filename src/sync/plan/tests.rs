@@ -1,6 +1,8 @@
 mod authority;
 mod derived;
+mod id_map;
 mod mapping;
+mod named;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -80,6 +82,7 @@ pub(super) fn words(vendor: &Vendor) -> Vec<&'static str> {
         .map(|request| match request {
             Request::Lookup { .. } => "lookup",
             Request::Fetch { .. } => "fetch",
+            Request::Inspect { .. } => "inspect",
             Request::MemberPage { .. } => "page",
             Request::IsMember { .. } => "ask",
             Request::Create { .. } => "create",
@@ -500,9 +503,13 @@ proptest! {
         patch in prop::bool::ANY,
         versions in prop::bool::ANY,
         lookup_or in prop::bool::ANY,
+        names_holder in prop::option::of(prop::sample::select(vec![named::HERE, named::ELSEWHERE, named::NOBODY])),
+        finds_nobody in prop::bool::ANY,
     ) {
-        let policy = Policy { patch, lookup_or, ..Policy::default() };
-        let mut vendor = Vendor { enforces_versions: versions, ..Vendor::strict() };
+        let policy = Policy { patch, lookup_or, ..named::policy() };
+        // Whom no look-up finds must be named.
+        let finds_nobody = finds_nobody && names_holder == Some(named::HERE);
+        let mut vendor = Vendor { enforces_versions: versions, names_holder, finds_nobody, ..Vendor::strict() };
         let started = start.is_some();
         if let Some((attributes, ours)) = start {
             let units = parse_attributes(Kind::User, attributes.as_object().unwrap()).unwrap();
@@ -536,6 +543,10 @@ proptest! {
             prop_assert!(desired.is_deleted(), "the account is missing");
             return Ok(());
         };
+        if finds_nobody && desired.is_deleted() && !matches!(memory.link, Some(Link::Known(_))) {
+            // Who leaves is looked for, and not made so that the refusal could tell who it is.
+            return Ok(());
+        }
         let (id, references, mapped) = (id("u-1"), BTreeMap::new(), Mapped::AsItCame);
         let facts = user::Facts { id: &id, user: desired, references: &references, mapped: &mapped, said_inactive: false };
         let units = user::units(&facts, false, &mut BTreeSet::new());

@@ -103,6 +103,7 @@ fn whom_a_capped_read_does_not_show_is_removed_all_the_same() {
         Request::Members { adds, removes, .. } => Some((adds.clone(), removes.clone())),
         Request::Lookup { .. }
         | Request::Fetch { .. }
+        | Request::Inspect { .. }
         | Request::MemberPage { .. }
         | Request::IsMember { .. }
         | Request::Create { .. }
@@ -178,6 +179,7 @@ proptest! {
                 Request::Create { resource } => resource["members"].as_array().map_or(0, Vec::len),
                 Request::Lookup { .. }
                 | Request::Fetch { .. }
+                | Request::Inspect { .. }
                 | Request::MemberPage { .. }
                 | Request::IsMember { .. }
                 | Request::Update { .. }
@@ -241,6 +243,7 @@ fn where_one_member_can_be_asked_for_a_refusal_is_held_against_the_answer() {
             Request::IsMember { member, .. } => Some(member.as_str()),
             Request::Lookup { .. }
             | Request::Fetch { .. }
+            | Request::Inspect { .. }
             | Request::MemberPage { .. }
             | Request::Create { .. }
             | Request::Update { .. }

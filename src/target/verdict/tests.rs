@@ -267,3 +267,25 @@ fn the_reason_is_found_in_other_vendors_bodies_too() {
         assert_eq!(detail.as_deref(), words, "{body}");
     }
 }
+
+#[test]
+fn where_the_holder_of_a_value_is_comes_from_the_header_and_the_body() {
+    let facts = call(Method::POST, "Users", false);
+    let at = |header: Option<&str>, body: Value| {
+        let mut refused = answer(409, &body.to_string());
+        refused.location = header.map(str::to_owned);
+        match judge(&rfc(), &facts, Ok(&refused)) {
+            Verdict::Taken { locations, .. } => locations,
+            other => panic!("{other:?}"),
+        }
+    };
+    let error = || json!({ "schemas": [schema::ERROR], "scimType": "uniqueness", "status": "409" });
+    let mut named = error();
+    named["location"] = json!("Users/3");
+    assert_eq!(at(None, error()), Vec::<String>::new());
+    assert_eq!(at(Some("Users/1"), error()), ["Users/1"]);
+    assert_eq!(at(None, named.clone()), ["Users/3"]);
+    named["meta"] = json!({ "location": "Users/2" });
+    assert_eq!(at(Some("Users/1"), named), ["Users/1", "Users/2", "Users/3"]);
+    assert_eq!(at(None, json!({ "location": 7, "meta": "none" })), Vec::<String>::new());
+}
