@@ -39,7 +39,7 @@ pub use feed::{Aspect, Consent, Feed, Feeds, Known, RecordKey, SettledRecord, Ta
 pub use intake::{Appended, EventReader, NewEvent, Projection, Scopes};
 pub use lease::{Hint, Roster, Tenure};
 pub use resync::{
-    DriftMark, Expected, ExpectedMember, Kept, NewResync, Part, Probe, ResyncRecord, ResyncRow, Resyncs,
+    DriftMark, Expected, ExpectedMember, Kept, NewResync, Part, Probe, ResyncRecord, ResyncRow, Resyncs, Step,
 };
 pub use retention::{Pruned, Retention};
 pub use timeline::{Cursor, Happening, Order, Present};

@@ -9,7 +9,8 @@ use crate::store::conformance::script::{
 };
 use crate::store::conformance::{Home, must};
 use crate::store::{
-    Desired, DriftMark, Expected, ExpectedMember, Kept, Link, NewResync, Part, Probe, ResyncRow, StoreError,
+    Desired, DriftMark, Expected, ExpectedMember, Kept, Link, NewResync, Part, Probe, ResyncRow, Step,
+    StoreError,
 };
 
 async fn begin(scene: &Scene, name: &str, target: &str) -> bool {
@@ -28,7 +29,9 @@ async fn end(scene: &Scene, name: &str, keep: usize) {
 }
 
 async fn keep(scene: &Scene, name: &str, rows: &[ResyncRow]) -> Kept {
-    must(scene.store.resyncs().keep_resync(name, rows, &json!({"far": rows.len()})).await)
+    must(
+        scene.store.resyncs().keep_resync(name, Step::rows(rows.to_vec()), &json!({"far": rows.len()})).await,
+    )
 }
 
 fn row(part: Part, name: &str) -> ResyncRow {

@@ -10,6 +10,9 @@ use crate::directory::{ExternalId, Kind};
 use crate::sync::drift::Class;
 use crate::sync::resync::paging::{Gap, Paging};
 
+/// How often lists are read again, in one resync, because they changed while they were read.
+pub const READ_AGAIN_MAX: u32 = 3;
+
 /// What becomes of what differs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -131,6 +134,12 @@ pub struct Progress {
     pub ended_at: Option<Timestamp>,
     /// Resources that the vendor has, as far as they were read.
     pub read: u64,
+    /// How often a list was read again from its beginning, since it changed while it was read.
+    #[serde(default)]
+    pub read_again: u32,
+    /// Resources that were read in vain for that, and are not among those that count as read.
+    #[serde(default)]
+    pub read_in_vain: u64,
     /// Resources that are to be read and compared, as far as is known.
     pub expected: u64,
     /// Resources of the directory that were compared.
@@ -170,6 +179,8 @@ impl Progress {
             started_at: None,
             ended_at: None,
             read: 0,
+            read_again: 0,
+            read_in_vain: 0,
             expected: 0,
             compared: 0,
             gaps: Vec::new(),
@@ -205,6 +216,30 @@ impl Progress {
         if !self.gaps.contains(&gap) {
             self.gaps.push(gap);
         }
+    }
+
+    /// Goes back to the beginning of a kind's list, as if nothing of it had been read; false where that has
+    /// been done often enough, or where the list is known not to be whole anyway.
+    pub fn read_again(&mut self, kind: Kind) -> bool {
+        if self.read_again >= READ_AGAIN_MAX || !self.is_whole(kind) {
+            return false;
+        }
+        self.read_again += 1;
+        let of_others = match kind {
+            Kind::User => 0,
+            Kind::Group => self.read - self.paging.received.min(self.read),
+        };
+        self.read_in_vain += self.read - of_others;
+        self.read = of_others;
+        self.paging = Paging::default();
+        self.phase = match kind {
+            Kind::User => Phase::ListUsers,
+            Kind::Group => {
+                self.members_shown = false;
+                Phase::ListGroups
+            }
+        };
+        true
     }
 
     /// Goes on to the phase that follows.
