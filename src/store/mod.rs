@@ -140,7 +140,7 @@ pub trait Store: Send + Sync + 'static {
         limit: usize,
     ) -> Result<Vec<WorkItem>, StoreError>;
 
-    /// When the next row that is not due yet will be.
+    /// When the first of the rows is due that are pending, or wait for another look, and are due after `now`.
     async fn next_due(&self, target: &str, now: Timestamp) -> Result<Option<Timestamp>, StoreError>;
 
     /// All that planning one resource needs, as of now: what is desired and what is known of the

@@ -13,6 +13,8 @@ mod marks;
 pub mod paging;
 pub mod progress;
 mod reading;
+#[cfg(test)]
+mod tests;
 
 pub(super) use engine::keep;
 pub use progress::{Mode, Phase, Progress, Scope, State};
