@@ -9,7 +9,7 @@ use crate::clock::Timestamp;
 use crate::directory::{ExternalId, Kind};
 use crate::store::{
     DriftMark, Expected, ExpectedMember, Kept, NewResync, Page, Part, Probe, ResyncRecord, ResyncRow,
-    Resyncs, Step, Store as _, StoreError, Tenure,
+    Resyncs, Step, StoreError, Tenure,
 };
 
 impl View {
