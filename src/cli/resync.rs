@@ -74,8 +74,12 @@ async fn follow(relay: &Relay, id: &str) -> Result<Value, String> {
         let left =
             progress["seconds_left"].as_f64().map_or(String::new(), |left| format!(", {left:.0} s left"));
         let word = progress["phase"].as_str().unwrap_or_default();
+        let again = match progress["read_again"].as_u64() {
+            Some(times @ 1..) => format!(", lists read again: {times}"),
+            Some(0) | None => String::new(),
+        };
         let now = format!(
-            "{word}: {} read, {} compared, {share:.0} %{left}\n",
+            "{word}: {} read, {} compared, {share:.0} %{left}{again}\n",
             progress["read"], progress["compared"]
         );
         if now != said {

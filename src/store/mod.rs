@@ -39,7 +39,7 @@ pub use feed::{Aspect, Consent, Feed, Feeds, Known, RecordKey, SettledRecord, Ta
 pub use intake::{Appended, EventReader, NewEvent, Projection, Scopes};
 pub use lease::{Hint, Roster, Tenure};
 pub use resync::{
-    DriftMark, Expected, ExpectedMember, Kept, NewResync, Part, Probe, ResyncRecord, ResyncRow, Resyncs,
+    DriftMark, Expected, ExpectedMember, Kept, NewResync, Part, Probe, ResyncRecord, ResyncRow, Resyncs, Step,
 };
 pub use retention::{Pruned, Retention};
 pub use timeline::{Cursor, Happening, Order, Present};
@@ -140,7 +140,7 @@ pub trait Store: Send + Sync + 'static {
         limit: usize,
     ) -> Result<Vec<WorkItem>, StoreError>;
 
-    /// When the next row that is not due yet will be.
+    /// When the first of the rows is due that are pending, or wait for another look, and are due after `now`.
     async fn next_due(&self, target: &str, now: Timestamp) -> Result<Option<Timestamp>, StoreError>;
 
     /// All that planning one resource needs, as of now: what is desired and what is known of the

@@ -22,8 +22,8 @@ pub trait Resyncs: Send + Sync {
     /// Asks a resync to end, and says in the ledger who did; false where it has ended, or never was.
     async fn cancel_resync(&self, id: &str, actor: &str, now: Timestamp) -> Result<bool, StoreError>;
 
-    /// Keeps rows, replacing those of the same part and name, and how far the resync is.
-    async fn keep_resync(&self, id: &str, rows: &[ResyncRow], body: &Value) -> Result<Kept, StoreError>;
+    /// Keeps what one step has brought, and how far the resync is.
+    async fn keep_resync(&self, id: &str, step: Step, body: &Value) -> Result<Kept, StoreError>;
 
     /// Ends a resync: what it has seen is deleted, and of the target's resyncs all but the newest `keep`.
     async fn end_resync(&self, id: &str, body: &Value, keep: usize) -> Result<(), StoreError>;
@@ -36,6 +36,16 @@ pub trait Resyncs: Send + Sync {
         after: Option<&str>,
         limit: usize,
     ) -> Result<Page<ResyncRow>, StoreError>;
+
+    /// Names of one part's rows that no resource of ours has, in order: of the next `limit` rows, so that a
+    /// page may be empty and yet not the last.
+    async fn resync_unclaimed(
+        &self,
+        id: &str,
+        part: Part,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Page<String>, StoreError>;
 
     /// For each probe, the rows that it meets, and which of ours is linked to each.
     async fn resync_like(
@@ -174,6 +184,30 @@ pub struct ResyncRow {
     pub holder: Option<ExternalId>,
     /// All else.
     pub body: Value,
+}
+
+/// What one step of a resync brings. The default brings nothing but how far it is.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Step {
+    /// Parts whose rows are forgotten, before any are kept.
+    pub forgotten: Vec<Part>,
+    /// Rows, which replace those of the same part and name.
+    pub rows: Vec<ResyncRow>,
+    /// Rows kept before that some resource of ours turned out to have, by part and name.
+    pub claimed: Vec<(Part, String)>,
+}
+
+impl Step {
+    /// Rows alone.
+    pub fn rows(rows: Vec<ResyncRow>) -> Self {
+        Self { rows, ..Self::default() }
+    }
+}
+
+/// Of rows as they were looked at, with whether they are claimed: names of those that are not.
+pub(super) fn unclaimed(page: Page<(String, bool)>) -> Page<String> {
+    let free = page.items.into_iter().filter(|(_, claimed)| !claimed);
+    Page { items: free.map(|(name, _)| name).collect(), next: page.next }
 }
 
 /// What a row may be known by.

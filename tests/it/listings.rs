@@ -1,5 +1,6 @@
 //! Resyncs of vendors whose lists are partial, or lie.
 
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use scim_relay::sandbox::Behaviour;
@@ -126,7 +127,7 @@ const LIES: &[Lie] = &[
                 }
             })
         },
-        gap: "the number of resources changed while pages were read",
+        gap: "the number of resources changed while pages were read (lists read again: 3)",
     },
     Lie {
         name: "a total that grows",
@@ -137,7 +138,7 @@ const LIES: &[Lie] = &[
                 }
             })
         },
-        gap: "the number of resources changed while pages were read",
+        gap: "the number of resources changed while pages were read (lists read again: 3)",
     },
     Lie {
         name: "a page taken for all",
@@ -252,6 +253,40 @@ async fn nothing_follows_from_a_list_that_is_partial_or_lies() {
     stage.vendor.twist(|_, answer| Told::Json(answer));
     let (view, lines) = resync(&stage.relay, "report").await;
     assert_eq!((&view["state"], lines), (&json!("complete"), vec![]), "{view}");
+    assert_eq!(stage.relay.terminate().await, Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_list_that_changes_while_it_is_read_is_read_again_and_the_first_reading_forgotten() {
+    static LISTINGS: AtomicU32 = AtomicU32::new(0);
+    let stage = Stage::plain().await;
+    stage.vendor.twist(|read, answer| {
+        told(answer, |answer| {
+            if at(read, 1) {
+                LISTINGS.fetch_add(1, Ordering::SeqCst);
+            }
+            if read.path == "Users" && LISTINGS.load(Ordering::SeqCst) < 3 {
+                // Somebody is there at first whom nobody knows, and on the last page somebody has gone.
+                if at(read, 1) {
+                    answer["Resources"][0]["id"] = json!("gone-meanwhile");
+                    answer["Resources"][0]["externalId"] = json!("gone-meanwhile");
+                }
+                if at(read, 41) {
+                    answer["totalResults"] = json!(59);
+                }
+            }
+        })
+    });
+    let (view, lines) = resync(&stage.relay, "report").await;
+    assert_eq!(
+        (&view["state"], &view["incomplete"], lines),
+        (&json!("complete"), &json!([]), vec![]),
+        "{view}"
+    );
+    let progress = &view["progress"];
+    assert_eq!((&progress["read_again"], &progress["read_in_vain"]), (&json!(2), &json!(80)), "{view}");
+    assert_eq!(progress["read"], 61, "60 users and a group, each once: {view}");
+    assert_eq!(LISTINGS.load(Ordering::SeqCst), 3);
     assert_eq!(stage.relay.terminate().await, Some(0));
 }
 

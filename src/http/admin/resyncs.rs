@@ -61,7 +61,9 @@ pub struct ResyncView {
     #[schema(value_type = String)]
     pub state: Standing,
     /// `phase`, how many resources were `read` at the vendor and `compared`, the `share` that is done, and
-    /// `seconds_left` at the same pace (null before anything was read).
+    /// `seconds_left` at the same pace (null before anything was read). A list that changed while it was read
+    /// is read again from its beginning, up to three times in a resync: `read_again` says how often that was
+    /// done, `read_in_vain` how many resources came that do not count any more.
     pub progress: Value,
     /// Why it is incomplete; empty otherwise.
     pub incomplete: Vec<String>,
@@ -191,11 +193,12 @@ pub(super) fn view(relay: &Relay, record: ResyncRecord) -> Result<ResyncView, Pr
         state: progress.state,
         progress: json!({
             "phase": progress.phase, "read": progress.read, "compared": progress.compared,
+            "read_again": progress.read_again, "read_in_vain": progress.read_in_vain,
             "share": share, "seconds_left": seconds_left,
             "started_at": progress.started_at.map(|at| at.to_string()),
             "ended_at": progress.ended_at.map(|at| at.to_string()),
         }),
-        incomplete: progress.gaps.iter().map(|gap| format!("{}s: {}", gap.kind.as_str(), gap.gap)).collect(),
+        incomplete: progress.why_incomplete(),
         summary: json!({
             "findings": progress.findings(), "drift": progress.drift,
             "attributes": progress.attributes, "new": progress.new,

@@ -2,7 +2,7 @@ use serde_json::{Value, json};
 
 use super::fixture::{NOW, Served, VIEWER, served};
 use crate::directory::{ExternalId, Kind};
-use crate::store::{NewResync, Part, ResyncRow, Store as _};
+use crate::store::{NewResync, Part, ResyncRow, Step, Store as _};
 use crate::sync::drift::{Class, Finding};
 use crate::sync::resync::{Mode, Progress, Scope};
 
@@ -51,7 +51,7 @@ async fn a_report_is_read_a_page_at_a_time_by_class_kind_and_attribute() {
     assert!(store.begin_resync(&new).await.unwrap());
     let group = Finding::new(Class::Missing, Kind::Group, Some(ExternalId::parse("g-1").unwrap()), None);
     let rows = [differing("u-1", &["title"]), differing("u-2", &["title", "active"]), row(&group)];
-    store.keep_resync("r-1", &rows, &new.body).await.unwrap();
+    store.keep_resync("r-1", Step::rows(rows.to_vec()), &new.body).await.unwrap();
 
     for (query, expected) in [
         ("", &["g-1", "u-1", "u-2"][..]),

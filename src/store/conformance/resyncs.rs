@@ -9,7 +9,8 @@ use crate::store::conformance::script::{
 };
 use crate::store::conformance::{Home, must};
 use crate::store::{
-    Desired, DriftMark, Expected, ExpectedMember, Kept, Link, NewResync, Part, Probe, ResyncRow, StoreError,
+    Desired, DriftMark, Expected, ExpectedMember, Kept, Link, NewResync, Part, Probe, ResyncRow, Step,
+    StoreError,
 };
 
 async fn begin(scene: &Scene, name: &str, target: &str) -> bool {
@@ -28,7 +29,9 @@ async fn end(scene: &Scene, name: &str, keep: usize) {
 }
 
 async fn keep(scene: &Scene, name: &str, rows: &[ResyncRow]) -> Kept {
-    must(scene.store.resyncs().keep_resync(name, rows, &json!({"far": rows.len()})).await)
+    must(
+        scene.store.resyncs().keep_resync(name, Step::rows(rows.to_vec()), &json!({"far": rows.len()})).await,
+    )
 }
 
 fn row(part: Part, name: &str) -> ResyncRow {
@@ -147,6 +150,56 @@ pub async fn what_was_seen_goes_with_the_end_and_old_reports_go_with_newer_ones(
     assert_eq!(listed(&scene, "globex").await, ["other"], "each target keeps its own");
     let record = must(scene.store.resyncs().resync("two").await).expect("it is kept");
     assert!(record.ended && record.body == json!("over"));
+}
+
+pub async fn a_step_forgets_keeps_and_claims_at_once(home: &dyn Home) {
+    let scene = Scene::new(home).await;
+    for name in ["one", "other"] {
+        let target = if name == "one" { TARGET } else { "globex" };
+        begin(&scene, name, target).await;
+        keep(&scene, name, &[row(Part::User, "old"), row(Part::Group, "v1"), row(Part::Finding, "f")]).await;
+    }
+    let step = Step {
+        forgotten: vec![Part::User],
+        rows: vec![known_by("v1", "x", "y"), row(Part::User, "v2")],
+        claimed: vec![(Part::User, "v1".to_owned()), (Part::User, "nobody".to_owned())],
+    };
+    let kept = must(scene.store.resyncs().keep_resync("one", step, &json!("far")).await);
+    assert_eq!((kept.fresh, kept.cancelled), (2, false));
+    let page = must(scene.store.resyncs().resync_rows("one", Part::User, None, 9).await);
+    let claimed = ResyncRow { claimed: true, ..known_by("v1", "x", "y") };
+    assert_eq!(page.items, [claimed, row(Part::User, "v2")], "nothing else of a claimed row changes");
+    let page = must(scene.store.resyncs().resync_rows("one", Part::Group, None, 9).await);
+    assert_eq!(page.items, [row(Part::Group, "v1")], "another part's row of that name is another");
+    assert_eq!(names(&scene, "one", Part::Finding, 9).await, ["f"]);
+    assert_eq!(names(&scene, "other", Part::User, 9).await, ["old"], "each resync has its own");
+    let record = must(scene.store.resyncs().resync("one").await).expect("it was begun");
+    assert_eq!(record.body, json!("far"));
+}
+
+pub async fn what_nobody_has_is_named_page_by_page(home: &dyn Home) {
+    let scene = Scene::new(home).await;
+    begin(&scene, "one", TARGET).await;
+    let rows = ["a", "b", "c", "d", "e"].map(|name| row(Part::User, name));
+    keep(&scene, "one", &rows).await;
+    keep(&scene, "one", &[row(Part::Group, "aa")]).await;
+    let claimed = ["b", "c"].map(|name| (Part::User, name.to_owned())).to_vec();
+    let step = Step { claimed, ..Step::default() };
+    must(scene.store.resyncs().keep_resync("one", step, &json!({})).await);
+    for (after, limit, names, next) in [
+        (None, 9, &["a", "d", "e"][..], None),
+        (None, 1, &["a"], Some("a")),
+        (Some("a"), 2, &[], Some("c")),
+        (Some("c"), 2, &["d", "e"], None),
+        (Some("e"), 2, &[], None),
+    ] {
+        let page = must(scene.store.resyncs().resync_unclaimed("one", Part::User, after, limit).await);
+        assert_eq!(
+            (page.items.as_slice(), page.next.as_deref()),
+            (&names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>()[..], next),
+            "{after:?}"
+        );
+    }
 }
 
 pub async fn a_probe_meets_rows_by_name_external_id_or_value(home: &dyn Home) {

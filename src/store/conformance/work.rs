@@ -117,6 +117,8 @@ pub async fn due_rows_come_oldest_first_and_not_before_their_time(home: &dyn Hom
     assert_eq!(due(NOW, 10).await, ["c", "b"]);
     assert_eq!(must(scene.store.next_due(TARGET, NOW).await), Some(LATER));
     assert_eq!(must(scene.store.next_due(TARGET, LATER).await), None);
+    let ever = must(scene.store.next_due(TARGET, Timestamp::from_micros(i64::MIN)).await);
+    assert_eq!(ever, Some(received_at(0)), "what is due already is the first of all");
     assert_eq!(due(LATER, 10).await, ["c", "b", "a"]);
 }
 

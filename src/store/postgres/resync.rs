@@ -1,5 +1,7 @@
 //! What resyncs keep, and what they ask of the directory.
 
+use std::collections::BTreeMap;
+
 use async_trait::async_trait;
 use futures_util::FutureExt as _;
 use serde_json::Value;
@@ -14,9 +16,10 @@ use crate::store::postgres::rows::{
     Tx, execute, from_json, limit as row_limit, query, query_one, query_opt, storable, to_json, unsigned,
 };
 use crate::store::postgres::{PAGE_MAX, PostgresStore, load, targets};
+use crate::store::resync::unclaimed;
 use crate::store::{
     DriftMark, Expected, ExpectedMember, Kept, Lane, LedgerEntry, NewResync, Page, Part, Probe, ResyncRecord,
-    ResyncRow, Resyncs, StoreError, Tenure,
+    ResyncRow, Resyncs, Step, StoreError, Tenure,
 };
 
 #[async_trait]
@@ -67,8 +70,13 @@ impl Resyncs for PostgresStore {
             .await
     }
 
-    async fn keep_resync(&self, id: &str, rows: &[ResyncRow], body: &Value) -> Result<Kept, StoreError> {
-        self.database.write(|tx, _| keep(tx, id, rows, body).boxed()).await
+    async fn keep_resync(&self, id: &str, step: Step, body: &Value) -> Result<Kept, StoreError> {
+        let step = &step;
+        if step.forgotten.is_empty() {
+            self.database.write(|tx, _| keep(tx, id, step, body).boxed()).await
+        } else {
+            self.database.write_long(|tx, _| keep(tx, id, step, body).boxed()).await
+        }
     }
 
     async fn end_resync(&self, id: &str, body: &Value, keep: usize) -> Result<(), StoreError> {
@@ -84,6 +92,17 @@ impl Resyncs for PostgresStore {
     ) -> Result<Page<ResyncRow>, StoreError> {
         let limit = limit.min(PAGE_MAX);
         self.database.read(|tx, _| rows(tx, id, part, after.unwrap_or(""), limit).boxed()).await
+    }
+
+    async fn resync_unclaimed(
+        &self,
+        id: &str,
+        part: Part,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Page<String>, StoreError> {
+        let limit = limit.min(PAGE_MAX);
+        self.database.read(|tx, _| names(tx, id, part, after.unwrap_or(""), limit).boxed()).await
     }
 
     async fn resync_like(
@@ -174,35 +193,62 @@ async fn records(
     query(tx, &sql, &[&storable(value), &row_limit(limit)]).await?.iter().map(record).collect()
 }
 
-async fn keep(tx: &Tx<'_>, id: &str, rows: &[ResyncRow], body: &Value) -> Result<Kept, StoreError> {
-    let mut fresh = 0;
-    for row in rows {
-        // xmax is 0 in a row that was inserted, and not updated.
-        let put = query_one(
+async fn keep(tx: &Tx<'_>, id: &str, step: &Step, body: &Value) -> Result<Kept, StoreError> {
+    for part in &step.forgotten {
+        let sql = "DELETE FROM resync_rows WHERE resync = $1 AND part = $2";
+        execute(tx, sql, &[&id, &part.number()]).await?;
+    }
+    let fresh = put(tx, id, &step.rows).await?;
+    if !step.claimed.is_empty() {
+        let parts: Vec<_> = step.claimed.iter().map(|(part, _)| part.number()).collect();
+        let names: Vec<_> = step.claimed.iter().map(|(_, name)| storable(name)).collect();
+        execute(
             tx,
-            "INSERT INTO resync_rows (resync, part, name, external_id, match_value, claimed, body)
-             VALUES ($1, $2, $3, $4, $5, $6, $7)
-             ON CONFLICT (resync, part, name) DO UPDATE
-             SET external_id = excluded.external_id, match_value = excluded.match_value,
-                 claimed = excluded.claimed, body = excluded.body
-             RETURNING xmax = 0",
-            &[
-                &id,
-                &row.part.number(),
-                &storable(&row.name),
-                &row.external_id.as_deref().map(storable),
-                &row.match_value.as_deref().map(storable),
-                &row.claimed,
-                &to_json(&row.body),
-            ],
+            "UPDATE resync_rows AS r SET claimed = true
+             FROM unnest($2::smallint[], $3::text[]) AS c (part, name)
+             WHERE r.resync = $1 AND r.part = c.part AND r.name = c.name COLLATE \"C\"",
+            &[&id, &parts, &names],
         )
         .await?;
-        fresh += u64::from(put.try_get::<_, bool>(0)?);
     }
     let sql = "UPDATE resyncs SET body = $2 WHERE id = $1 RETURNING cancelled";
     let kept = query_opt(tx, sql, &[&id, &to_json(body)]).await?;
     let cancelled = kept.map(|row| row.try_get(0)).transpose()?.unwrap_or(true);
     Ok(Kept { fresh, cancelled })
+}
+
+/// Writes rows in one statement; answers how many were not there before.
+async fn put(tx: &Tx<'_>, id: &str, rows: &[ResyncRow]) -> Result<u64, StoreError> {
+    // No statement takes the same name twice: the later row stands.
+    let rows: BTreeMap<_, _> =
+        rows.iter().map(|row| ((row.part.number(), storable(&row.name)), row)).collect();
+    if rows.is_empty() {
+        return Ok(0);
+    }
+    let (parts, names): (Vec<_>, Vec<_>) = rows.keys().cloned().unzip();
+    let rows = || rows.values();
+    let external_ids: Vec<_> = rows().map(|row| row.external_id.as_deref().map(storable)).collect();
+    let match_values: Vec<_> = rows().map(|row| row.match_value.as_deref().map(storable)).collect();
+    let claimed: Vec<_> = rows().map(|row| row.claimed).collect();
+    let bodies: Vec<_> = rows().map(|row| to_json(&row.body)).collect();
+    // xmax is 0 in a row that was inserted, and not updated.
+    let put = query(
+        tx,
+        "INSERT INTO resync_rows (resync, part, name, external_id, match_value, claimed, body)
+         SELECT $1, given.* FROM unnest($2::smallint[], $3::text[], $4::text[], $5::text[], $6::boolean[],
+                                        $7::text[]) AS given
+         ON CONFLICT (resync, part, name) DO UPDATE
+         SET external_id = excluded.external_id, match_value = excluded.match_value,
+             claimed = excluded.claimed, body = excluded.body
+         RETURNING xmax = 0",
+        &[&id, &parts, &names, &external_ids, &match_values, &claimed, &bodies],
+    )
+    .await?;
+    let mut fresh = 0;
+    for row in put {
+        fresh += u64::from(row.try_get::<_, bool>(0)?);
+    }
+    Ok(fresh)
 }
 
 async fn end(tx: &Tx<'_>, id: &str, body: &Value, keep: usize) -> Result<(), StoreError> {
@@ -246,39 +292,68 @@ fn row_at(part: Part, row: &SqlRow) -> Result<ResyncRow, StoreError> {
     })
 }
 
+async fn names(
+    tx: &Tx<'_>,
+    id: &str,
+    part: Part,
+    after: &str,
+    limit: usize,
+) -> Result<Page<String>, StoreError> {
+    let sql = "SELECT name, claimed FROM resync_rows WHERE resync = $1 AND part = $2 AND name > $3
+               ORDER BY name LIMIT $4";
+    let found =
+        query(tx, sql, &[&storable(id), &part.number(), &storable(after), &row_limit(limit + 1)]).await?;
+    let names = found.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?)));
+    let names = names.collect::<Result<Vec<(String, bool)>, StoreError>>()?;
+    Ok(unclaimed(page(names, limit, |(name, _)| name.clone())))
+}
+
 async fn like(
     tx: &Tx<'_>,
     id: &str,
     part: Part,
     probes: &[Probe],
 ) -> Result<Vec<Vec<ResyncRow>>, StoreError> {
-    let mut met = Vec::with_capacity(probes.len());
-    for Probe { name, external_id, match_value } in probes {
-        // One search per index, and then one for each name that it met. OFFSET keeps it so: of rows that
-        // have just been written statistics say that there are none, and a plan for none goes through all.
-        let found = query(
-            tx,
-            "SELECT r.name, r.external_id, r.match_value, r.claimed, r.body,
-                    (SELECT l.id FROM links AS l
-                     WHERE l.target = (SELECT target FROM resyncs WHERE id = $1) AND l.kind = $2
-                       AND l.vendor_id = r.name ORDER BY l.id LIMIT 1)
-             FROM (SELECT $3::text COLLATE \"C\" WHERE $3::text IS NOT NULL
-                   UNION SELECT name FROM resync_rows WHERE resync = $1 AND part = $2 AND external_id = $4
-                   UNION SELECT name FROM resync_rows WHERE resync = $1 AND part = $2 AND match_value = $5)
-                  AS met (name)
+    let column = |of: fn(&Probe) -> Option<&str>| -> Vec<_> {
+        probes.iter().map(|probe| of(probe).map(storable)).collect()
+    };
+    // For each probe one search per index, and then one for each name that it met. OFFSET keeps it so: of
+    // rows that have just been written statistics say that there are none, and a plan for none goes through
+    // all.
+    let found = query(
+        tx,
+        "SELECT r.name, r.external_id, r.match_value, r.claimed, r.body,
+                (SELECT l.id FROM links AS l
+                 WHERE l.target = (SELECT target FROM resyncs WHERE id = $1) AND l.kind = $2
+                   AND l.vendor_id = r.name ORDER BY l.id LIMIT 1), p.position
+         FROM unnest($3::text[], $4::text[], $5::text[]) WITH ORDINALITY
+              AS p (name, external_id, match_value, position)
+         CROSS JOIN LATERAL (
+             SELECT found.* FROM (
+                 SELECT p.name COLLATE \"C\" WHERE p.name IS NOT NULL
+                 UNION SELECT name FROM resync_rows
+                       WHERE resync = $1 AND part = $2 AND external_id = p.external_id COLLATE \"C\"
+                 UNION SELECT name FROM resync_rows
+                       WHERE resync = $1 AND part = $2 AND match_value = p.match_value COLLATE \"C\")
+                 AS met (name)
              CROSS JOIN LATERAL (SELECT * FROM resync_rows
-                                 WHERE resync = $1 AND part = $2 AND name = met.name OFFSET 0) AS r
-             ORDER BY r.name LIMIT 20",
-            &[
-                &storable(id),
-                &part.number(),
-                &name.as_deref().map(storable),
-                &external_id.as_deref().map(storable),
-                &match_value.as_deref().map(storable),
-            ],
-        )
-        .await?;
-        met.push(found.iter().map(|row| row_at(part, row)).collect::<Result<_, _>>()?);
+                                 WHERE resync = $1 AND part = $2 AND name = met.name OFFSET 0) AS found
+             ORDER BY found.name LIMIT 20) AS r
+         ORDER BY p.position, r.name",
+        &[
+            &storable(id),
+            &part.number(),
+            &column(|probe| probe.name.as_deref()),
+            &column(|probe| probe.external_id.as_deref()),
+            &column(|probe| probe.match_value.as_deref()),
+        ],
+    )
+    .await?;
+    let mut met = vec![Vec::new(); probes.len()];
+    for row in found {
+        let position = unsigned(&row, 6, "resync_rows")?;
+        let place = usize::try_from(position).ok().and_then(|position| met.get_mut(position.checked_sub(1)?));
+        place.expect("each position is a probe's").push(row_at(part, &row)?);
     }
     Ok(met)
 }

@@ -12,6 +12,11 @@ use crate::store::StoreError;
 use crate::store::sqlite::{OpenError, Options};
 
 const STATEMENTS_CACHED: usize = 128;
+/// Most memory for pages that the writer keeps, in KiB: what it changes, and the indexes above.
+const WRITER_CACHE_KIB: i64 = 32 * 1_024;
+/// The same for each reader. The upper pages of every index fit, and for others the system's cache of the
+/// file is as near; there may be several readers, and what each of them keeps is the same.
+const READER_CACHE_KIB: i64 = 8 * 1_024;
 /// How long a statement waits for another connection's lock. Readers never hold one that blocks the
 /// writer; only a checkpoint and crash recovery do.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
@@ -27,7 +32,7 @@ impl WriteConnection {
     /// Opens or creates the file. A commit returns once it is on the disk (`synchronous=FULL`).
     pub(super) fn open(path: &Path, options: &Options) -> Result<Self, StoreError> {
         let mut conn = Connection::open(path)?;
-        configure(&conn)?;
+        configure(&conn, WRITER_CACHE_KIB)?;
         conn.pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(()))?;
         conn.pragma_update(None, "synchronous", "FULL")?;
         conn.pragma_update(None, "foreign_keys", false)?;
@@ -49,14 +54,14 @@ impl WriteConnection {
 pub(super) fn open_reader(path: &Path) -> Result<Connection, StoreError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let conn = Connection::open_with_flags(path, flags)?;
-    configure(&conn)?;
+    configure(&conn, READER_CACHE_KIB)?;
     Ok(conn)
 }
 
-fn configure(conn: &Connection) -> Result<(), StoreError> {
+fn configure(conn: &Connection, cache_kib: i64) -> Result<(), StoreError> {
     conn.busy_timeout(BUSY_TIMEOUT)?;
     conn.set_prepared_statement_cache_capacity(STATEMENTS_CACHED);
-    conn.pragma_update(None, "cache_size", -32_768)?;
+    conn.pragma_update(None, "cache_size", -cache_kib)?;
     conn.pragma_update(None, "temp_store", "MEMORY")?;
     Ok(())
 }

@@ -7,11 +7,12 @@ use serde_json::Value;
 use crate::clock::Timestamp;
 use crate::directory::{ExternalId, Kind, ResourceKey};
 use crate::store::derived::{OWN, home};
+use crate::store::resync::unclaimed;
 use crate::store::sqlite::rows::{PENDING, from_json, to_json};
 use crate::store::sqlite::{PAGE_MAX, SqliteStore, load, page, targets};
 use crate::store::{
     DriftMark, Expected, ExpectedMember, Kept, Lane, LedgerEntry, NewResync, Page, Part, Probe, ResyncRecord,
-    ResyncRow, Resyncs, StoreError, Tenure,
+    ResyncRow, Resyncs, Step, StoreError, Tenure,
 };
 
 #[async_trait]
@@ -59,9 +60,9 @@ impl Resyncs for SqliteStore {
             .await
     }
 
-    async fn keep_resync(&self, id: &str, rows: &[ResyncRow], body: &Value) -> Result<Kept, StoreError> {
-        let (id, rows, body) = (id.to_owned(), rows.to_vec(), body.clone());
-        self.writer.write(move |conn| keep(conn, &id, &rows, &body)).await
+    async fn keep_resync(&self, id: &str, step: Step, body: &Value) -> Result<Kept, StoreError> {
+        let (id, body) = (id.to_owned(), body.clone());
+        self.writer.write(move |conn| keep(conn, &id, &step, &body)).await
     }
 
     async fn end_resync(&self, id: &str, body: &Value, keep: usize) -> Result<(), StoreError> {
@@ -87,6 +88,28 @@ impl Resyncs for SqliteStore {
                     .query_map(params![id, part.number(), after, limit + 1], |row| row_at(part, row))?;
                 let rows = rows.map(|row| finish(row?)).collect::<Result<_, _>>()?;
                 Ok(page(rows, limit, |row: &ResyncRow| row.name.clone()))
+            })
+            .await
+    }
+
+    async fn resync_unclaimed(
+        &self,
+        id: &str,
+        part: Part,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Page<String>, StoreError> {
+        let (id, after, limit) = (id.to_owned(), after.unwrap_or("").to_owned(), limit.min(PAGE_MAX));
+        self.readers
+            .read(move |conn| {
+                let mut statement = conn.prepare_cached(
+                    "SELECT name, claimed FROM resync_rows
+                     WHERE resync = ?1 AND part = ?2 AND name > ?3 ORDER BY name LIMIT ?4",
+                )?;
+                let rows = statement.query_map(params![id, part.number(), after, limit + 1], |row| {
+                    Ok((row.get(0)?, row.get(1)?))
+                })?;
+                Ok(unclaimed(page(rows.collect::<Result<_, _>>()?, limit, |(name, _)| name.clone())))
             })
             .await
     }
@@ -205,7 +228,27 @@ fn records(
     Ok(records)
 }
 
-fn keep(conn: &Connection, id: &str, rows: &[ResyncRow], body: &Value) -> Result<Kept, StoreError> {
+fn keep(conn: &Connection, id: &str, step: &Step, body: &Value) -> Result<Kept, StoreError> {
+    for part in &step.forgotten {
+        conn.prepare_cached("DELETE FROM resync_rows WHERE resync = ?1 AND part = ?2")?
+            .execute(params![id, part.number()])?;
+    }
+    let fresh = put(conn, id, &step.rows)?;
+    let mut claim = conn
+        .prepare_cached("UPDATE resync_rows SET claimed = 1 WHERE resync = ?1 AND part = ?2 AND name = ?3")?;
+    for (part, name) in &step.claimed {
+        claim.execute(params![id, part.number(), name])?;
+    }
+    conn.prepare_cached("UPDATE resyncs SET body = ?2 WHERE id = ?1")?.execute(params![id, to_json(body)])?;
+    let cancelled = conn
+        .query_row("SELECT cancelled FROM resyncs WHERE id = ?1", [id], |row| row.get(0))
+        .optional()?
+        .unwrap_or(true);
+    Ok(Kept { fresh, cancelled })
+}
+
+/// Writes rows; answers how many were not there before.
+fn put(conn: &Connection, id: &str, rows: &[ResyncRow]) -> Result<u64, StoreError> {
     let mut known = conn.prepare_cached(
         "SELECT EXISTS (SELECT 1 FROM resync_rows WHERE resync = ?1 AND part = ?2 AND name = ?3)",
     )?;
@@ -231,12 +274,7 @@ fn keep(conn: &Connection, id: &str, rows: &[ResyncRow], body: &Value) -> Result
             to_json(&row.body)
         ])?;
     }
-    conn.prepare_cached("UPDATE resyncs SET body = ?2 WHERE id = ?1")?.execute(params![id, to_json(body)])?;
-    let cancelled = conn
-        .query_row("SELECT cancelled FROM resyncs WHERE id = ?1", [id], |row| row.get(0))
-        .optional()?
-        .unwrap_or(true);
-    Ok(Kept { fresh, cancelled })
+    Ok(fresh)
 }
 
 fn end(conn: &Connection, id: &str, body: &Value, keep: usize) -> Result<(), StoreError> {

@@ -78,12 +78,11 @@ fn email(emails: &Value) -> Option<String> {
     primary.or(emails.first())?.get("value")?.as_str().map(str::to_owned)
 }
 
-/// A vendor's resource, to be compared.
-pub(super) fn candidate(row: &ResyncRow) -> Option<Candidate> {
-    Some(Candidate {
-        vendor_id: row.name.clone(),
-        external_id: row.external_id.clone(),
-        holder: row.holder.clone(),
-        resource: row.body.as_object()?.clone(),
-    })
+/// A vendor's resource, to be compared; `None` where it is no object.
+pub(super) fn candidate(row: ResyncRow) -> Option<Candidate> {
+    let ResyncRow { name: vendor_id, external_id, holder, body, .. } = row;
+    match body {
+        Value::Object(resource) => Some(Candidate { vendor_id, external_id, holder, resource }),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) => None,
+    }
 }

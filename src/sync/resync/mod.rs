@@ -5,12 +5,16 @@
 //! page by page, and both sides are then compared page by page. What is kept with each page says where
 //! to go on, so that a restart, or another replica, begins with the next one.
 
+mod comparing;
 mod engine;
 mod known;
+mod listing;
 mod marks;
 pub mod paging;
 pub mod progress;
 mod reading;
+#[cfg(test)]
+mod tests;
 
 pub(super) use engine::keep;
 pub use progress::{Mode, Phase, Progress, Scope, State};

@@ -10,6 +10,9 @@ use crate::directory::{ExternalId, Kind};
 use crate::sync::drift::Class;
 use crate::sync::resync::paging::{Gap, Paging};
 
+/// How often lists are read again, in one resync, because they changed while they were read.
+pub const READ_AGAIN_MAX: u32 = 3;
+
 /// What becomes of what differs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -131,6 +134,12 @@ pub struct Progress {
     pub ended_at: Option<Timestamp>,
     /// Resources that the vendor has, as far as they were read.
     pub read: u64,
+    /// How often a list was read again from its beginning, since it changed while it was read.
+    #[serde(default)]
+    pub read_again: u32,
+    /// Resources that were read in vain for that, and are not among those that count as read.
+    #[serde(default)]
+    pub read_in_vain: u64,
     /// Resources that are to be read and compared, as far as is known.
     pub expected: u64,
     /// Resources of the directory that were compared.
@@ -170,6 +179,8 @@ impl Progress {
             started_at: None,
             ended_at: None,
             read: 0,
+            read_again: 0,
+            read_in_vain: 0,
             expected: 0,
             compared: 0,
             gaps: Vec::new(),
@@ -207,6 +218,44 @@ impl Progress {
         }
     }
 
+    /// Why it is incomplete, in words.
+    pub fn why_incomplete(&self) -> Vec<String> {
+        let words = |KindGap { kind, gap }: &KindGap| {
+            let again = match self.read_again {
+                times @ 1.. if *gap == Gap::TotalChanged => {
+                    format!(" (lists read again: {times})")
+                }
+                _ => String::new(),
+            };
+            format!("{}s: {gap}{again}", kind.as_str())
+        };
+        self.gaps.iter().map(words).collect()
+    }
+
+    /// Goes back to the beginning of a kind's list, as if nothing of it had been read; false where that has
+    /// been done often enough, or where the list is known not to be whole anyway.
+    pub fn read_again(&mut self, kind: Kind) -> bool {
+        if self.read_again >= READ_AGAIN_MAX || !self.is_whole(kind) {
+            return false;
+        }
+        self.read_again += 1;
+        let of_others = match kind {
+            Kind::User => 0,
+            Kind::Group => self.read - self.paging.received.min(self.read),
+        };
+        self.read_in_vain += self.read - of_others;
+        self.read = of_others;
+        self.paging = Paging::default();
+        self.phase = match kind {
+            Kind::User => Phase::ListUsers,
+            Kind::Group => {
+                self.members_shown = false;
+                Phase::ListGroups
+            }
+        };
+        true
+    }
+
     /// Goes on to the phase that follows.
     pub fn advance(&mut self) {
         self.paging = Paging::default();
@@ -223,16 +272,19 @@ impl Progress {
         };
     }
 
-    /// How much of it is done, from 0 to 1, and the seconds that the rest will take at the same pace.
+    /// How much of it is done, from 0 to 1, and the seconds that the rest will take at the same pace. What
+    /// was read in vain took its time, too.
     pub fn estimate(&self, now: Timestamp) -> (f64, Option<f64>) {
         if self.phase == Phase::Done {
             return (1.0, Some(0.0));
         }
-        let done = u32::try_from(self.read + self.compared).unwrap_or(u32::MAX);
-        let all = u32::try_from(self.expected.max(1)).unwrap_or(u32::MAX);
-        let share = (f64::from(done) / f64::from(all)).min(0.99);
+        let float = |number: u64| f64::from(u32::try_from(number).unwrap_or(u32::MAX));
+        let done = self.read + self.compared;
+        let all = float(self.expected.max(1));
+        let share = (float(done) / all).min(0.99);
         let spent = self.started_at.map(|started| now.since(started).as_secs_f64());
-        (share, spent.filter(|_| done > 0).map(|spent| spent * (1.0 - share) / share))
+        let handled = float(done + self.read_in_vain);
+        (share, spent.filter(|_| handled > 0.0).map(|spent| spent / handled * (1.0 - share) * all))
     }
 }
 
@@ -256,5 +308,64 @@ mod tests {
             assert_eq!(scope.named_after(after, limit), Some(ids(&expected)), "{after:?}");
         }
         assert_eq!((scope.named(), Scope::All.named()), (Some(3), None));
+    }
+
+    fn reading(phase: Phase, read: u64, received: u64) -> Progress {
+        let paging = Paging { received, pages: 2, total: Some(90), cursor: None };
+        Progress { phase, read, paging, ..Progress::new(Mode::Report, Scope::All, "ops".to_owned()) }
+    }
+
+    #[test]
+    fn a_list_that_is_read_again_begins_as_if_nothing_of_it_had_been_read() {
+        for (phase, kind, read, received, expected) in [
+            (Phase::ListUsers, Kind::User, 40, 40, (Phase::ListUsers, 0, 40)),
+            (Phase::ListInactive, Kind::User, 45, 5, (Phase::ListUsers, 0, 45)),
+            (Phase::ListGroups, Kind::Group, 47, 7, (Phase::ListGroups, 40, 7)),
+        ] {
+            let mut progress = reading(phase, read, received);
+            progress.members_shown = true;
+            assert!(progress.read_again(kind));
+            assert_eq!((progress.phase, progress.read, progress.read_in_vain), expected);
+            assert_eq!(progress.paging, Paging::default());
+            assert_eq!(progress.members_shown, kind == Kind::User, "of the list itself nothing is known");
+        }
+    }
+
+    #[test]
+    fn lists_are_read_again_a_few_times_and_only_where_that_may_help() {
+        let mut progress = reading(Phase::ListUsers, 40, 40);
+        let again: Vec<_> =
+            [Kind::User, Kind::Group, Kind::User, Kind::User].map(|kind| progress.read_again(kind)).to_vec();
+        assert_eq!(again, [true, true, true, false], "{READ_AGAIN_MAX} times in all");
+
+        let mut progress = reading(Phase::ListInactive, 40, 40);
+        progress.note_gap(Kind::User, Gap::EndedEarly);
+        assert!(!progress.read_again(Kind::User), "it is not whole anyway");
+        assert_eq!((progress.read, progress.read_again), (40, 0));
+    }
+
+    #[test]
+    fn what_was_read_in_vain_counts_for_the_pace_and_not_for_the_share() {
+        let started_at = Some(Timestamp::from_seconds(100));
+        let mut progress = Progress { expected: 200, started_at, ..reading(Phase::ListUsers, 40, 40) };
+        let now = Timestamp::from_seconds(110);
+        assert_eq!(progress.estimate(now), (0.2, Some(40.0)), "40 in ten seconds, and 160 are left");
+        progress.read_again(Kind::User);
+        assert_eq!(progress.estimate(now), (0.0, Some(50.0)), "all 200 are left");
+    }
+
+    #[test]
+    fn why_it_is_incomplete_says_how_often_that_was_tried() {
+        let mut progress = reading(Phase::ListUsers, 40, 40);
+        progress.read_again(Kind::User);
+        progress.note_gap(Kind::User, Gap::TotalChanged);
+        progress.note_gap(Kind::Group, Gap::Unread);
+        assert_eq!(
+            progress.why_incomplete(),
+            [
+                "users: the number of resources changed while pages were read (lists read again: 1)",
+                "groups: a page could not be read"
+            ]
+        );
     }
 }

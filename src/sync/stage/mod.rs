@@ -1,5 +1,6 @@
 //! Replicas, a store between them and vendors, all in one process on paused time: for tests.
 
+mod resyncs;
 mod store;
 mod vendor;
 

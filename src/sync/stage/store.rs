@@ -35,6 +35,8 @@ pub(crate) struct Habits {
     pub(crate) mute: bool,
     /// How long it takes to note an intent.
     pub(crate) intend_takes: Duration,
+    /// How long it takes to keep a step of a resync.
+    pub(crate) keep_takes: Duration,
     /// The store's own time, as far as it is from Tokio's: microseconds since the epoch at the start.
     pub(crate) time: Option<(Timestamp, Instant)>,
 }
@@ -55,7 +57,7 @@ pub(crate) enum Mood {
 
 /// The store as one replica sees it.
 pub(crate) struct View {
-    world: Arc<World>,
+    pub(super) world: Arc<World>,
     pub(crate) mood: Mutex<Mood>,
 }
 
@@ -395,7 +397,7 @@ impl Store for View {
         self.reach().await?.ledger_past(told, n).await
     }
     fn resyncs(&self) -> &dyn crate::store::Resyncs {
-        self.world.inner.resyncs()
+        self
     }
 
     async fn timeline(

@@ -25,6 +25,7 @@ pub(crate) struct Vendor(Arc<Mutex<Inner>>);
 struct Inner {
     users: BTreeMap<String, Value>,
     calls: Vec<Seen>,
+    pages: Vec<(Instant, usize)>,
     in_flight: Vec<String>,
     latency: Duration,
     /// Answers so many of five calls with 503.
@@ -34,6 +35,9 @@ struct Inner {
     script: VecDeque<Answer>,
     documents: BTreeMap<&'static str, Value>,
 }
+
+/// Most users on a page of the list.
+const PAGE: usize = 20;
 
 /// A call, when it came in.
 #[derive(Clone, Debug)]
@@ -100,6 +104,11 @@ impl Vendor {
         self.calls().into_iter().filter(|seen| seen.by == replica).collect()
     }
 
+    /// Pages of the list of users that were asked for: when, and the index at which each was to begin.
+    pub(crate) fn pages(&self) -> Vec<(Instant, usize)> {
+        self.0.lock().unwrap().pages.clone()
+    }
+
     pub(crate) fn users(&self) -> usize {
         self.0.lock().unwrap().users.len()
     }
@@ -108,6 +117,7 @@ impl Vendor {
         let mut inner = self.0.lock().unwrap();
         assert!(inner.in_flight.iter().all(|by| by == replica), "two replicas call at once");
         inner.in_flight.push(replica.to_owned());
+        inner.pages.extend(page_start(call).map(|start| (Instant::now(), start)));
         let parts = parts(call);
         let mut fails = Vec::with_capacity(parts.len());
         for (method, user) in parts {
@@ -153,6 +163,13 @@ impl Vendor {
                 |document| told(StatusCode::OK, document),
             );
         }
+        if let Some(start) = page_start(call) {
+            let page: Vec<&Value> = inner.users.values().skip(start - 1).take(PAGE).collect();
+            let (total, came) = (inner.users.len(), page.len());
+            let page =
+                json!({"totalResults": total, "startIndex": start, "itemsPerPage": came, "Resources": page});
+            return told(StatusCode::OK, &page);
+        }
         if call.method == Method::GET {
             let filter = percent_decode_str(&call.path).decode_utf8().unwrap();
             let named = |user: &&Value| {
@@ -186,6 +203,11 @@ impl Inner {
 
 fn body(call: &Call) -> Option<Value> {
     call.body.as_ref().map(|body| serde_json::from_slice(body).unwrap())
+}
+
+/// The index at which the page begins that is asked for.
+fn page_start(call: &Call) -> Option<usize> {
+    call.path.strip_prefix("Users?startIndex=")?.split('&').next()?.parse().ok()
 }
 
 /// The user whose path this is: the vendor's ids are names.

@@ -72,6 +72,7 @@ function summary(report) {
     ` in ${several(progress.compared ?? 0, "resource")} compared and ${count(progress.read ?? 0)} read at the vendor. `,
     findings + gone > 0 && `${count(fresh)} new, ${count(same)} as before, ${count(gone)} gone. `,
     marked > 0 && `${count(marked)} marked as work. `,
+    progress.read_again > 0 && `Lists changed while they were read, and were read again: ${count(progress.read_again)}. `,
   ];
   return [
     h("p.lead.summary", {}, reportPill(report.state), " ", words, h("span.quiet", {}, "Asked for by ", report.by, " ", ago(report.requested_at), report.mode === "apply" ? ", to be mended" : "", ".")),
