@@ -7,7 +7,7 @@ use scim_relay::clock::Timestamp;
 use scim_relay::config::{Config, Environment};
 use scim_relay::feed::Way;
 use scim_relay::feed::file::Settings as FileSettings;
-use scim_relay::source::connectors::{Connector, Provider};
+use scim_relay::source::connectors::{Connector, Provider, Ssf};
 use scim_relay::source::{Kind, Options, PRESETS, Registered, Settings, Sources};
 use secrecy::SecretString;
 
@@ -52,7 +52,8 @@ pub static FILES: LazyLock<Vec<&'static FileSettings>> = LazyLock::new(|| {
 /// Everybody who can be asked.
 pub static CONNECTORS: LazyLock<Vec<Box<dyn Connector>>> = LazyLock::new(|| {
     use Provider::{Auth0, Google, Graph, Keycloak, Okta, Scim, WorkOs};
-    let built_in = [Auth0, Google, Graph, Keycloak, Okta, Scim, WorkOs].into_iter();
+    let ssf = Provider::Ssf(Ssf { description: ".well-known/ssf-configuration".to_owned() });
+    let built_in = [Auth0, Google, Graph, Keycloak, Okta, Scim, WorkOs, ssf].into_iter();
     let rest = CONFIG.sources.values().filter_map(|settings| settings.provider.clone());
     built_in.chain(rest).map(|provider| provider.open()).collect()
 });

@@ -3,11 +3,13 @@
 mod connectors;
 mod expressions;
 mod feeds;
+mod grants;
 mod json;
 mod scim;
 mod settings;
 mod signatures;
 mod sources;
+mod subscriptions;
 mod tokens;
 mod vendor;
 
@@ -31,6 +33,9 @@ pub const TARGETS: &[Target] = &[
     Target { name: "files", run: feeds::file, seeds: feeds::file_seeds },
     Target { name: "pages", run: feeds::page, seeds: feeds::page_seeds },
     Target { name: "connectors", run: connectors::answer, seeds: connectors::seeds },
+    Target { name: "subscriptions", run: subscriptions::answer, seeds: subscriptions::seeds },
+    Target { name: "grants", run: grants::answer, seeds: grants::answer_seeds },
+    Target { name: "key_files", run: grants::key_file, seeds: grants::key_file_seeds },
     Target { name: "filters", run: scim::filter, seeds: scim::filter_seeds },
     Target { name: "paths", run: scim::path, seeds: scim::path_seeds },
     Target { name: "patches", run: scim::patch, seeds: scim::patch_seeds },
