@@ -1,7 +1,7 @@
 //! What is configured once for all inputs: sources of every kind, and who is asked.
 
 use std::path::Path;
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 
 use scim_relay::clock::Timestamp;
 use scim_relay::config::{Config, Environment};
@@ -23,7 +23,8 @@ static CONFIG: LazyLock<Config> = LazyLock::new(|| {
     read.unwrap_or_else(|problems| panic!("{problems:#?}")).0
 });
 
-static SOURCES: LazyLock<Sources> = LazyLock::new(|| {
+/// Every source, as a relay holds them.
+pub static SOURCES: LazyLock<Arc<Sources>> = LazyLock::new(|| {
     let presets = PRESETS.iter().map(|preset| (preset.name, Kind::Preset(preset, Options::default())));
     let built_in = presets.chain([("native", Kind::Native)]).map(|(name, kind)| Settings {
         name: name.to_owned(),
@@ -34,7 +35,7 @@ static SOURCES: LazyLock<Sources> = LazyLock::new(|| {
         body_bytes_max: 1024 * 1024,
         provider: None,
     });
-    Sources::open(CONFIG.sources.values().cloned().chain(built_in)).expect("each can be set up")
+    Arc::new(Sources::open(CONFIG.sources.values().cloned().chain(built_in)).expect("each can be set up"))
 });
 
 /// Every source, by name.

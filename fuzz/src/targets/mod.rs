@@ -5,6 +5,8 @@ mod expressions;
 mod feeds;
 mod grants;
 mod json;
+mod listings;
+mod requests;
 mod scim;
 mod settings;
 mod signatures;
@@ -44,6 +46,8 @@ pub const TARGETS: &[Target] = &[
     Target { name: "answers", run: vendor::answer, seeds: vendor::answer_seeds },
     Target { name: "limits", run: vendor::limit, seeds: vendor::limit_seeds },
     Target { name: "discovery", run: vendor::discovery, seeds: vendor::discovery_seeds },
+    Target { name: "listings", run: listings::read, seeds: listings::seeds },
+    Target { name: "requests", run: requests::answer, seeds: requests::seeds },
     Target { name: "profiles", run: settings::profile, seeds: settings::profile_seeds },
     Target { name: "configurations", run: settings::configuration, seeds: settings::configuration_seeds },
     Target { name: "expressions", run: expressions::compile, seeds: expressions::seeds },
