@@ -1,5 +1,7 @@
 //! One source's errands against a provider that the tests play, on paused time.
 
+mod providers;
+
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
