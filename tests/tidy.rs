@@ -127,6 +127,59 @@ fn the_reader_of_this_test_sees_every_way_to_name_a_module() {
     assert_eq!(named_modules(spread), [(2, "clock".to_owned()), (3, "store".to_owned())]);
 }
 
+/// What reads bytes, texts or headers that somebody else wrote.
+const READERS: &[&str] = &[
+    "serde_json::from_slice",
+    "serde_json::from_str",
+    "serde_json::from_reader",
+    "toml::from_str",
+    "parse_json(",
+    "json::parse(",
+    "form_urlencoded::parse(",
+    "csv::ReaderBuilder",
+    ".query_pairs()",
+    "Query::try_from_uri",
+    "from_pem",
+    ".to_str()",
+];
+
+#[test]
+fn every_file_that_reads_what_comes_from_outside_is_in_the_fuzz_targets_table() {
+    let fuzz = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz");
+    let table = fs::read_to_string(fuzz.join("README.md")).unwrap();
+    let rows = table.lines().filter(|line| line.starts_with("| ") && line.contains('`'));
+    let cells: Vec<Vec<&str>> = rows.map(|row| row.split('|').map(str::trim).collect()).collect();
+    let named = |column: usize| {
+        cells.iter().flat_map(move |row| row[column].split('`').skip(1).step_by(2)).collect::<Vec<_>>()
+    };
+    let mut gaps = Vec::new();
+    let places = named(2);
+    for place in &places {
+        if !source_folder().join(place).exists() {
+            gaps.push(format!("{place} is in the table and not there"));
+        }
+    }
+    for (path, text) in sources() {
+        let inside = path.strip_prefix(source_folder()).unwrap().display().to_string();
+        let is_test = ["tests", "testing", "stage/"].iter().any(|word| inside.contains(word));
+        let code = text.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default();
+        let reads = code_lines(code).any(|(_, line)| READERS.iter().any(|reader| line.contains(reader)));
+        let is_there = |place: &&str| inside == **place || place.ends_with('/') && inside.starts_with(*place);
+        if reads && !is_test && !places.iter().any(is_there) {
+            gaps.push(format!("{inside} reads something and is not in the table"));
+        }
+    }
+    let targets = fs::read_to_string(fuzz.join("src/targets/mod.rs")).unwrap();
+    let mut targets: Vec<&str> =
+        targets.split("Target { name: \"").skip(1).filter_map(|rest| rest.split('"').next()).collect();
+    let mut told: Vec<&str> = named(3).into_iter().filter(|name| !name.contains('/')).collect();
+    targets.sort_unstable();
+    told.sort_unstable();
+    told.dedup();
+    assert_eq!(told, targets, "the table's targets, and those that there are");
+    assert!(gaps.is_empty(), "fuzz/README.md:\n{}", gaps.join("\n"));
+}
+
 fn source_folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("src")
 }

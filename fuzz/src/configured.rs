@@ -1,13 +1,13 @@
 //! What is configured once for all inputs: sources of every kind, and who is asked.
 
 use std::path::Path;
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 
 use scim_relay::clock::Timestamp;
 use scim_relay::config::{Config, Environment};
 use scim_relay::feed::Way;
 use scim_relay::feed::file::Settings as FileSettings;
-use scim_relay::source::connectors::{Connector, Provider};
+use scim_relay::source::connectors::{Connector, Provider, Ssf};
 use scim_relay::source::{Kind, Options, PRESETS, Registered, Settings, Sources};
 use secrecy::SecretString;
 
@@ -23,7 +23,8 @@ static CONFIG: LazyLock<Config> = LazyLock::new(|| {
     read.unwrap_or_else(|problems| panic!("{problems:#?}")).0
 });
 
-static SOURCES: LazyLock<Sources> = LazyLock::new(|| {
+/// Every source, as a relay holds them.
+pub static SOURCES: LazyLock<Arc<Sources>> = LazyLock::new(|| {
     let presets = PRESETS.iter().map(|preset| (preset.name, Kind::Preset(preset, Options::default())));
     let built_in = presets.chain([("native", Kind::Native)]).map(|(name, kind)| Settings {
         name: name.to_owned(),
@@ -34,7 +35,7 @@ static SOURCES: LazyLock<Sources> = LazyLock::new(|| {
         body_bytes_max: 1024 * 1024,
         provider: None,
     });
-    Sources::open(CONFIG.sources.values().cloned().chain(built_in)).expect("each can be set up")
+    Arc::new(Sources::open(CONFIG.sources.values().cloned().chain(built_in)).expect("each can be set up"))
 });
 
 /// Every source, by name.
@@ -52,7 +53,8 @@ pub static FILES: LazyLock<Vec<&'static FileSettings>> = LazyLock::new(|| {
 /// Everybody who can be asked.
 pub static CONNECTORS: LazyLock<Vec<Box<dyn Connector>>> = LazyLock::new(|| {
     use Provider::{Auth0, Google, Graph, Keycloak, Okta, Scim, WorkOs};
-    let built_in = [Auth0, Google, Graph, Keycloak, Okta, Scim, WorkOs].into_iter();
+    let ssf = Provider::Ssf(Ssf { description: ".well-known/ssf-configuration".to_owned() });
+    let built_in = [Auth0, Google, Graph, Keycloak, Okta, Scim, WorkOs, ssf].into_iter();
     let rest = CONFIG.sources.values().filter_map(|settings| settings.provider.clone());
     built_in.chain(rest).map(|provider| provider.open()).collect()
 });

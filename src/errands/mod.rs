@@ -16,6 +16,7 @@ mod runner;
 mod subscription;
 #[cfg(test)]
 mod tests;
+mod verification;
 pub mod vigil;
 
 pub use client::Client;

@@ -149,6 +149,7 @@ impl Runner {
             Topic::Subscription => self.keep(registered).await,
             Topic::Everyone => self.everyone(registered).await,
             Topic::Renewal => self.hurry(registered).await,
+            Topic::Verification { state } => self.verified(registered, state).await,
         }
     }
 

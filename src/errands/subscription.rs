@@ -27,11 +27,14 @@ impl Runner {
         let (Some(subscribe), Some(address)) = (subscribe, &self.subscription) else {
             return Ok(Settled::Done);
         };
-        let mut due = self.clock.now().after(LOOK_MAX);
+        let (mut due, mut failure) = (self.clock.now().after(LOOK_MAX), None);
         for topic in subscribe.topics() {
             due = due.min(self.keep_one(registered, subscribe, topic, address).await?);
+            let heard = self.look_for_an_event(topic).await?;
+            due = due.min(heard.look_at.unwrap_or(due));
+            failure = failure.or(heard.failure);
         }
-        Ok(Settled::Again { due, absent_since: None, failure: None })
+        Ok(Settled::Again { due, absent_since: None, failure })
     }
 
     /// Has every subscription renewed at the next look, which is now.
@@ -114,10 +117,14 @@ impl Runner {
         let alive = known.filter(|held| held.ends_at() > now);
         let calls = alive.map(|held| subscribe.renew(held, &wish)).unwrap_or_default();
         let was_lost = known.is_some() && (alive.is_none() || !calls.is_empty());
-        if let Some(held) = alive
-            && let Some(held) = self.prolonged(subscribe, held, calls, &wish).await?
-        {
-            return Ok(held);
+        if let Some(held) = alive {
+            if subscribe.asks_for_an_event() {
+                // The event may be here before the call is answered.
+                self.ask_for_an_event(topic, &id).await?;
+            }
+            if let Some(held) = self.prolonged(subscribe, held, calls, &wish).await? {
+                return Ok(held);
+            }
         }
         let mut answer = self.client.write(subscribe.make(topic, &wish)).await?;
         if answer.status == StatusCode::CONFLICT
@@ -131,6 +138,8 @@ impl Runner {
             return Err(AskError::Status(answer.status).into());
         }
         let held = subscribe.made(&answer.body, &wish).map_err(AskError::from)?;
+        // What another was asked for is not to come by this one.
+        self.forget_the_event(topic).await?;
         if was_lost {
             // While there was none, nothing was sent.
             self.store.want(&self.source, &Topic::Missed, now).await?;

@@ -1,5 +1,7 @@
 //! One source's errands against a provider that the tests play, on paused time.
 
+mod providers;
+
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -9,6 +11,8 @@ use axum::extract::{Path, Request, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::any;
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::HeaderMap;
 use http::Method;
 use serde_json::{Value, json};
@@ -21,7 +25,7 @@ use crate::directory::{ExternalId, ResourceKey};
 use crate::errands::client::Client;
 use crate::errands::runner::{Runner, run};
 use crate::source::connectors::Provider;
-use crate::source::{Kind, Options, PRESETS, Settings, Sources};
+use crate::source::{Expected, Kind, Options, PRESETS, Settings, Sources, Transmitter};
 use crate::store::sqlite::SqliteStore;
 use crate::store::{ErrandCounts, NewEvent, Page, Store, Topic};
 use crate::target::layers::auth::Authorized;
@@ -41,6 +45,8 @@ struct Script {
     /// The answers to a path with its query, the last of which stays.
     answers: std::collections::BTreeMap<String, Vec<Reply>>,
     asked: Vec<String>,
+    /// What was written, with the path.
+    written: Vec<(String, Value)>,
 }
 
 #[derive(Clone)]
@@ -65,6 +71,13 @@ impl Idp {
         self.0.lock().unwrap().asked.clone()
     }
 
+    /// The body that was written last under this method and path.
+    fn written(&self, asked: &str) -> Value {
+        let script = self.0.lock().unwrap();
+        let (_, body) = script.written.iter().rev().find(|(path, _)| path == asked).unwrap();
+        body.clone()
+    }
+
     fn reply(&self, asked: &str) -> Response {
         let mut script = self.0.lock().unwrap();
         script.asked.push(asked.to_owned());
@@ -81,12 +94,16 @@ impl Idp {
 
     fn router(&self) -> Router {
         async fn serve(State(idp): State<Idp>, Path(_): Path<String>, request: Request) -> Response {
-            let uri = request.uri();
-            let path = uri.path_and_query().unwrap().as_str().trim_start_matches('/');
-            match *request.method() {
-                Method::GET => idp.reply(path),
-                ref method => idp.reply(&format!("{method} {path}")),
+            let (parts, body) = request.into_parts();
+            let path = parts.uri.path_and_query().unwrap().as_str().trim_start_matches('/');
+            if parts.method == Method::GET {
+                return idp.reply(path);
             }
+            let asked = format!("{} {path}", parts.method);
+            let body = to_bytes(body, usize::MAX).await.unwrap();
+            let body = serde_json::from_slice(&body).unwrap_or_default();
+            idp.0.lock().unwrap().written.push((asked.clone(), body));
+            idp.reply(&asked)
         }
         Router::new().route("/{*path}", any(serve)).with_state(self.clone())
     }
@@ -105,8 +122,8 @@ impl Idp {
             let router = router.clone();
             async move {
                 let uri = format!("/{}", request.call.path);
-                let request =
-                    Request::builder().method(request.call.method).uri(uri).body(Body::empty()).unwrap();
+                let body = Body::from(request.call.body.unwrap_or_default());
+                let request = Request::builder().method(request.call.method).uri(uri).body(body).unwrap();
                 let response = router.oneshot(request).await.unwrap();
                 let (parts, body) = response.into_parts();
                 let headers: HeaderMap = parts.headers;
@@ -142,9 +159,13 @@ impl Desk {
     /// One whose runner has not begun.
     fn closed(kind: &str, provider: Provider, catch_up: Option<Duration>) -> Self {
         let preset = PRESETS.iter().find(|preset| preset.name == kind).unwrap();
+        Self::of(Kind::Preset(preset, Options::default()), provider, catch_up)
+    }
+
+    fn of(kind: Kind, provider: Provider, catch_up: Option<Duration>) -> Self {
         let settings = Settings {
             name: SOURCE.to_owned(),
-            kind: Kind::Preset(preset, Options::default()),
+            kind,
             directory: "corp".to_owned(),
             secrets: vec!["secret".into()],
             intake_limit: None,
@@ -845,6 +866,97 @@ async fn a_stream_is_made_kept_enabled_and_verified_and_made_anew_once_it_is_gon
     let anew = [description, "POST ssf/status", "POST ssf/stream", "DELETE ssf/stream?stream_id=s1"];
     assert_eq!(desk.idp.asked()[8..], anew);
     assert_eq!(desk.counts().await.failing, 0);
+}
+
+/// A keeper of a stream that is verified every hour, for a source of Security Event Tokens.
+fn kept_stream() -> Desk {
+    let expected = Expected { issuer: "https://idp.example".to_owned(), audiences: vec!["relay".to_owned()] };
+    let keys = "https://idp.example/keys".parse().unwrap();
+    let kind = Kind::ScimEvents(Box::new(Transmitter { expected, keys }));
+    let mut desk = Desk::of(kind, ssf(), None);
+    desk.subscription = Some(HOOK.to_owned());
+    transmitter(&desk);
+    desk.idp.answer("POST ssf/stream", 201, json!({"stream_id": "s1", "inactivity_timeout": 7200}));
+    desk.idp.answer("POST ssf/status", 200, json!({"stream_id": "s1", "status": "enabled"}));
+    desk.idp.answer("POST ssf/verify", 204, Value::Null);
+    desk
+}
+
+impl Desk {
+    /// Has the transmitter send a verification that bears this, as its webhook leaves it once it is merged.
+    async fn verification(&self, state: &Value) {
+        let claims = json!({
+            "iss": "https://idp.example", "jti": "v", "iat": 1_790_000_000, "aud": "relay",
+            "sub_id": {"format": "opaque", "id": "s1"},
+            "events": {"https://schemas.openid.net/secevent/ssf/event-type/verification": {"state": state}},
+        });
+        let token = format!("e30.{}.e30", URL_SAFE_NO_PAD.encode(claims.to_string()));
+        let wanted = crate::store::EventReader::wanted(&*self.sources, SOURCE, token.as_bytes());
+        assert_eq!(wanted.len(), 1);
+        self.want(&wanted[0]).await;
+        self.wait(2).await;
+    }
+
+    /// The word that the last verification was asked for with.
+    fn asked_with(&self) -> Value {
+        self.idp.written("POST ssf/verify")["state"].clone()
+    }
+
+    fn verifications(&self) -> (u64, u64) {
+        (self.counted("verified"), self.counted("unasked_verification"))
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_verification_shows_that_tokens_arrive_only_with_the_word_it_was_asked_for_with() {
+    let desk = kept_stream();
+    desk.start();
+    desk.wait(3700).await;
+    let word = desk.asked_with();
+    for other in [json!("x"), Value::Null, json!("00000000-0000-4000-8000-000000000000")] {
+        desk.verification(&other).await;
+    }
+    assert_eq!((desk.verifications(), desk.counts().await.failing), ((0, 3), 0));
+    desk.wait(15 * 60).await;
+    let counts = desk.counts().await;
+    assert!(counts.failure.unwrap().contains("hear the event that was asked for"), "it has not come");
+
+    desk.verification(&word).await;
+    desk.wait(15 * 60).await;
+    assert_eq!((desk.verifications(), desk.counts().await.failing), ((1, 3), 0), "it has");
+    desk.wait(3600).await;
+    assert_ne!(desk.asked_with(), word, "each is asked for with a word of its own");
+    desk.verification(&word).await;
+    assert_eq!(desk.verifications(), (1, 4), "an old one shows nothing");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_verification_is_to_bear_outlives_a_restart() {
+    let mut desk = kept_stream();
+    desk.start();
+    desk.wait(3700).await;
+    let word = desk.asked_with();
+    desk.restart();
+    desk.verification(&word).await;
+    assert_eq!(desk.verifications(), (1, 0));
+    desk.wait(3300).await;
+    assert_eq!(desk.counts().await.failing, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_verification_of_a_stream_that_is_gone_is_awaited_no_longer() {
+    let desk = kept_stream();
+    desk.start();
+    desk.wait(3700).await;
+    desk.wait(15 * 60).await;
+    assert_eq!(desk.counts().await.failing, 1);
+    desk.idp.answer("POST ssf/status", 404, json!({}));
+    desk.idp.answer("POST ssf/stream", 201, json!({"stream_id": "s2", "inactivity_timeout": 7200}));
+    for path in ["POST ssf/status", "POST ssf/stream"] {
+        desk.idp.0.lock().unwrap().answers.get_mut(path).unwrap().remove(0);
+    }
+    desk.wait(3600).await;
+    assert_eq!(desk.counts().await.failing, 0, "of the new one nothing was asked yet");
 }
 
 #[tokio::test(start_paused = true)]

@@ -3,6 +3,7 @@
 use std::fmt::Write;
 
 use sha2::{Digest, Sha256};
+use uuid::Uuid;
 
 use crate::clock::Timestamp;
 use crate::directory::{Change, ResourceKey};
@@ -93,6 +94,9 @@ pub enum Notice {
     Renew,
     /// Some were not sent, and will not be.
     Missed,
+    /// This one was sent to show that they arrive. It bears what it was asked for with; `None` where it bears
+    /// nothing, or nothing that the relay would ask with.
+    Verification(Option<Uuid>),
 }
 
 impl Reading {

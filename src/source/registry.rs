@@ -88,6 +88,9 @@ impl EventReader for Sources {
         let notices = reading.notices.into_iter().map(|notice| match notice {
             Notice::Renew => Topic::Renewal,
             Notice::Missed => Topic::Missed,
+            Notice::Verification(state) => {
+                Topic::Verification { state: state.map(|state| state.to_string()).unwrap_or_default() }
+            }
         });
         reading.needs_read.into_iter().map(Topic::Record).chain(everyone).chain(notices).collect()
     }

@@ -16,6 +16,11 @@ pub enum Topic {
     Everyone,
     /// The source says that its subscription must be renewed now, however young it is.
     Renewal,
+    /// The source has sent an event that shows that its webhooks arrive.
+    Verification {
+        /// What it bears of the question that it answers; empty where it answers none.
+        state: String,
+    },
 }
 
 impl Topic {
@@ -33,6 +38,7 @@ impl Topic {
             Self::Subscription => (3, ""),
             Self::Everyone => (4, ""),
             Self::Renewal => (5, ""),
+            Self::Verification { state } => (6, state),
         }
     }
 
@@ -45,6 +51,7 @@ impl Topic {
             3 => Some(Self::Subscription),
             4 => Some(Self::Everyone),
             5 => Some(Self::Renewal),
+            6 => Some(Self::Verification { state: id }),
             _ => None,
         }
     }

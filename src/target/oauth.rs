@@ -65,21 +65,7 @@ impl TokenEndpoint {
         secret: &SecretString,
     ) -> Result<Grant, TokenError> {
         let (status, body) = self.answer(form, authorization).await?;
-        if status.is_success() {
-            return grant(&body).ok_or_else(|| TokenError::Refused {
-                reason: format!(
-                    "the token endpoint answered {} without an access token; is `token_url` right?",
-                    status.as_u16()
-                ),
-            });
-        }
-        let passing = status.is_server_error()
-            || [StatusCode::TOO_MANY_REQUESTS, StatusCode::REQUEST_TIMEOUT].contains(&status);
-        if passing {
-            let reason = format!("it answered {}", status.as_u16());
-            return Err(TokenError::Unavailable { reason });
-        }
-        Err(refused(status, &body, secret))
+        read(status, &body, secret)
     }
 
     async fn answer(
@@ -103,6 +89,25 @@ impl TokenEndpoint {
             Received::Whole(body) | Received::Cut(body) => Ok((response.status(), body)),
         }
     }
+}
+
+/// What a token endpoint's answer says (RFC 6749 section 5). `secret` is what must not stand in a reason.
+pub fn read(status: StatusCode, body: &[u8], secret: &SecretString) -> Result<Grant, TokenError> {
+    if status.is_success() {
+        return grant(body).ok_or_else(|| TokenError::Refused {
+            reason: format!(
+                "the token endpoint answered {} without an access token; is `token_url` right?",
+                status.as_u16()
+            ),
+        });
+    }
+    let passing = status.is_server_error()
+        || [StatusCode::TOO_MANY_REQUESTS, StatusCode::REQUEST_TIMEOUT].contains(&status);
+    if passing {
+        let reason = format!("it answered {}", status.as_u16());
+        return Err(TokenError::Unavailable { reason });
+    }
+    Err(refused(status, body, secret))
 }
 
 /// Asks a token endpoint by a client's name and secret.

@@ -2,14 +2,13 @@
 
 use http::header::LINK;
 use scim_relay::directory::{Change, ExternalId, Kind, ResourceKey};
-use scim_relay::source::connectors::{Base, Connector, Next, Page, Wish};
+use scim_relay::source::connectors::{Base, Connector, Next, Page};
 use scim_relay::source::{View, told};
-use secrecy::SecretString;
 use serde_json::Value;
 use url::Url;
 
 use super::texts;
-use crate::configured::{CONNECTORS, NOW};
+use crate::configured::CONNECTORS;
 use crate::input::Input;
 
 /// A provider by number, a question by number, a status, a line for the header `Link`, and a body.
@@ -35,7 +34,6 @@ pub fn answer(input: &[u8]) {
     if let Some(feed) = connector.feed() {
         let _ = feed.is_forgotten(status, &body);
     }
-    subscription(connector, &body);
 }
 
 fn understand(connector: &dyn Connector, kind: Kind, body: &Value) {
@@ -67,23 +65,13 @@ fn assert_told(changes: &[Change]) {
 }
 
 /// Wherever a list goes on: the provider's credentials go nowhere else.
-fn follow(next: Option<Next>) {
+pub fn follow(next: Option<Next>) {
     let Some(next @ Next::Link(_)) = next else { return };
     let url: Url = "https://provider.example/api/v1".parse().expect("it is a URL");
     if let Ok(path) = Base::new(url.clone()).below(next) {
         let joined = Url::parse(&format!("{url}/{path}")).expect("a path below the base is a URL");
         assert_eq!(joined.origin(), url.origin(), "{path}");
         assert!(joined.path().starts_with("/api/v1/"), "{joined}");
-    }
-}
-
-fn subscription(connector: &dyn Connector, body: &Value) {
-    let Some(subscribe) = connector.subscribe() else { return };
-    let secret = SecretString::from("secret");
-    let (address, directions) = ("https://relay.example", body);
-    let wish = Wish { address, secret: &secret, id: "id", now: NOW, ends_at: NOW, directions };
-    if let Ok(held) = subscribe.made(body, &wish) {
-        let _ = (held.ends_at(), held.renew_at(), subscribe.renew(&held, &wish), subscribe.end(&held));
     }
 }
 

@@ -90,7 +90,7 @@ pub fn fixtures(sender: &str) -> Vec<(Vec<u8>, Vec<u8>)> {
     let mut paths: Vec<_> = fs::read_dir(folder)
         .expect("each sender has fixtures")
         .map(|entry| entry.expect("the folder can be read").path())
-        .filter(|path| path.extension().is_some_and(|extension| extension == "json"))
+        .filter(|path| path.extension().is_some_and(|extension| extension == "json" || extension == "form"))
         .collect();
     paths.sort();
     let read = |path: std::path::PathBuf| {

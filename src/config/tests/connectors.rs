@@ -165,6 +165,10 @@ fn how_long_a_silence_loses_nothing_depends_on_the_sender_and_on_what_is_read_af
     assert_eq!(patience("entra", catch_up), None, "it says itself that a position is forgotten");
     assert_eq!(patience("okta", ""), Some(Duration::ZERO));
     assert_eq!(patience("okta", catch_up), Some(Duration::from_hours(90 * 24)));
+    for (kind, hours) in [("workos", 72), ("hibob", 72), ("clerk", 27), ("entra", 4), ("keycloak", 0)] {
+        let source = config(&format!("[sources.x]\nkind = '{kind}'\nsecrets = ['env:HOOK']\n"));
+        assert_eq!(source.patience["x"], Duration::from_hours(hours), "{kind}");
+    }
     let own = config("[sources.x]\nkind = 'native'\nsecrets = ['env:HOOK']\nrepeats_for = '2h'\n");
     assert_eq!(own.patience["x"], Duration::from_hours(2));
 }

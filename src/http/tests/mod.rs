@@ -9,6 +9,7 @@ mod entries;
 mod faulty;
 mod fixture;
 mod health;
+mod kinds;
 mod ledger;
 mod people;
 mod senders;

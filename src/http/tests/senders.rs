@@ -97,15 +97,20 @@ async fn google_names_its_event_in_headers_and_never_hears_a_429() {
     assert_eq!(call(&served, "POST", "/webhooks/google", &headers, body).await.status, 503);
 }
 
-/// A relay that takes tokens of `https://idp.example`, whose keys are published by whoever listens.
-async fn token_receiver(published: String) -> Served {
+/// The kind of source that takes tokens of `https://idp.example`, which publishes these keys.
+pub async fn transmitter(published: String) -> Kind {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let keys = format!("http://{}/keys", listener.local_addr().unwrap()).parse().unwrap();
     let router = axum::Router::new().route("/keys", axum::routing::get(move || async move { published }));
     tokio::spawn(async move { axum::serve(listener, router).await });
     let expected = Expected { issuer: "https://idp.example".to_owned(), audiences: vec!["relay".to_owned()] };
-    let kind = Kind::ScimEvents(Box::new(Transmitter { expected, keys }));
-    let settings = Settings { kind, secrets: Vec::new(), ..source("idp", None) };
+    Kind::ScimEvents(Box::new(Transmitter { expected, keys }))
+}
+
+/// A relay that takes those tokens.
+async fn token_receiver(published: String) -> Served {
+    let settings =
+        Settings { kind: transmitter(published).await, secrets: Vec::new(), ..source("idp", None) };
     serve_parts(parts_with([settings]).await).await
 }
 

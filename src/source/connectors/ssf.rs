@@ -106,6 +106,10 @@ impl Subscribe for Ssf {
         ]
     }
 
+    fn asks_for_an_event(&self) -> bool {
+        true
+    }
+
     fn end(&self, held: &Held) -> Option<Write> {
         let (address, id) = (held.handle.as_ref()?, utf8_percent_encode(&held.id, RESERVED));
         Some(Write {

@@ -26,6 +26,11 @@ pub trait Subscribe: Send + Sync {
     /// by another.
     fn renew(&self, held: &Held, wish: &Wish<'_>) -> Vec<Write>;
 
+    /// Whether a renewal asks for an event that bears the [wish's id](Wish::id), which shows that webhooks arrive.
+    fn asks_for_an_event(&self) -> bool {
+        false
+    }
+
     /// The call that ends one that was replaced; `None` where it may end by itself.
     fn end(&self, held: &Held) -> Option<Write>;
 

@@ -4,8 +4,9 @@
 //! Admin events bear the representation that an administrator sent, as a text of JSON; `resourcePath`
 //! says what it is about. What people do themselves (`access.…`) names the user and little more. A keyed
 //! hash covers the body alone: an old body that is sent again loses by its `time`. A realm's token ends.
-
-use std::time::Duration;
+//!
+//! The extension repeats for a quarter of an hour what was answered with an error, and not at all what nobody
+//! answered: while no relay listens and nothing stands in front of it, events are lost.
 
 use serde_json::Value;
 
@@ -22,12 +23,8 @@ use crate::source::signature::Scheme;
 use crate::source::signature::keyed::{Algorithm, Settings};
 
 /// `kind = "keycloak"`.
-pub const PRESET: Preset = Preset {
-    options: &[Options::ALGORITHM],
-    tokens: Some(&TOKENS),
-    repeats_for: Duration::from_mins(15),
-    ..Preset::new("keycloak", scheme, read)
-};
+pub const PRESET: Preset =
+    Preset { options: &[Options::ALGORITHM], tokens: Some(&TOKENS), ..Preset::new("keycloak", scheme, read) };
 
 /// `authType` of the webhook: with `bearer`, a token of the realm's key that names the body's hash.
 const TOKENS: Tokens = Tokens {

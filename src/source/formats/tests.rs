@@ -127,10 +127,36 @@ fn every_fixture_means_what_is_written_beside_it() {
 #[test]
 fn an_event_that_nobody_knows_is_taken_and_changes_nothing() {
     for preset in PRESETS {
-        for fixture in fixtures(preset).iter().filter(|fixture| fixture.path.ends_with("unknown.json")) {
-            let delivery = Delivery { headers: &fixture.headers, query: "", body: &fixture.body };
-            let reading = read(preset, &delivery).unwrap();
-            assert!(reading.changes.is_empty() && reading.ignored == 1, "{}", preset.name);
+        let unknown = fixtures(preset).iter().find(|fixture| fixture.path.ends_with("unknown.json"));
+        let fixture = unknown.unwrap_or_else(|| panic!("{} has no unknown.json", preset.name));
+        let delivery = Delivery { headers: &fixture.headers, query: "", body: &fixture.body };
+        let reading = read(preset, &delivery).unwrap();
+        assert!(reading.changes.is_empty() && reading.ignored == 1, "{}", preset.name);
+    }
+}
+
+/// The words that the arms of a file's `match` expressions name, before its tests.
+fn words_of_arms(source: &str) -> Vec<&str> {
+    let code = source.split("#[cfg(test)]").next().unwrap_or_default();
+    let patterns = code.lines().filter_map(|line| line.split_once("=>")).map(|(pattern, _)| pattern);
+    patterns.flat_map(|pattern| pattern.split('"').skip(1).step_by(2)).collect()
+}
+
+#[test]
+fn every_event_that_a_format_names_is_in_one_of_its_fixtures() {
+    assert_eq!(words_of_arms("(\"a\" | \"b\", _) => 1,\nx(\"c\");\n#[cfg(test)]\n\"d\" => 2"), ["a", "b"]);
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/source/formats");
+    for preset in PRESETS {
+        let text = |fixture: &Fixture| {
+            let body = String::from_utf8_lossy(&fixture.body).into_owned();
+            format!("{body} {:?}", fixture.headers)
+        };
+        let fixtures: String = fixtures(preset).iter().map(text).collect();
+        let source = fs::read_to_string(folder.join(format!("{}.rs", preset.name))).unwrap();
+        let fixtures = fixtures.to_lowercase();
+        for word in words_of_arms(&source) {
+            let is_there = fixtures.contains(&word.to_lowercase());
+            assert!(is_there, "no fixture of {} has {word:?}", preset.name);
         }
     }
 }

@@ -130,15 +130,22 @@ pub async fn what_events_leave_to_be_read_is_noted_as_they_are_merged(home: &dyn
 pub async fn topics_are_apart_and_what_is_no_record_is_not_counted_as_one(home: &dyn Home) {
     let store = home.open().await;
     let group = Topic::Record(ResourceKey::group(user_key("u-1").id));
-    for topic in
-        [&record("u-1"), &group, &Topic::Missed, &Topic::Subscription, &Topic::Everyone, &Topic::Renewal]
-    {
+    let verification = |state: &str| Topic::Verification { state: state.to_owned() };
+    let expected = [
+        record("u-1"),
+        group,
+        Topic::Missed,
+        Topic::Subscription,
+        Topic::Everyone,
+        Topic::Renewal,
+        verification(""),
+        verification("a"),
+    ];
+    for topic in &expected {
         must(store.want(SOURCE, topic, NOW).await);
     }
     let mut topics: Vec<Topic> = take(&*store, NOW).await.into_iter().map(|errand| errand.topic).collect();
     topics.sort();
-    let expected =
-        [record("u-1"), group, Topic::Missed, Topic::Subscription, Topic::Everyone, Topic::Renewal];
     assert_eq!(topics, expected);
     assert_eq!(counts(&*store).await.records, 2);
 }

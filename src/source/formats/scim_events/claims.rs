@@ -1,6 +1,7 @@
 //! The claims of a Security Event Token: when, about whom, and which events.
 
 use serde_json::Value;
+use uuid::Uuid;
 
 use super::{account, provisioning};
 use crate::clock::Timestamp;
@@ -16,6 +17,8 @@ const CAEP_EVENT: &str = "https://schemas.openid.net/secevent/caep/event-type/";
 const RISC_EVENT: &str = "https://schemas.openid.net/secevent/risc/event-type/";
 /// The transmitter has changed the state of the stream (`OpenID` SSF 1.0 section 8.1.5).
 const STREAM_UPDATED: &str = "https://schemas.openid.net/secevent/ssf/event-type/stream-updated";
+/// The transmitter shows that tokens arrive (`OpenID` SSF 1.0 section 8.1.4).
+const VERIFICATION: &str = "https://schemas.openid.net/secevent/ssf/event-type/verification";
 
 /// Most events of one token; RFC 8417 wants all of them to be about one thing that happened.
 const EVENTS_MAX: usize = 32;
@@ -68,6 +71,9 @@ impl Event<'_> {
         if uri == STREAM_UPDATED {
             return Ok(stream_updated(&self.payload));
         }
+        if uri == VERIFICATION {
+            return Ok(verification(&self.payload));
+        }
         let name = uri.strip_prefix(RISC_EVENT).or_else(|| uri.strip_prefix(CAEP_EVENT));
         name.map_or_else(|| Ok(Reading::nothing()), |name| account::read(name, self))
     }
@@ -97,6 +103,13 @@ fn stream_updated(payload: &View<'_>) -> Reading {
         Some("disabled") => Reading::noticing(vec![Notice::Renew, Notice::Missed]),
         Some(_) | None => Reading::nothing(),
     }
+}
+
+/// What it bears is the word of whoever asked. The relay asks with ids in their usual form and with nothing else.
+fn verification(payload: &View<'_>) -> Reading {
+    let state = payload.word("state");
+    let asked = state.and_then(|state| Uuid::try_parse(state).ok().filter(|id| id.to_string() == state));
+    Reading { notices: vec![Notice::Verification(asked)], ..Reading::nothing() }
 }
 
 /// Whom an event is about (RFC 9493).

@@ -158,13 +158,32 @@ fn accounts_that_end_end_here() {
             &iss_sub,
             "https://schemas.openid.net/secevent/ssf/event-type/verification".to_owned(),
             json!({"state": "x"}),
-            "ignored 1\n".to_owned(),
+            "notice Verification(None)\nignored 1\n".to_owned(),
         ),
     ] {
         assert_eq!(told(&set(subject, &uri, &payload)), expected, "{uri} {subject}");
     }
     let inside = json!({"iat": 1_786_000_000, "events": {risc("account-disabled"): {"subject": {"subject_type": "iss-sub", "sub": "1"}}}});
     assert_eq!(told(&inside), format!("user.deactivate 1 at {AT}\n"));
+}
+
+#[test]
+fn a_verification_bears_what_it_was_asked_for_with_or_nothing() {
+    let stream = json!({"format": "opaque", "id": "stream-1"});
+    let uri = "https://schemas.openid.net/secevent/ssf/event-type/verification";
+    let id = "5b0c1d6e-8a0f-4c51-9b7e-2f6f3f0f4a11";
+    for (payload, expected) in [
+        (json!({"state": id}), format!("Some({id})")),
+        (json!({}), "None".to_owned()),
+        (json!({"state": null}), "None".to_owned()),
+        (json!({"state": 7}), "None".to_owned()),
+        (json!({"state": ""}), "None".to_owned()),
+        (json!({"state": id.to_uppercase()}), "None".to_owned()),
+        (json!({"state": id.replace('-', "")}), "None".to_owned()),
+    ] {
+        let expected = format!("notice Verification({expected})\nignored 1\n");
+        assert_eq!(told(&set(&stream, uri, &payload)), expected, "{payload}");
+    }
 }
 
 #[test]
