@@ -24,7 +24,7 @@ pub struct Connection {
     /// The configuration file of a relay on this machine: its address, and its first key that may do all this
     #[arg(long = "config", value_name = "FILE", env = "SCIM_RELAY_CONFIG")]
     config: Option<PathBuf>,
-    /// Where the relay's admin API is, instead [default: http://127.0.0.1:8080]
+    /// Where the relay's admin API is, instead; without both, port 8080 of this machine
     #[arg(long, value_name = "URL", env = "SCIM_RELAY_URL")]
     url: Option<Url>,
     /// The administrator's key, instead
