@@ -47,10 +47,8 @@ fn from_file(path: &Path) -> Result<IdMap, String> {
 
 /// Where each column stands. One that is missing, and one more, are mistakes.
 fn columns(header: &csv::StringRecord) -> Result<[usize; 3], String> {
-    // Some programs begin a file with a byte order mark.
-    let bare = |name: &str| name.trim_start_matches('\u{feff}').trim().to_owned();
     let [kind, external_id, vendor_id] =
-        COLUMNS.map(|wanted| header.iter().position(|name| bare(name) == wanted));
+        COLUMNS.map(|wanted| header.iter().position(|name| name.trim() == wanted));
     match (kind, external_id, vendor_id, header.len()) {
         (Some(kind), Some(external_id), Some(vendor_id), 3) => Ok([kind, external_id, vendor_id]),
         _ => Err(at(1, "must name the columns kind, external_id and vendor_id, and no others")),

@@ -34,7 +34,7 @@ fn what_is_wrong_with_an_id_map_is_named_with_file_and_line() {
         ("kind,external_id,vendor_id\nuser,,v1\n", "line 2 has no good external_id"),
         ("kind,external_id,vendor_id\nuser,u-1,\n", "line 2 has no good vendor_id"),
         ("kind,external_id,vendor_id\nuser,u-1,v1\nuser,u-1,v2\n", "line 3 gives an external_id a second"),
-        ("kind,external_id,vendor_id\nuser,u-1,v1\n\nuser,u-2,v1\n", "line 4 gives a vendor_id to a second"),
+        ("kind,external_id,vendor_id\nuser,u-1,v1\nuser,u-2,v1\n", "line 3 gives a vendor_id to a second"),
     ] {
         let problems = read(file.as_bytes()).unwrap_err();
         let [problem] = &problems[..] else { panic!("{problems:?}") };

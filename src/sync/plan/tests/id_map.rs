@@ -19,7 +19,8 @@ fn who_is_mapped_is_read_and_linked_though_nothing_matches() {
     let (end, _) = memory.pass(&policy(&[("user", "u-1", "v1")]), &mut vendor, calm()).unwrap();
     assert_eq!((end, words(&vendor)), (End::Done, vec!["inspect", "update"]));
     let held = &vendor.resources[&memory.row().vendor_id];
-    assert_eq!((&held["userName"], &held["externalId"]), (&json!("jane@example.com"), &json!("u-1")));
+    let told = (&held["userName"], &held["externalId"]);
+    assert_eq!(told, (&json!("jane@example.com"), &json!("other")), "whose externalId it has stays theirs");
 }
 
 #[test]

@@ -110,16 +110,14 @@ fn a_vendor_that_names_another_each_time_is_not_followed_for_ever() {
     let mut creations = 0;
     while let Next::Send(request) = pass.next(&policy) {
         let nothing = json!({ "totalResults": 0, "Resources": [] });
-        let answer = match request {
-            Request::Create { .. } => {
-                creations += 1;
-                let location = HERE.replace("{id}", &format!("n{creations}"));
-                Verdict::Taken { detail: None, locations: vec![location] }
-            }
-            Request::Inspect { .. } => Verdict::Missing,
-            _ => {
-                Verdict::Done { status: http::StatusCode::OK, resource: Some(nothing), etag: None, id: None }
-            }
+        let answer = if matches!(request, Request::Create { .. }) {
+            creations += 1;
+            let location = HERE.replace("{id}", &format!("n{creations}"));
+            Verdict::Taken { detail: None, locations: vec![location] }
+        } else if matches!(request, Request::Inspect { .. }) {
+            Verdict::Missing
+        } else {
+            Verdict::Done { status: http::StatusCode::OK, resource: Some(nothing), etag: None, id: None }
         };
         assert_eq!(pass.absorb(&policy, &request, answer), Reaction::Continue);
     }
