@@ -312,7 +312,7 @@ mod tests {
 
     fn reading(phase: Phase, read: u64, received: u64) -> Progress {
         let paging = Paging { received, pages: 2, total: Some(90), cursor: None };
-        Progress { phase, read, paging, ..Progress::new(Mode::Report, Scope::All, "ops".to_owned()) }
+        Progress { phase, paging, read, ..Progress::new(Mode::Report, Scope::All, "ops".to_owned()) }
     }
 
     #[test]
