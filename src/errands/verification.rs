@@ -70,7 +70,11 @@ impl Runner {
     /// Takes note of an event that was sent to show that webhooks arrive.
     pub(super) async fn verified(&self, registered: &Registered, state: &str) -> Result<Settled, RunError> {
         let subscribe = registered.connector.as_ref().and_then(|connector| connector.subscribe());
-        for topic in subscribe.map(|subscribe| subscribe.topics()).unwrap_or_default() {
+        let topics: &[&str] = match subscribe {
+            Some(subscribe) => subscribe.topics(),
+            None => &[],
+        };
+        for topic in topics {
             if let Some(asked) = self.asked(topic).await?.filter(|asked| asked.state == state) {
                 let asked = Asked { waiting_since_us: None, ..asked };
                 self.store.set_source_memory(&self.source, &part(topic), &json!(asked)).await?;

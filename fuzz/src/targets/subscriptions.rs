@@ -3,7 +3,7 @@
 
 use std::sync::LazyLock;
 
-use scim_relay::source::connectors::{Connector, Held, Next, Subscribe, Wish, Write};
+use scim_relay::source::connectors::{Held, Next, Subscribe, Wish, Write};
 use scim_relay::source::parse_json;
 use secrecy::SecretString;
 use serde_json::Value;
