@@ -163,7 +163,7 @@ async fn what_keeps_failing_while_others_work_is_given_up_after_its_attempts() {
     stage.vendor(ACME).set_failing_changes(true);
     stage.promote(0..1, "Senior").await;
     let parked = async || stage.world.view().parked(ACME, None, 10).await.unwrap().items;
-    for other in 1..300 {
+    for other in 1..100 {
         stage.hire(other..other + 1).await;
         sleep(Duration::from_secs(1)).await;
         if !parked().await.is_empty() {
@@ -195,4 +195,24 @@ async fn what_the_answer_to_a_pack_leaves_out_counts_as_not_done() {
     sent.sort_unstable();
     assert_eq!(sent, [1, 2, 2, 2, 2], "once for whom it names, again for all others: {calls:?}");
     one.shut_down().await;
+}
+
+/// Steps whose permits lapsed while their intent was noted stand in the line before the dispatcher.
+#[tokio::test(start_paused = true)]
+async fn a_deactivation_goes_ahead_of_calls_whose_permits_have_lapsed() {
+    for wait in [55, 60] {
+        // One call in ten seconds.
+        let stage = Stage::new(&[ACME], 0.1).await;
+        let one = stage.replica("one");
+        stage.hire(0..1).await;
+        stage.quiet(ACME).await;
+        stage.world.habits.lock().unwrap().intend_takes = Duration::from_secs(15);
+        stage.hire(1..9).await;
+        sleep(Duration::from_secs(wait)).await;
+        let said = Instant::now();
+        stage.deactivate(0).await;
+        let took = patched(&stage, 0, said).await;
+        assert!(took <= Duration::from_millis(10_500), "the next permit was for it: {took:?} after {wait} s");
+        one.kill().await;
+    }
 }

@@ -208,6 +208,22 @@ fn there(vendor: &mut Vendor, members: &[&str], deltas: Vec<MemberDelta>) -> Mem
     memory
 }
 
+#[test]
+fn who_is_put_inactive_loses_access_as_who_is_patched() {
+    for (patch, word) in [(true, "update"), (false, "put")] {
+        let policy = Policy { patch, ..Policy::default() };
+        let mut vendor = Vendor::strict();
+        let mut memory = user(vec![upsert(&jane())]);
+        memory.pass(&policy, &mut vendor, calm()).unwrap();
+        assert!(vendor.calls.iter().all(|call| call.ends_access().is_none()));
+        let mut leaver = user(vec![upsert(&jane()), deletion()]);
+        leaver.link = memory.link.clone();
+        leaver.pass(&policy, &mut vendor, calm()).unwrap();
+        assert_eq!(words(&vendor).last(), Some(&word));
+        assert_eq!(vendor.calls.last().unwrap().ends_access(), Some("deactivate"), "{word}");
+    }
+}
+
 /// A PUT takes out whom it leaves out.
 #[test]
 fn a_group_is_put_as_a_whole_with_its_members_or_not_at_all() {
