@@ -363,7 +363,7 @@ async fn hiding(lines: &str) -> Stage {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn where_who_is_inactive_cannot_be_looked_for_nobody_is_missing() {
-    let stage = hiding("[filter]\nattributes = [\"userName\", \"externalId\"]\n").await;
+    let stage = hiding("[filter]\nattributes = [\"userName\", \"externalId\", \"displayName\"]\n").await;
     stage.relay.changes("off", &json!([{"op": "user.deactivate", "id": "u-7"}])).await;
     stage.relay.quiet("acme", LIMIT).await;
     let (view, lines) = resync(&stage.relay, "apply").await;
@@ -474,5 +474,27 @@ async fn a_lookup_that_is_answered_with_others_proves_nobody_absent() {
     let why =
         "users: a lookup was answered with resources that do not match; does the vendor support filters?";
     assert_eq!(view["incomplete"], json!([why]));
+    assert_eq!(stage.relay.terminate().await, Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_read_that_is_refused_proves_nobody_absent() {
+    let stage = Stage::plain().await;
+    let writes = stage.writes().await;
+    stage.vendor.twist(|read, answer| {
+        if read.path.starts_with("Users/") {
+            return Told::Status(403);
+        }
+        told(answer, |answer| {
+            if read.path == "Users" {
+                answer["totalResults"] = json!(0);
+                answer["Resources"] = json!([]);
+            }
+        })
+    });
+    let (view, lines) = scoped(&stage.relay, "apply", &json!({"users": ["u-9"]})).await;
+    assert_eq!((&view["state"], lines), (&json!("incomplete"), vec![]), "{view}");
+    assert_eq!(view["incomplete"], json!(["users: a page could not be read"]), "{view}");
+    assert_eq!(stage.writes().await, writes, "nothing was written");
     assert_eq!(stage.relay.terminate().await, Some(0));
 }
