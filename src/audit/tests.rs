@@ -134,6 +134,47 @@ fn what_cannot_be_noted_is_not_written_again_and_again() {
 }
 
 #[test]
+fn what_was_not_written_is_not_noted() {
+    let folder = TempDir::new().unwrap();
+    let settings = Settings { bytes_max: 1, files_max: 2, ..settings(&folder) };
+    Journal::open(settings.clone()).unwrap().append(&[entry("acme", 1)]).unwrap();
+    // The older file has no place to go to.
+    let blocked = folder.path().join("audit.jsonl.1");
+    fs::create_dir(&blocked).unwrap();
+    Journal::open(settings.clone()).unwrap().append(&[entry("acme", 2)]).unwrap_err();
+    fs::remove_dir(&blocked).unwrap();
+    let mut journal = Journal::open(settings.clone()).unwrap();
+    assert_eq!(journal.told()["acme"], 1);
+    journal.append(&[entry("acme", 2)]).unwrap();
+    assert_eq!(all_numbers(&settings), [1, 2]);
+}
+
+#[cfg(unix)]
+#[test]
+fn the_files_name_people_and_are_for_the_owner_and_the_owners_group() {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    let folder = TempDir::new().unwrap();
+    Journal::open(settings(&folder)).unwrap().append(&[entry("acme", 1)]).unwrap();
+    for file in fs::read_dir(folder.path()).unwrap() {
+        let file = file.unwrap();
+        let mode = file.metadata().unwrap().permissions().mode();
+        assert_eq!(mode & 0o027, 0, "{:?}: {mode:o}", file.file_name());
+    }
+}
+
+#[test]
+fn a_failure_lasts_since_it_was_first_met_and_is_news_once() {
+    let health = Health::default();
+    let later = NOW.after(Duration::from_hours(1));
+    assert!(health.failed("no room".to_owned(), NOW));
+    assert!(!health.failed("no room".to_owned(), later));
+    assert!(health.failed("no right".to_owned(), later));
+    assert_eq!(health.failure(), Some(Failure { reason: "no right".to_owned(), since: NOW }));
+    assert!(health.mended() && !health.mended());
+}
+
+#[test]
 fn two_relays_do_not_write_one_file() {
     let folder = TempDir::new().unwrap();
     let first = Journal::open(settings(&folder)).unwrap();

@@ -30,3 +30,37 @@ pub(super) async fn catch_up(shared: &Shared, memory: &Value) -> Result<(), Stor
     }
     shared.remember([(MAPPING, json!(mapping)), (AUTHORITATIVE, json!(authoritative))]).await
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use http::Method;
+
+    use crate::mapping::{Expression, Mapping};
+    use crate::store::Store as _;
+    use crate::sync::stage::{ACME, Stage, until};
+
+    #[tokio::test(start_paused = true)]
+    async fn whom_the_vendor_has_already_is_looked_at_once_more_where_the_mapping_is_another() {
+        let mut stage = Stage::new(&[ACME], 10.0).await;
+        stage.hire(0..3).await;
+        let one = stage.replica("one");
+        stage.quiet(ACME).await;
+        one.shut_down().await;
+        let nobody = Expression::compile("user.title != 'Newcomer'").unwrap();
+        stage.mapping = Arc::new(Mapping { scope: Some(nobody), ..Mapping::default() });
+        let two = stage.replica("two");
+        until("everybody has left the scope", async || stage.vendor(ACME).calls_by("two").len() == 3).await;
+        stage.quiet(ACME).await;
+        let calls = stage.vendor(ACME).calls_by("two");
+        assert!(calls.iter().all(|seen| seen.method == Method::PATCH), "{calls:?}");
+        two.shut_down().await;
+        let memory = stage.world.view().target(ACME).await.unwrap().unwrap().memory;
+        assert_eq!(
+            memory["mapping"].as_str(),
+            stage.mapping.fingerprint().as_deref(),
+            "and it is remembered"
+        );
+    }
+}

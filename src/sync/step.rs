@@ -148,7 +148,7 @@ async fn step(
         }
         let age = shared.clock.now().since(dossier.item.since);
         let mut pass = Pass::begin(dossier, &policy, age);
-        if pass.vendor_id().is_some_and(|id| shared.large_groups.holds(id)) {
+        if policy.patch && pass.vendor_id().is_some_and(|id| shared.large_groups.holds(id)) {
             pass.slim_down();
         }
         task.pass = Some(pass);
@@ -280,6 +280,7 @@ async fn send(
         && pass.key().kind == Kind::Group
         && let Some(id) = pass.vendor_id()
         && shared.large_groups.note(id, answer)
+        && shared.policy().patch
     {
         pass.slim_down();
     }

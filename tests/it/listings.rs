@@ -235,6 +235,13 @@ const LIES: &[Lie] = &[
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_follows_from_a_list_that_is_partial_or_lies() {
     let stage = Stage::plain().await;
+    // What is seen to differ is told, and left alone as well.
+    let group = stage.sandbox.look("state").await["groups"][0]["id"].as_str().unwrap().to_owned();
+    let edit = json!({
+        "schemas": ["urn:ietf:params:scim:api:messages:2.0:PatchOp"],
+        "Operations": [{"op": "replace", "path": "displayName", "value": "Edited"}]
+    });
+    stage.sandbox.console(reqwest::Method::PATCH, &format!("Groups/{group}"), &edit).await;
     let writes = stage.writes().await;
     for Lie { name, twist, gap } in LIES {
         stage.vendor.twist(*twist);
@@ -247,12 +254,14 @@ async fn nothing_follows_from_a_list_that_is_partial_or_lies() {
         assert_eq!(view["incomplete"], json!([format!("users: {gap}")]), "{name}");
         let missing: Vec<_> = lines.iter().filter(|line| line.contains("missing")).collect();
         assert!(missing.is_empty(), "{name}: {missing:?}");
+        assert!(lines.contains(&"group differs g-0 displayName".to_owned()), "{name}: {lines:?}");
     }
     stage.relay.quiet("acme", LIMIT).await;
     assert_eq!(stage.writes().await, writes, "nothing was written");
     stage.vendor.twist(|_, answer| Told::Json(answer));
     let (view, lines) = resync(&stage.relay, "report").await;
-    assert_eq!((&view["state"], lines), (&json!("complete"), vec![]), "{view}");
+    let edited = vec!["group differs g-0 displayName".to_owned()];
+    assert_eq!((&view["state"], lines), (&json!("complete"), edited), "{view}");
     assert_eq!(stage.relay.terminate().await, Some(0));
 }
 
@@ -375,16 +384,32 @@ async fn members_that_a_list_leaves_out_are_read_group_by_group() {
     assert_eq!(stage.relay.terminate().await, Some(0));
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn inactive_users_whom_the_vendor_hides_are_looked_for() {
+/// A vendor whose lists leave out who is inactive; its profile, with further lines.
+async fn hiding(lines: &str) -> Stage {
     const HIDES: &str = "name = \"hides\"\nsummary = \"Hides who is inactive\"\nevidence = \"documented\"\n\
                          sources = [\"a test\"]\nas_of = \"2026-11-20\"\n[list]\nincludes_inactive = false\n";
     let profile = |target: TargetSetup, home: &Home| {
         let path = home.path().join("hides.toml");
-        std::fs::write(&path, HIDES).unwrap();
+        std::fs::write(&path, format!("{HIDES}{lines}")).unwrap();
         target.with_profile("hides.toml")
     };
-    let stage = Stage::set(profile, UserRules { hide_inactive: true, ..UserRules::default() }).await;
+    Stage::set(profile, UserRules { hide_inactive: true, ..UserRules::default() }).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn where_who_is_inactive_cannot_be_looked_for_nobody_is_missing() {
+    let stage = hiding("[filter]\nattributes = [\"userName\", \"externalId\", \"displayName\"]\n").await;
+    stage.relay.changes("off", &json!([{"op": "user.deactivate", "id": "u-7"}])).await;
+    stage.relay.quiet("acme", LIMIT).await;
+    let (view, lines) = resync(&stage.relay, "apply").await;
+    assert_eq!((&view["state"], lines), (&json!("incomplete"), vec![]), "{view}");
+    assert_eq!(view["incomplete"], json!(["users: a page could not be read"]), "{view}");
+    assert_eq!(stage.relay.terminate().await, Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn inactive_users_whom_the_vendor_hides_are_looked_for() {
+    let stage = hiding("").await;
     let off = json!([{"op": "user.deactivate", "id": "u-7"}]);
     stage.relay.changes("off", &off).await;
     stage.relay.quiet("acme", LIMIT).await;
@@ -484,5 +509,27 @@ async fn a_lookup_that_is_answered_with_others_proves_nobody_absent() {
     let why =
         "users: a lookup was answered with resources that do not match; does the vendor support filters?";
     assert_eq!(view["incomplete"], json!([why]));
+    assert_eq!(stage.relay.terminate().await, Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_read_that_is_refused_proves_nobody_absent() {
+    let stage = Stage::plain().await;
+    let writes = stage.writes().await;
+    stage.vendor.twist(|read, answer| {
+        if read.path.starts_with("Users/") {
+            return Told::Status(403);
+        }
+        told(answer, |answer| {
+            if read.path == "Users" {
+                answer["totalResults"] = json!(0);
+                answer["Resources"] = json!([]);
+            }
+        })
+    });
+    let (view, lines) = scoped(&stage.relay, "apply", &json!({"users": ["u-9"]})).await;
+    assert_eq!((&view["state"], lines), (&json!("incomplete"), vec![]), "{view}");
+    assert_eq!(view["incomplete"], json!(["users: a page could not be read"]), "{view}");
+    assert_eq!(stage.writes().await, writes, "nothing was written");
     assert_eq!(stage.relay.terminate().await, Some(0));
 }

@@ -14,6 +14,7 @@
 mod admin;
 mod big_groups;
 mod bulk;
+mod capped_bodies;
 mod commands;
 mod conflicts;
 mod console;

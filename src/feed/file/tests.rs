@@ -153,3 +153,11 @@ async fn a_long_file_is_taken_in_chunks() {
     assert_eq!(scene.drop(&rows(0..12_345)).await.len(), 12_345);
     assert_eq!(scene.drop(&rows(5..12_345)).await.len(), 5);
 }
+
+#[tokio::test]
+async fn who_is_named_twice_is_found_however_far_apart() {
+    let scene = Scene::new();
+    let again = "u0000003,other,yes,\n";
+    assert_eq!(scene.drop(&format!("{}{again}", rows(0..1_500))).await, [""; 0]);
+    assert!(scene.reason().contains("record 1501 names u0000003 a second time"), "{}", scene.reason());
+}

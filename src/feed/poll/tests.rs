@@ -14,10 +14,13 @@ use tokio::net::TcpListener;
 use super::page::Paging;
 use super::run::Poller;
 use super::{Settings, TimeFormat, UpdatedAfter};
-use crate::clock::Timestamp;
+use crate::clock::{Clock as _, Timestamp};
+use crate::directory::{Attributes, Change, ExternalId, Operation};
 use crate::feed::guard::Limits;
+use crate::feed::said::Said;
 use crate::feed::stage::{Stage, at, people};
 use crate::source::mapped::Pointer;
+use crate::store::{Aspect, RecordKey};
 use crate::target::Auth;
 
 const PAGE: usize = 2;
@@ -289,4 +292,18 @@ async fn a_listing_that_lacks_too_many_waits_for_consent() {
     scene.stage.consent_to(4).await;
     scene.poller("one").round().await.unwrap();
     assert_eq!(scene.stage.news().await.len(), 4);
+}
+
+#[tokio::test]
+async fn of_a_record_that_is_named_twice_the_last_word_counts() {
+    let stage = Stage::new();
+    let taker = stage.taker("one");
+    taker.hold().await.unwrap().unwrap();
+    let id = ExternalId::parse("u-1").unwrap();
+    let key = RecordKey { aspect: Aspect::User, id: id.clone() };
+    let there = Operation::UserUpsert { id, attributes: Attributes::default() };
+    let there = Said::new(Change { occurred_at: None, operation: there });
+    let said = vec![there, Said::gone(&key, stage.clock.now())];
+    assert_eq!(taker.take(said, 1, 0).await.unwrap(), 1);
+    assert_eq!(stage.news().await, ["user.delete u-1"]);
 }

@@ -57,6 +57,16 @@ async fn graph_hears_its_token_as_plain_text() {
 }
 
 #[tokio::test]
+async fn graph_hears_no_token_that_is_none_of_its_own() {
+    let served = senders(&["entra"]).await;
+    for (method, token) in [("GET", "Validation".to_owned()), ("POST", "x".repeat(4_097))] {
+        let path = format!("/webhooks/entra?validationToken={token}");
+        let answer = call(&served, method, &path, &[("content-type", "text/plain")], b"").await;
+        assert!(answer.status >= 400 && !answer.body.contains(&token), "{method} {}", answer.status);
+    }
+}
+
+#[tokio::test]
 async fn what_must_be_read_at_the_sender_is_told_and_counted() {
     let served = senders(&["entra"]).await;
     let body = br#"{"value":[{"changeType":"updated","resource":"Users/u-1","clientState":"the secret"}]}"#;

@@ -162,6 +162,43 @@ async fn without_keys_the_sender_is_asked_to_come_back() {
 }
 
 #[tokio::test]
+async fn keys_are_taken_from_nowhere_else_than_configured() {
+    let signer = Signer::new(1);
+    let publisher = Publisher::start(&[&signer]).await;
+    let elsewhere = publisher.url.to_string();
+    let handler = move || async move { axum::response::Redirect::temporary(&elsewhere) };
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/keys", listener.local_addr().unwrap()).parse().unwrap();
+    tokio::spawn(async move { axum::serve(listener, Router::new().route("/keys", get(handler))).await });
+    let keys = Arc::new(Keys::new(url));
+    assert_eq!(keys.prepare(signer.token(&right()).as_bytes()).await, Err(Unready));
+    assert_eq!(publisher.asked(), 0);
+}
+
+#[test]
+fn a_key_is_used_for_what_it_is_published_for() {
+    let key = |id: &str, more: Value| {
+        let modulus = URL_SAFE_NO_PAD.encode([0xC3; 256]);
+        let mut key = json!({"kty": "RSA", "kid": id, "n": modulus, "e": "AQAB"});
+        key.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        key
+    };
+    let any = key("any", json!({}));
+    let signs = key("signs", json!({"use": "sig", "alg": "RS256"}));
+    let seals = key("seals", json!({"use": "enc"}));
+    let keys = Keys::of_set(json!({"keys": [any, signs, seals]}).to_string().as_bytes()).unwrap();
+    for (id, algorithm, candidates) in [
+        (None, Algorithm::RS256, 2),
+        (None, Algorithm::PS256, 1),
+        (Some("signs"), Algorithm::PS256, 0),
+        (Some("seals"), Algorithm::RS256, 0),
+        (None, Algorithm::ES256, 0),
+    ] {
+        assert_eq!(keys.candidates(id, algorithm).len(), candidates, "{id:?} {algorithm:?}");
+    }
+}
+
+#[tokio::test]
 async fn known_keys_outlive_an_outage_of_the_sender_for_a_day() {
     let signer = Signer::new(1);
     let publisher = Publisher::start(&[&signer]).await;

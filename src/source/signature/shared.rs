@@ -138,6 +138,7 @@ mod tests {
             (&bearer, "old", false),
             (&bearer, "Bearer ", false),
             (&bearer, "Bearer  old", false),
+            (&bearer, "Bearer-old", false),
         ] {
             assert_eq!(verify(place, &[("authorization", value)], "", ""), expected, "{value}");
         }

@@ -8,9 +8,12 @@ use serde_json::{Value, json};
 use super::*;
 use crate::clock::Timestamp;
 use crate::directory::{
-    Operation as Change, ResourceKey, Snapshot, Version, VersionedChange, merge, parse_attributes,
+    AttributePath, Operation as Change, ResourceKey, Snapshot, Version, VersionedChange, merge,
+    parse_attributes,
 };
-use crate::store::{Desired, Dossier, MemberDelta, MemberStanding, WorkItem};
+use crate::scim::etag::ETag;
+use crate::store::{Desired, Dossier, Link, MemberDelta, MemberStanding, Row, WorkItem};
+use crate::target::profile::EtagTrust;
 
 const LIMITS: BulkLimits = BulkLimits { operations: 10, bytes: 100_000 };
 
@@ -117,4 +120,42 @@ fn only_a_group_of_somebody_who_is_made_joins_later() {
     assert!(!other.alone);
     assert!(pack.join(&profile, &policy, group(&["a"], &policy)).is_none());
     assert_eq!(pack.len(), 2);
+}
+
+/// Somebody whom the vendor has, in this version, under another title.
+fn promoted(name: &str, version: &str, policy: &Policy) -> Task {
+    let wanted = json!({"userName": name, "active": true, "title": "Lead"});
+    let attributes = attributes(Kind::User, &wanted);
+    let user = snapshot(Change::UserUpsert { id: id(name), attributes }).user(&id(name)).unwrap().clone();
+    let item = WorkItem::unasked(ResourceKey::user(id(name)), 2);
+    let applied = [("userName", json!(name)), ("active", json!(true)), ("title", json!("Junior"))];
+    let applied = applied.map(|(name, value)| (AttributePath::new(name), value)).into();
+    let etag = ETag::parse(version);
+    let link = Some(Link::Known(Row { vendor_id: format!("v-{name}"), etag, applied, ..Row::default() }));
+    let dossier =
+        Dossier { item: item.clone(), desired: Desired::User { user, references: BTreeMap::new() }, link };
+    Task { pass: Some(Pass::begin(dossier, policy, Duration::from_mins(1))), ..Task::new(item) }
+}
+
+#[test]
+fn each_operation_goes_with_the_version_that_it_was_planned_for() {
+    let policy = policy(false);
+    let mut profile = Profile::builtin("rfc7644").unwrap();
+    profile.etag.trust = EtagTrust::Enforced;
+    let tasks =
+        vec![promoted("a", "W/\"1\"", &policy), promoted("b", "W/\"7\"", &policy), user("c", &policy)];
+    let (pack, left) = assemble(&profile, &policy, LIMITS, tasks);
+    assert!(left.is_empty());
+    let body: Value = serde_json::from_slice(&pack.body.into_body()).unwrap();
+    let told = |operation: &Value| (operation["path"].clone(), operation.get("version").cloned());
+    let told: Vec<_> = body["Operations"].as_array().unwrap().iter().map(told).collect();
+    let version = |text: &str| Some(json!(text));
+    assert_eq!(
+        told,
+        [
+            (json!("/Users/v-a"), version("W/\"1\"")),
+            (json!("/Users/v-b"), version("W/\"7\"")),
+            (json!("/Users"), None)
+        ]
+    );
 }

@@ -1,11 +1,14 @@
+use std::sync::Arc;
+
 use serde_json::json;
 
 use super::*;
-use crate::directory::AttributePath;
+use crate::directory::{AttributePath, ExternalId, Group, ResourceKey};
+use crate::mapping::{Expression, Mapping};
 use crate::store::conformance::scene::NOW;
 use crate::store::conformance::script::{DIRECTORY, Script, now, user, user_key};
 use crate::store::sqlite::SqliteStore;
-use crate::store::{Link, Row, Store as _};
+use crate::store::{Desired, Intent, Link, MemberDelta, MemberStanding, Row, Store as _};
 use crate::sync::policy::OnDelete;
 
 async fn dossier(attributes: &Value) -> Dossier {
@@ -80,6 +83,54 @@ async fn nothing_is_foreseen_where_all_is_in_place_or_forbidden() {
     let foreseen = foresee(leaver, &protecting, &profile());
     assert_eq!(foreseen.steps, []);
     assert!(foreseen.end.contains("protected"), "{foreseen:?}");
+}
+
+#[tokio::test]
+async fn who_is_out_of_scope_is_told_so() {
+    let clerk = dossier(&json!({"userName": "jane@example.com", "active": true, "title": "Clerk"})).await;
+    let scope = Expression::compile("user.title == 'Lead'").unwrap();
+    let mapping = Arc::new(Mapping { scope: Some(scope), ..Mapping::default() });
+    let foreseen = foresee(clerk, &Policy { mapping, ..policy() }, &profile());
+    assert_eq!(foreseen.end, "out of the target's scope");
+    assert!(foreseen.steps.iter().all(|step| step.operation == "lookup"), "{foreseen:?}");
+}
+
+#[tokio::test]
+async fn a_look_that_somebody_ordered_is_no_step_of_what_would_be_done() {
+    let attributes = json!({"userName": "jane@example.com", "active": true, "title": "Lead"});
+    let known = [
+        ("userName", json!("jane@example.com")),
+        ("externalId", json!("u-1")),
+        ("active", json!(true)),
+        ("title", json!("Clerk")),
+    ];
+    let mut ordered = linked(dossier(&attributes).await, &known);
+    ordered.item.intent = Some(Intent { operation: Intent::LOOK.to_owned(), at: NOW });
+    let foreseen = foresee(ordered, &policy(), &profile());
+    let operations: Vec<_> = foreseen.steps.iter().map(|step| step.operation).collect();
+    assert_eq!(operations, ["update"]);
+}
+
+#[test]
+fn who_would_join_a_group_and_who_would_leave_it_are_counted() {
+    let delta = |sequence: u64, present| MemberDelta {
+        user: ExternalId::parse(&format!("u-{sequence}")).unwrap(),
+        present,
+        sequence,
+        standing: MemberStanding::Linked(format!("v-{sequence}")),
+        waited: false,
+    };
+    let deltas = vec![delta(1, true), delta(2, true), delta(3, false)];
+    let group = ResourceKey::group(ExternalId::parse("g-1").unwrap());
+    let dossier = Dossier {
+        item: WorkItem::unasked(group, 1),
+        desired: Desired::Group { group: Group::default(), deltas, more: false },
+        link: None,
+    };
+    let foreseen = foresee(linked(dossier, &[]), &policy(), &profile());
+    let [step] = foreseen.steps.as_slice() else { panic!("{foreseen:?}") };
+    assert_eq!((step.operation, step.joining, step.leaving), ("members", 2, 1));
+    assert!(step.words.contains("guard"), "{foreseen:?}");
 }
 
 #[test]

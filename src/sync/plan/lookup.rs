@@ -123,8 +123,8 @@ impl Pass {
     ) {
         self.lookup.tried += matchers.len();
         let mut hits = hits(list);
-        if !policy.members_listed && self.key.kind == Kind::Group {
-            // No members in a list does not say that there are none.
+        if (!policy.members_listed || !policy.patch) && self.key.kind == Kind::Group {
+            // No members in a list does not say that there are none; what is put as a whole must be certain.
             hits.iter_mut().for_each(forget_members);
             self.must_read = policy.members_readable && !hits.is_empty();
         }

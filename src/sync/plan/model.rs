@@ -16,6 +16,9 @@ use crate::sync::plan::{End, Next, Pass, Reaction, Request, diff};
 use crate::sync::policy::Policy;
 use crate::target::verdict::Verdict;
 
+/// Calls of one pass at most: far more than any test needs.
+const CALLS_MAX: usize = 1_000;
+
 /// What goes wrong with one call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Mishap {
@@ -303,7 +306,10 @@ impl Memory {
         mut mishap: impl FnMut() -> Mishap,
     ) -> Option<(End, Pass)> {
         let mut pass = Pass::begin(self.dossier(), policy, Duration::from_mins(1));
+        let before = vendor.calls.len();
         let end = loop {
+            let calls = &vendor.calls[before..];
+            assert!(calls.len() < CALLS_MAX, "a pass without an end; its last call is {:?}", calls.last());
             let reaction = match pass.next(policy) {
                 Next::Settled => break pass.end().cloned(),
                 Next::AskHolder { .. } => pass.holder_is(self.holder.as_ref()),

@@ -2,10 +2,10 @@
 
 use serde_json::{Map, Value};
 
-use crate::directory::AttributePath;
+use crate::directory::{AttributePath, Kind};
 use crate::scim::patch::PatchOp;
 use crate::store::Link;
-use crate::sync::plan::{Current, Next, Pass, Purpose, Request, Units, diff, pick};
+use crate::sync::plan::{Current, End, Next, Pass, Purpose, Request, Units, diff, members_at, pick};
 use crate::sync::policy::Policy;
 
 impl Pass {
@@ -36,8 +36,23 @@ impl Pass {
             return Some(Next::Send(Request::Update { id, ops, if_match, purpose }));
         }
         let Some(remote) = &self.remote else { return Some(self.fetch()) };
+        if !self.tells_members(policy, remote) {
+            let reason =
+                "the vendor takes a group as a whole only, and does not show all of its members, who would \
+                          be lost; change it by hand"
+                    .to_owned();
+            return Some(self.finish(End::Park { reason }));
+        }
         let resource = merged_whole(remote, units, policy);
         Some(Next::Send(Request::Put { id, resource, if_match, purpose }))
+    }
+
+    /// Whether what was read names everybody who is in it: a PUT takes out whom it leaves out (RFC 7644
+    /// section 3.5.1).
+    fn tells_members(&self, policy: &Policy, remote: &Map<String, Value>) -> bool {
+        let shown = || members_at(remote).map_or(0, |members| members.len());
+        self.key.kind == Kind::User
+            || (policy.members_readable && !self.is_slim() && shown() < policy.members_read_cap)
     }
 
     /// The vendor was seen to be as desired, or was made so.

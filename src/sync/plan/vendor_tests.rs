@@ -211,6 +211,51 @@ fn there(vendor: &mut Vendor, members: &[&str], deltas: Vec<MemberDelta>) -> Mem
 }
 
 #[test]
+fn who_is_put_inactive_loses_access_as_who_is_patched() {
+    for (patch, word) in [(true, "update"), (false, "put")] {
+        let policy = Policy { patch, ..Policy::default() };
+        let mut vendor = Vendor::strict();
+        let mut memory = user(vec![upsert(&jane())]);
+        memory.pass(&policy, &mut vendor, calm()).unwrap();
+        assert!(vendor.calls.iter().all(|call| call.ends_access().is_none()));
+        let mut leaver = user(vec![upsert(&jane()), deletion()]);
+        leaver.link = memory.link.clone();
+        leaver.pass(&policy, &mut vendor, calm()).unwrap();
+        assert_eq!(words(&vendor).last(), Some(&word));
+        assert_eq!(vendor.calls.last().unwrap().ends_access(), Some("deactivate"), "{word}");
+    }
+}
+
+/// A PUT takes out whom it leaves out.
+#[test]
+fn a_group_is_put_as_a_whole_with_its_members_or_not_at_all() {
+    let put = Policy { patch: false, ..Policy::default() };
+    let renamed = |vendor: &mut Vendor| {
+        let mut memory = there(vendor, &["m1", "m2"], vec![]);
+        let Some(Link::Known(row)) = &mut memory.link else { unreachable!("it is there") };
+        row.applied.insert(AttributePath::new("displayName"), json!("Once"));
+        vendor.resources.values_mut().next().unwrap().insert("displayName".to_owned(), json!("Once"));
+        memory
+    };
+    for (what, policy, sent) in [
+        ("all are shown", put.clone(), true),
+        ("the read is capped", Policy { members_read_cap: 2, ..put.clone() }, false),
+        ("none are shown", Policy { members_readable: false, ..put.clone() }, false),
+    ] {
+        let mut vendor = Vendor::strict();
+        let (end, _) = renamed(&mut vendor).pass(&policy, &mut vendor, calm()).unwrap();
+        assert_eq!(words(&vendor).contains(&"put"), sent, "{what}");
+        assert_eq!(members_of(&vendor).len(), 2, "{what}");
+        assert!(sent || matches!(end, End::Park { reason } if reason.contains("by hand")), "{what}");
+    }
+    let mut vendor = Vendor { lists_members: false, ..Vendor::strict() };
+    renamed(&mut vendor);
+    let (end, _) = group(vec![]).pass(&put, &mut vendor, calm()).unwrap();
+    assert_eq!((end, words(&vendor)), (End::Done, vec!["lookup", "fetch", "put"]));
+    assert_eq!(members_of(&vendor).len(), 2, "a list does not tell");
+}
+
+#[test]
 fn members_in_pages_below_the_group_say_who_is_in_it() {
     let policy = Policy { members_paged: true, members_listed: false, ..Policy::default() };
     let mut vendor = Vendor::strict();

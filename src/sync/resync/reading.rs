@@ -181,3 +181,18 @@ const fn wire(kind: Kind) -> requests::Kind {
         Kind::Group => requests::Kind::Group,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_resource_without_an_id_is_a_gap() {
+        for body in [json!({}), json!({"id": ""}), json!({"id": null}), json!({"userName": "jane"})] {
+            let read = row(&Policy::default(), Kind::User, body.as_object().unwrap().clone());
+            assert_eq!(read.err(), Some(Gap::Nameless), "{body}");
+        }
+    }
+}

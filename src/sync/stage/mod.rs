@@ -57,6 +57,8 @@ pub(super) struct Stage {
     pub(super) bulk: BulkMode,
     /// Whom the vendors are to know, and what of them.
     pub(super) mapping: Arc<Mapping>,
+    /// Failures after which a resource is given up.
+    pub(super) attempts_max: u32,
 }
 
 /// One replica: what it holds of each target, and its tasks.
@@ -85,6 +87,7 @@ impl Stage {
             discovers: false,
             bulk: BulkMode::Off,
             mapping: Arc::default(),
+            attempts_max: 20,
         };
         let store = stage.world.view();
         for target in targets {
@@ -158,7 +161,7 @@ impl Stage {
                 mapping: Arc::clone(&self.mapping),
                 ..Policy::new(&profile, crate::sync::policy::OnDelete::Deactivate, true)
             },
-            attempts_max: 20,
+            attempts_max: self.attempts_max,
             poll_interval: Duration::from_secs(1),
             recheck_after: Duration::from_mins(10),
             bulk: self.bulk,

@@ -273,7 +273,9 @@ impl Service<Authorized> for CalledBy {
             let in_flight = vendor.begin(&replica, &request.call);
             let latency = vendor.0.lock().unwrap().latency;
             sleep(latency).await;
+            let is_scripted = !vendor.0.lock().unwrap().script.is_empty();
             if request.call.class == CallClass::Bulk
+                && !is_scripted
                 && let Some(operations) = body(&request.call).unwrap()["Operations"].as_array()
             {
                 return Ok(vendor.answer_each(operations, &in_flight.1));

@@ -326,8 +326,12 @@ mod tests {
         let answer = second.call(call());
         assert!(tokio::time::timeout(wait, third.ready()).await.is_err(), "not while it is under way");
         answer.await.unwrap();
-        third.ready().await.unwrap();
+        tokio::time::timeout(wait, third.ready())
+            .await
+            .expect("what was answered gives its place up")
+            .unwrap();
         drop(first);
-        go(&mut second).await.1.unwrap();
+        let answered = tokio::time::timeout(wait, go(&mut second)).await;
+        answered.expect("what is not wanted gives its place up").1.unwrap();
     }
 }

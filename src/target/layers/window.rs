@@ -184,6 +184,20 @@ mod tests {
     }
 
     #[test]
+    fn who_takes_over_has_spent_all_that_the_one_before_may_have() {
+        let mut window = Sliding::new(10, MINUTE);
+        window.spend(1, at(99));
+        // Four at once just now, and the six before them one in six seconds.
+        window.take_over(4, at(6), at(100));
+        let oldest = window.earliest(0, 1, at(100));
+        assert!((at(123)..=at(125)).contains(&oldest), "{oldest:?}");
+        let all_but_the_burst = window.earliest(0, 6, at(100));
+        assert!((at(153)..=at(155)).contains(&all_but_the_burst), "{all_but_the_burst:?}");
+        assert_eq!(window.earliest(0, 7, at(100)), at(160) + Duration::from_nanos(1));
+        assert_eq!(window.earliest(0, 10, at(161)), at(161), "and nothing besides");
+    }
+
+    #[test]
     fn memory_is_bounded_however_late_calls_are() {
         let mut window = Sliding::new(1_000_000, at(1));
         for number in 0..200_000_u64 {
