@@ -33,13 +33,13 @@ fn ids(range: std::ops::Range<usize>) -> Vec<String> {
     range.map(|number| format!("u-{number}")).collect()
 }
 
-/// So many people, and a group of all of them.
-fn crowd(group: &str, size: usize) -> Value {
+/// A group of so many people, who have their accounts before it is heard of: it is made with all of them.
+async fn crowd(relay: &Relay, group: &str, size: usize) -> Vec<Value> {
     let person = |id: String| json!({"op": "user.upsert", "attributes": {"userName": format!("{id}@example.com")}, "id": id});
-    let mut changes: Vec<Value> = ids(0..size).into_iter().map(person).collect();
-    changes.push(named(group, group));
-    changes.push(json!({"op": "group.members", "id": group, "add": ids(0..size)}));
-    json!(changes)
+    let people: Value = ids(0..size).into_iter().map(person).collect();
+    assert_eq!(done(relay, &format!("evt-people-{group}"), &people).await, Vec::<Value>::new());
+    let members = json!({"op": "group.members", "id": group, "add": ids(0..size)});
+    done(relay, &format!("evt-group-{group}"), &json!([named(group, group), members])).await
 }
 
 fn named(group: &str, name: &str) -> Value {
@@ -62,7 +62,7 @@ async fn writes_to_groups(sandbox: &Sandbox) -> Vec<Call> {
 #[tokio::test(flavor = "multi_thread")]
 async fn no_body_is_larger_than_the_profile_says_and_everybody_joins_and_leaves() {
     let (sandbox, _home, relay) = start(CAPPED, CAPPED).await;
-    assert_eq!(done(&relay, "evt-join", &crowd("Support", 60)).await, Vec::<Value>::new());
+    assert_eq!(crowd(&relay, "Support", 60).await, Vec::<Value>::new());
     assert_eq!(sandbox.members("Support").await.len(), 60);
     let leave = json!([{"op": "group.members", "id": "Support", "remove": ids(0..50)}]);
     assert_eq!(done(&relay, "evt-leave", &leave).await, Vec::<Value>::new());
@@ -76,7 +76,7 @@ async fn no_body_is_larger_than_the_profile_says_and_everybody_joins_and_leaves(
 #[tokio::test(flavor = "multi_thread")]
 async fn a_body_that_the_vendor_finds_too_large_is_cut_until_everybody_is_in() {
     let (sandbox, _home, relay) = start(CAPPED, "").await;
-    assert_eq!(done(&relay, "evt-join", &crowd("Support", 60)).await, Vec::<Value>::new());
+    assert_eq!(crowd(&relay, "Support", 60).await, Vec::<Value>::new());
     assert_eq!(sandbox.members("Support").await.len(), 60);
     let calls = writes_to_groups(&sandbox).await;
     let refused = calls.iter().filter(|call| call.status == "413").count();
@@ -88,8 +88,8 @@ async fn a_body_that_the_vendor_finds_too_large_is_cut_until_everybody_is_in() {
 async fn a_group_that_is_too_large_to_be_replaced_is_parked_in_words_and_keeps_its_members() {
     let whole = "[patch]\nsupported = false\n\n[members]\nmax_bytes = 2000\n";
     let (sandbox, _home, relay) = start(whole, whole).await;
-    assert_eq!(done(&relay, "evt-small", &crowd("Small", 3)).await, Vec::<Value>::new());
-    assert_eq!(done(&relay, "evt-large", &crowd("Large", 25)).await, Vec::<Value>::new());
+    assert_eq!(crowd(&relay, "Small", 3).await, Vec::<Value>::new());
+    assert_eq!(crowd(&relay, "Large", 25).await, Vec::<Value>::new());
     let parked = done(&relay, "evt-names", &json!([named("Small", "Little"), named("Large", "Big")])).await;
     assert_eq!(sandbox.members("Little").await.len(), 3, "it was replaced with its members");
     assert_eq!(sandbox.members("Large").await.len(), 25, "it is as it was");

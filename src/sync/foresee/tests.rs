@@ -114,7 +114,7 @@ async fn a_look_that_somebody_ordered_is_no_step_of_what_would_be_done() {
 #[test]
 fn who_would_join_a_group_and_who_would_leave_it_are_counted() {
     let delta = |sequence: u64, present| MemberDelta {
-        user: ExternalId::parse(&format!("u-{sequence}")).unwrap(),
+        user: ExternalId::parse(format!("u-{sequence}")).unwrap(),
         present,
         sequence,
         standing: MemberStanding::Linked(format!("v-{sequence}")),
