@@ -274,10 +274,9 @@ fn where_the_holder_of_a_value_is_comes_from_the_header_and_the_body() {
     let at = |header: Option<&str>, body: Value| {
         let mut refused = answer(409, &body.to_string());
         refused.location = header.map(str::to_owned);
-        match judge(&rfc(), &facts, Ok(&refused)) {
-            Verdict::Taken { locations, .. } => locations,
-            other => panic!("{other:?}"),
-        }
+        let verdict = judge(&rfc(), &facts, Ok(&refused));
+        let Verdict::Taken { locations, .. } = verdict else { panic!("{verdict:?}") };
+        locations
     };
     let error = || json!({ "schemas": [schema::ERROR], "scimType": "uniqueness", "status": "409" });
     let mut named = error();
