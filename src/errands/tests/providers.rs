@@ -180,7 +180,8 @@ fn answer_pages(desk: &Desk, provider: &Provider, row: &Row) {
         let headers: Vec<_> = link.map(|link| ("link", link)).into_iter().collect();
         desk.idp.answer_with(&asked, 200, &headers, body.clone());
         let headers = headers.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap()));
-        let page = Answer { headers: &HeaderMap::from_iter(headers), body, path: &asked };
+        let headers: HeaderMap = headers.collect();
+        let page = Answer { headers: &headers, body, path: &asked };
         let next = connector.member_page(&page).unwrap().next;
         path = next.map(|next| Base::new(BASE.parse().unwrap()).below(next).unwrap());
     }
