@@ -32,6 +32,12 @@ impl Version {
         key
     }
 
+    /// The first version of `time`, unless this one is later.
+    #[must_use]
+    pub fn no_earlier_than(&self, time: Timestamp) -> Self {
+        self.clone().max(Self { occurred_at: time, event: String::new(), index: 0 })
+    }
+
     /// The version whose [`to_sort_key`](Self::to_sort_key) this is; `None` for other bytes.
     pub fn from_sort_key(key: &[u8]) -> Option<Self> {
         let (time, rest) = key.split_first_chunk::<8>()?;

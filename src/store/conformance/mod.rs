@@ -167,6 +167,7 @@ macro_rules! store_conformance {
                 a_membership_that_ended_goes_once_every_target_was_told,
                 a_group_that_is_not_linked_keeps_the_memberships_that_ended,
                 a_deleted_group_goes_with_its_memberships,
+                what_ended_long_ago_is_kept_from_when_the_relay_heard_of_it,
                 pruning_goes_in_small_batches,
             }
             holds {

@@ -6,7 +6,7 @@ use crate::clock::Timestamp;
 use crate::directory::{Kind, Operation};
 use crate::store::conformance::scene::{NOW, Scene, TARGET, outcome, park};
 use crate::store::conformance::script::{
-    DIRECTORY, deactivate, delete_user, group, group_key, id, members, titled, user_key,
+    DIRECTORY, at, deactivate, delete_user, group, group_key, id, members, titled, user_key,
 };
 use crate::store::conformance::{Home, must};
 use crate::store::{Appended, LedgerFilter, Link, LinkChange, NewEvent, Outcome, Pruned, Retention};
@@ -220,6 +220,45 @@ pub async fn a_deleted_group_goes_with_its_memberships(home: &dyn Home) {
         gone += prune(&scene, 31).await.tombstones;
     }
     assert_eq!(gone, 2, "the membership, then the group");
+}
+
+/// Otherwise what was said before, and comes later, would give somebody access again.
+pub async fn what_ended_long_ago_is_kept_from_when_the_relay_heard_of_it(home: &dyn Home) {
+    let scene = Scene::new(home).await;
+    let long_ago = |operation| at(1_000, operation);
+    let before = |operation| at(500, operation);
+    let hired = [titled("u1", "Clerk"), titled("u2", "Clerk"), group("g1", "One"), group("g2", "Two")];
+    let joined = [members("g1", &["u1"], &[])];
+    scene.append(hired.into_iter().chain(joined).map(before).collect()).await;
+    scene.project_all().await;
+    let ended = [members("g1", &[], &["u1"]), delete_user("u2"), delete_group("g2")];
+    scene.append(ended.into_iter().map(long_ago).collect()).await;
+    scene.project_all().await;
+    for (key, vendor) in [
+        (user_key("u1"), "v-1"),
+        (user_key("u2"), "v-2"),
+        (group_key("g1"), "v-g1"),
+        (group_key("g2"), "v-g2"),
+    ] {
+        scene.finish(&key, vendor).await;
+    }
+    assert_eq!(prune(&scene, 29).await.tombstones, 0, "it was heard of a moment ago");
+    let late = [members("g1", &["u1"], &[]), titled("u2", "Chief"), group("g2", "Too late")];
+    scene.append(late.into_iter().map(before).collect()).await;
+    scene.project_all().await;
+    for (key, vendor) in [(user_key("u2"), "v-2"), (group_key("g2"), "v-g2")] {
+        let present = must(scene.store.present(&DIRECTORY.to_owned(), &key).await).expect("it is remembered");
+        assert!(!present.wanted, "{key:?} is not brought back by what was said before");
+        if must(scene.store.load(TARGET, &key, 1).await).is_some() {
+            scene.finish(&key, vendor).await;
+        }
+    }
+    assert_eq!(scene.pending().await, 0, "nor is the membership");
+    let mut gone = 0;
+    for _ in 0..3 {
+        gone += prune(&scene, 31).await.tombstones;
+    }
+    assert_eq!(gone, 3);
 }
 
 pub async fn pruning_goes_in_small_batches(home: &dyn Home) {

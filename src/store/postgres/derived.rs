@@ -114,12 +114,13 @@ async fn put(
     let (groups, users, present) = columns(changed);
     execute(
         at.tx,
-        "INSERT INTO members (directory, group_id, user_id, present, sequence, version)
-         SELECT $1, k.group_id, k.user_id, k.present, k.sequence, $6
+        "INSERT INTO members (directory, group_id, user_id, present, sequence, version, ended_since)
+         SELECT $1, k.group_id, k.user_id, k.present, k.sequence, $6::bytea, CASE WHEN NOT k.present THEN $6::bytea END
          FROM unnest($2::text[], $3::text[], $4::boolean[], $5::bigint[])
              AS k (group_id, user_id, present, sequence)
          ON CONFLICT (directory, group_id, user_id) DO UPDATE
-         SET present = excluded.present, sequence = excluded.sequence, version = excluded.version",
+         SET present = excluded.present, sequence = excluded.sequence, version = excluded.version,
+             ended_since = excluded.ended_since",
         &[&home, &groups, &users, &present, &sequences, &version(at.now)],
     )
     .await?;

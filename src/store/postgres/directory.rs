@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use futures_util::try_join;
 use tokio_postgres::Row as SqlRow;
 
+use crate::clock::Timestamp;
 use crate::directory::{ExternalId, Group, Membership, Needs, Snapshot, User, Version};
 use crate::store::StoreError;
 use crate::store::postgres::rows::{
@@ -60,12 +61,18 @@ pub(super) async fn load(tx: &Tx<'_>, directory: &str, needs: &Needs) -> Result<
     Ok(snapshot)
 }
 
-/// Writes back the rows that a merge has touched.
-pub(super) async fn save(tx: &Tx<'_>, directory: &str, snapshot: &Snapshot) -> Result<(), StoreError> {
+/// Writes back the rows that a merge has touched. What has ended grows old from `heard_at` on: when it says
+/// that it happened may be long ago.
+pub(super) async fn save(
+    tx: &Tx<'_>,
+    directory: &str,
+    snapshot: &Snapshot,
+    heard_at: Timestamp,
+) -> Result<(), StoreError> {
     try_join!(
-        save_users(tx, directory, snapshot),
-        save_groups(tx, directory, snapshot),
-        save_members(tx, directory, snapshot),
+        save_users(tx, directory, snapshot, heard_at),
+        save_groups(tx, directory, snapshot, heard_at),
+        save_members(tx, directory, snapshot, heard_at),
     )?;
     Ok(())
 }
@@ -203,7 +210,12 @@ fn membership_of(row: &SqlRow) -> Result<MembershipRow, StoreError> {
     Ok((row.try_get(0)?, row.try_get(1)?, membership))
 }
 
-async fn save_users(tx: &Tx<'_>, directory: &str, snapshot: &Snapshot) -> Result<(), StoreError> {
+async fn save_users(
+    tx: &Tx<'_>,
+    directory: &str,
+    snapshot: &Snapshot,
+    heard_at: Timestamp,
+) -> Result<(), StoreError> {
     let touched = snapshot.touched().users.keys();
     let users: Vec<(&ExternalId, &User)> = touched.filter_map(|id| Some((id, snapshot.user(id)?))).collect();
     if users.is_empty() {
@@ -214,7 +226,8 @@ async fn save_users(tx: &Tx<'_>, directory: &str, snapshot: &Snapshot) -> Result
     let access: Vec<bool> = users.iter().map(|(_, user)| user.has_access()).collect();
     let deletions: Vec<Option<&Version>> = users.iter().map(|(_, user)| user.deleted_at.as_ref()).collect();
     let bodies: Vec<String> = users.iter().map(|(_, user)| to_json(user)).collect();
-    let gone: Vec<Option<&Version>> = users.iter().map(|(_, user)| user.gone_since()).collect();
+    let gone_since = |user: &User| user.gone_since().map(|version| version.no_earlier_than(heard_at));
+    let gone: Vec<Option<Version>> = users.iter().map(|(_, user)| gone_since(user)).collect();
     execute(
         tx,
         "INSERT INTO users (directory, id, generation, has_access, deleted_at, body, gone_since)
@@ -229,7 +242,12 @@ async fn save_users(tx: &Tx<'_>, directory: &str, snapshot: &Snapshot) -> Result
     Ok(())
 }
 
-async fn save_groups(tx: &Tx<'_>, directory: &str, snapshot: &Snapshot) -> Result<(), StoreError> {
+async fn save_groups(
+    tx: &Tx<'_>,
+    directory: &str,
+    snapshot: &Snapshot,
+    heard_at: Timestamp,
+) -> Result<(), StoreError> {
     let touched = snapshot.touched().groups.keys();
     let groups: Vec<(&ExternalId, &Group)> =
         touched.filter_map(|id| Some((id, snapshot.group(id)?))).collect();
@@ -241,7 +259,8 @@ async fn save_groups(tx: &Tx<'_>, directory: &str, snapshot: &Snapshot) -> Resul
     let sequences: Vec<i64> = groups.iter().map(|(_, group)| big(group.member_sequence)).collect();
     let deleted: Vec<bool> = groups.iter().map(|(_, group)| group.is_deleted()).collect();
     let bodies: Vec<String> = groups.iter().map(|(_, group)| to_json(group)).collect();
-    let gone: Vec<Option<&Version>> = groups.iter().map(|(_, group)| group.gone_since()).collect();
+    let gone_since = |group: &Group| group.gone_since().map(|version| version.no_earlier_than(heard_at));
+    let gone: Vec<Option<Version>> = groups.iter().map(|(_, group)| gone_since(group)).collect();
     execute(
         tx,
         "INSERT INTO groups (directory, id, generation, member_sequence, is_deleted, body, gone_since)
@@ -256,7 +275,12 @@ async fn save_groups(tx: &Tx<'_>, directory: &str, snapshot: &Snapshot) -> Resul
     Ok(())
 }
 
-async fn save_members(tx: &Tx<'_>, directory: &str, snapshot: &Snapshot) -> Result<(), StoreError> {
+async fn save_members(
+    tx: &Tx<'_>,
+    directory: &str,
+    snapshot: &Snapshot,
+    heard_at: Timestamp,
+) -> Result<(), StoreError> {
     let touched = snapshot.touched().members.iter();
     let rows: Vec<(&ExternalId, &ExternalId, &Membership)> =
         touched.filter_map(|(group, user)| Some((group, user, snapshot.membership(group, user)?))).collect();
@@ -268,13 +292,17 @@ async fn save_members(tx: &Tx<'_>, directory: &str, snapshot: &Snapshot) -> Resu
     let present: Vec<bool> = rows.iter().map(|(.., row)| row.present).collect();
     let sequences: Vec<i64> = rows.iter().map(|(.., row)| big(row.sequence)).collect();
     let versions: Vec<&Version> = rows.iter().map(|(.., row)| &row.version).collect();
+    let ended_since = |row: &Membership| (!row.present).then(|| row.version.no_earlier_than(heard_at));
+    let ended: Vec<Option<Version>> = rows.iter().map(|(.., row)| ended_since(row)).collect();
     execute(
         tx,
-        "INSERT INTO members (directory, group_id, user_id, present, sequence, version)
-         SELECT $1, given.* FROM unnest($2::text[], $3::text[], $4::boolean[], $5::bigint[], $6::bytea[]) AS given
+        "INSERT INTO members (directory, group_id, user_id, present, sequence, version, ended_since)
+         SELECT $1, given.* FROM unnest($2::text[], $3::text[], $4::boolean[], $5::bigint[], $6::bytea[],
+                                        $7::bytea[]) AS given
          ON CONFLICT (directory, group_id, user_id) DO UPDATE
-         SET present = excluded.present, sequence = excluded.sequence, version = excluded.version",
-        &[&directory, &groups, &users, &present, &sequences, &versions],
+         SET present = excluded.present, sequence = excluded.sequence, version = excluded.version,
+             ended_since = excluded.ended_since",
+        &[&directory, &groups, &users, &present, &sequences, &versions, &ended],
     )
     .await?;
     Ok(())

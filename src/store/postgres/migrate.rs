@@ -17,6 +17,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../../../migrations/postgres/0014_guard.sql"),
     include_str!("../../../migrations/postgres/0015_timeline.sql"),
     include_str!("../../../migrations/postgres/0017_actors.sql"),
+    include_str!("../../../migrations/postgres/0018_ended.sql"),
 ];
 
 /// The lock that keeps two relays from migrating at once. Any number would do that nobody else uses.

@@ -275,8 +275,8 @@ async fn merge_directories(
     let mut followers =
         if changed.is_empty() { BTreeMap::new() } else { lock_followers(tx, &changed).await? };
     let mut woken = BTreeSet::new();
-    for Merged { directory, snapshot, marks, records } in merged {
-        directory::save(tx, directory, &snapshot).await?;
+    for Merged { directory, snapshot, heard_at, marks, records } in merged {
+        directory::save(tx, directory, &snapshot, heard_at).await?;
         record(tx, directory, &records).await?;
         let targets = followers.remove(directory).unwrap_or_default();
         if !targets.is_empty() && !marks.is_empty() {
@@ -297,6 +297,8 @@ async fn merge_directories(
 struct Merged<'a> {
     directory: &'a str,
     snapshot: Snapshot,
+    /// When the last of it was received.
+    heard_at: Timestamp,
     marks: Vec<Mark>,
     records: Vec<Record>,
 }
@@ -348,7 +350,8 @@ async fn merge_events<'a>(
     // What an expansion touched has no change of its own.
     let earliest = events.iter().map(|event| event.received_at).min().unwrap_or_default();
     let marks = marks(&snapshot, |key| received.get(key).copied().unwrap_or(earliest));
-    Ok(Merged { directory: name, snapshot, marks, records })
+    let heard_at = events.iter().map(|event| event.received_at).max().unwrap_or_default();
+    Ok(Merged { directory: name, snapshot, heard_at, marks, records })
 }
 
 async fn record(tx: &Tx<'_>, directory: &str, records: &[Record]) -> Result<(), StoreError> {

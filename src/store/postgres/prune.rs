@@ -105,7 +105,7 @@ async fn prune_guard(tx: &Tx<'_>, before: Timestamp, limit: usize) -> Result<[u6
 }
 
 async fn any_tombstones(tx: &Tx<'_>, before: &[u8]) -> Result<bool, StoreError> {
-    let any = "SELECT EXISTS (SELECT 1 FROM members WHERE NOT present AND version < $1)
+    let any = "SELECT EXISTS (SELECT 1 FROM members WHERE NOT present AND ended_since < $1)
                    OR EXISTS (SELECT 1 FROM users WHERE gone_since IS NOT NULL AND gone_since < $1)
                    OR EXISTS (SELECT 1 FROM groups WHERE gone_since IS NOT NULL AND gone_since < $1)";
     Ok(query_one(tx, any, &[&before]).await?.try_get(0)?)
@@ -123,7 +123,7 @@ async fn keep_others_out(tx: &Tx<'_>) -> Result<(), StoreError> {
 /// Memberships that ended, once every target has been told, or has seen the group go.
 pub(super) const MEMBERS: &str = "WITH old AS (
          SELECT m.directory, m.group_id, m.user_id
-         FROM (SELECT * FROM members WHERE NOT present AND version < $1 ORDER BY version LIMIT $2) AS m
+         FROM (SELECT * FROM members WHERE NOT present AND ended_since < $1 ORDER BY ended_since LIMIT $2) AS m
          WHERE NOT EXISTS (
              SELECT 1 FROM targets AS t
              WHERE (t.directory = m.directory OR 'derived:' || t.name = m.directory) AND t.enrolled
@@ -141,7 +141,7 @@ pub(super) const MEMBERS: &str = "WITH old AS (
                           AND i.user_id = m.user_id AND i.state = 0)
                  OR EXISTS (SELECT 1 FROM parked_members AS p
                         WHERE p.target = t.name AND p.group_id = m.group_id AND p.user_id = m.user_id)))
-         ORDER BY m.version LIMIT $3)
+         ORDER BY m.ended_since LIMIT $3)
      DELETE FROM members AS m USING old
      WHERE m.directory = old.directory AND m.group_id = old.group_id AND m.user_id = old.user_id";
 

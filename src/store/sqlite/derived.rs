@@ -52,10 +52,11 @@ fn judge_one(
             Ok((row.get(0)?, row.get(1)?))
         })?;
     conn.prepare_cached(
-        "INSERT INTO members (directory, group_id, user_id, present, sequence, version)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6)
+        "INSERT INTO members (directory, group_id, user_id, present, sequence, version, ended_since)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, iif(?4, NULL, ?6))
          ON CONFLICT DO UPDATE
-         SET present = excluded.present, sequence = excluded.sequence, version = excluded.version",
+         SET present = excluded.present, sequence = excluded.sequence, version = excluded.version,
+             ended_since = excluded.ended_since",
     )?
     .execute(params![home, group, user, present, sequence, version])?;
     mark(conn, target, judgement, generation, now)?;

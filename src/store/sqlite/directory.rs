@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use rusqlite::{CachedStatement, Connection, OptionalExtension, Row as SqlRow, params};
 
+use crate::clock::Timestamp;
 use crate::directory::{ExternalId, Group, Membership, Needs, Snapshot, User};
 use crate::store::StoreError;
 use crate::store::sqlite::rows::{from_json, to_json};
@@ -33,28 +34,36 @@ pub(super) fn load(conn: &Connection, directory: &str, needs: &Needs) -> Result<
     Ok(snapshot)
 }
 
-/// Writes back the rows that a merge has touched.
-pub(super) fn save(conn: &Connection, directory: &str, snapshot: &Snapshot) -> Result<(), StoreError> {
+/// Writes back the rows that a merge has touched. What has ended grows old from `heard_at` on: when it says
+/// that it happened may be long ago.
+pub(super) fn save(
+    conn: &Connection,
+    directory: &str,
+    snapshot: &Snapshot,
+    heard_at: Timestamp,
+) -> Result<(), StoreError> {
     let touched = snapshot.touched();
     for id in touched.users.keys() {
         if let Some(user) = snapshot.user(id) {
-            save_user(conn, directory, id, user)?;
+            save_user(conn, directory, id, user, heard_at)?;
         }
     }
     for id in touched.groups.keys() {
         if let Some(group) = snapshot.group(id) {
-            save_group(conn, directory, id, group)?;
+            save_group(conn, directory, id, group, heard_at)?;
         }
     }
     let mut statement = conn.prepare_cached(
-        "INSERT INTO members (directory, group_id, user_id, present, sequence, version)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6)
+        "INSERT INTO members (directory, group_id, user_id, present, sequence, version, ended_since)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
          ON CONFLICT DO UPDATE
-         SET present = excluded.present, sequence = excluded.sequence, version = excluded.version",
+         SET present = excluded.present, sequence = excluded.sequence, version = excluded.version,
+             ended_since = excluded.ended_since",
     )?;
     for (group, user) in &touched.members {
         if let Some(Membership { present, version, sequence }) = snapshot.membership(group, user) {
-            statement.execute(params![directory, group, user, present, sequence, version])?;
+            let ended_since = (!present).then(|| version.no_earlier_than(heard_at));
+            statement.execute(params![directory, group, user, present, sequence, version, ended_since])?;
         }
     }
     Ok(())
@@ -172,7 +181,13 @@ fn membership(row: &SqlRow<'_>) -> rusqlite::Result<(ExternalId, ExternalId, Mem
     Ok((row.get(0)?, row.get(1)?, membership))
 }
 
-fn save_user(conn: &Connection, directory: &str, id: &ExternalId, user: &User) -> Result<(), StoreError> {
+fn save_user(
+    conn: &Connection,
+    directory: &str,
+    id: &ExternalId,
+    user: &User,
+    heard_at: Timestamp,
+) -> Result<(), StoreError> {
     conn.prepare_cached(
         "INSERT INTO users (directory, id, generation, has_access, deleted_at, body, gone_since)
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
@@ -187,12 +202,18 @@ fn save_user(conn: &Connection, directory: &str, id: &ExternalId, user: &User) -
         user.has_access(),
         user.deleted_at,
         to_json(user),
-        user.gone_since()
+        user.gone_since().map(|gone| gone.no_earlier_than(heard_at))
     ])?;
     Ok(())
 }
 
-fn save_group(conn: &Connection, directory: &str, id: &ExternalId, group: &Group) -> Result<(), StoreError> {
+fn save_group(
+    conn: &Connection,
+    directory: &str,
+    id: &ExternalId,
+    group: &Group,
+    heard_at: Timestamp,
+) -> Result<(), StoreError> {
     conn.prepare_cached(
         "INSERT INTO groups (directory, id, generation, member_sequence, is_deleted, body, gone_since)
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
@@ -207,7 +228,7 @@ fn save_group(conn: &Connection, directory: &str, id: &ExternalId, group: &Group
         group.member_sequence,
         group.is_deleted(),
         to_json(group),
-        group.gone_since()
+        group.gone_since().map(|gone| gone.no_earlier_than(heard_at))
     ])?;
     Ok(())
 }

@@ -17,6 +17,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../../../migrations/sqlite/0014_guard.sql"),
     include_str!("../../../migrations/sqlite/0015_timeline.sql"),
     include_str!("../../../migrations/sqlite/0017_actors.sql"),
+    include_str!("../../../migrations/sqlite/0018_ended.sql"),
 ];
 
 /// Applies what is missing, each migration in a transaction. Refuses a file from a newer relay.

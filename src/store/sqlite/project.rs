@@ -233,7 +233,8 @@ fn merge_events(
     }
     let mut snapshot = directory::load(conn, name, &Needs::of(&changes))?;
     let effects = merge(&mut snapshot, &changes);
-    directory::save(conn, name, &snapshot)?;
+    let heard_at = events.iter().map(|event| event.received_at).max().unwrap_or_default();
+    directory::save(conn, name, &snapshot, heard_at)?;
 
     let written_by = changes
         .iter()

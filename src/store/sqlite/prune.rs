@@ -124,7 +124,7 @@ fn prune_members(conn: &Connection, before: &[u8], limit: usize) -> Result<usize
         .prepare_cached(
             "DELETE FROM members WHERE (directory, group_id, user_id) IN (
                  SELECT m.directory, m.group_id, m.user_id
-                 FROM (SELECT * FROM members WHERE present = 0 AND version < ?1 ORDER BY version LIMIT ?2) AS m
+                 FROM (SELECT * FROM members WHERE present = 0 AND ended_since < ?1 ORDER BY ended_since LIMIT ?2) AS m
                  WHERE NOT EXISTS (
                      SELECT 1 FROM targets AS t
                      WHERE (t.directory = m.directory OR ?4 || t.name = m.directory) AND t.enrolled = 1
@@ -144,7 +144,7 @@ fn prune_members(conn: &Connection, before: &[u8], limit: usize) -> Result<usize
                          OR EXISTS (SELECT 1 FROM parked_members AS p
                                 WHERE p.target = t.name AND p.group_id = m.group_id
                                   AND p.user_id = m.user_id)))
-                 ORDER BY m.version LIMIT ?3)",
+                 ORDER BY m.ended_since LIMIT ?3)",
         )?
         .execute(params![before, limit * LOOKED_AT_PER_ROW, limit, OWN])?;
     Ok(deleted)
