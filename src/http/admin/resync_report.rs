@@ -44,7 +44,7 @@ pub struct ReportEntry {
     pub department: Option<String>,
     /// The attributes that differ.
     pub attributes: Vec<String>,
-    /// By which attribute an unlinked resource was known.
+    /// By which attribute an unlinked resource was known, or `id_map`.
     pub matched_by: Option<String>,
     /// `drifted`; `pending` where the relay had work to do on it anyway; or the outcome of the last operation.
     pub status: String,

@@ -42,6 +42,8 @@ pub struct Ours<'a> {
     pub should_be: &'a ShouldBe,
     /// The vendor's id, where it is linked.
     pub linked: Option<&'a str>,
+    /// The vendor's id that the map of ids names, where there is no link.
+    pub mapped: Option<&'a str>,
     /// The attribute that stands for the external id where nobody bears that.
     pub match_attribute: &'a str,
 }
@@ -68,8 +70,11 @@ pub fn resource(ours: Ours<'_>, policy: &Policy, candidates: &[Candidate], liste
     let by_value_counts = *ours.should_be != ShouldBe::Gone;
     let by_value: Vec<_> =
         candidates.iter().filter(free).filter(|other| by_value_counts && !bears_id(other)).collect();
-    let (matched, matched_by, rivals) = match (linked, by_id.as_slice(), by_value.as_slice()) {
-        (Some(linked), rivals, _) => (Some(linked), None, rivals.to_vec()),
+    // An administrator's word needs no value that matches, and leaves nothing to guess.
+    let by_map = candidates.iter().filter(free).find(|one| Some(one.vendor_id.as_str()) == ours.mapped);
+    let (matched, matched_by, rivals) = match (linked.or(by_map), by_id.as_slice(), by_value.as_slice()) {
+        (Some(one), rivals, _) if linked.is_some() => (Some(one), None, rivals.to_vec()),
+        (Some(one), ..) => (Some(one), Some("id_map"), Vec::new()),
         (None, [one], _) => (Some(*one), Some("externalId"), Vec::new()),
         (None, [], [one]) => (Some(*one), Some(ours.match_attribute), Vec::new()),
         (None, [], several) | (None, several, _) => (None, None, several.to_vec()),

@@ -27,7 +27,18 @@ fn candidate(vendor_id: &str, external_id: Option<&str>, holder: Option<&str>, t
 
 /// Findings as short text: `differs v1 title`.
 fn found(should_be: &ShouldBe, linked: Option<&str>, candidates: &[Candidate], whole: bool) -> Vec<String> {
-    let ours = Ours { kind: Kind::User, id: &id("u"), should_be, linked, match_attribute: "userName" };
+    found_by(should_be, (linked, None), candidates, whole)
+}
+
+/// The same where an administrator has named the vendor's id, behind the link.
+fn found_by(
+    should_be: &ShouldBe,
+    (linked, mapped): (Option<&str>, Option<&str>),
+    candidates: &[Candidate],
+    whole: bool,
+) -> Vec<String> {
+    let id = id("u");
+    let ours = Ours { kind: Kind::User, id: &id, should_be, linked, mapped, match_attribute: "userName" };
     let compared = resource(ours, &Policy::default(), candidates, whole);
     let text = |finding: &Finding| {
         let words = [
@@ -79,6 +90,20 @@ fn each_class_is_told_from_the_others() {
             "{should_be:?} {linked:?} {candidates:?}"
         );
     }
+}
+
+#[test]
+fn whom_the_map_of_ids_names_is_the_one_unless_it_is_somebody_elses() {
+    let there = ShouldBe::There(units(&json!({"title": "Lead"})));
+    let other = |holder| candidate("v2", Some("x"), holder, "Junior");
+    let rival = candidate("v1", Some("u"), None, "Lead");
+    let mapped = (None, Some("v2"));
+    let told = |candidates: &[Candidate]| found_by(&there, mapped, candidates, true);
+    assert_eq!(told(&[other(None)]), ["unlinked v2 title id_map"]);
+    assert_eq!(told(&[rival.clone(), other(None)]), ["unlinked v2 title id_map"]);
+    assert_eq!(told(&[rival, other(Some("w"))]), ["unlinked v1 externalId"]);
+    assert_eq!(told(&[]), ["missing"]);
+    assert_eq!(found_by(&ShouldBe::Gone, mapped, &[other(None)], true), ["extra v2 id_map"]);
 }
 
 #[test]

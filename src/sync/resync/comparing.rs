@@ -77,6 +77,7 @@ impl Resync<'_> {
                 id: &known.id,
                 should_be: &known.should_be,
                 linked: known.linked.as_deref(),
+                mapped: known.mapped.as_deref(),
                 match_attribute: &match_attribute,
             };
             let outcome = drift::resource(ours, &policy, &candidates, self.progress.is_whole(kind));

@@ -12,6 +12,8 @@ use crate::sync::policy::Policy;
 pub(super) struct Known {
     pub(super) id: ExternalId,
     pub(super) linked: Option<String>,
+    /// The vendor's id that the map of ids names, where there is no link.
+    pub(super) mapped: Option<String>,
     pub(super) should_be: ShouldBe,
     pub(super) match_value: Option<String>,
     pub(super) pending: bool,
@@ -26,6 +28,10 @@ impl Known {
             Some(Link::Known(row)) => Some(row.vendor_id.clone()),
             Some(Link::Absent { .. }) | None => None,
         };
+        let kind = dossier.item.key.kind;
+        let mapped =
+            policy.id_map.vendor_id(kind, &id).filter(|_| linked.is_none() && id.derived_name().is_none());
+        let mapped = mapped.map(str::to_owned);
         let (email, department) = match &dossier.desired {
             Desired::User { user, .. } => {
                 let shown = |path| user.attributes.shown(&path);
@@ -35,13 +41,18 @@ impl Known {
             Desired::Group { .. } => (None, None),
         };
         let (should_be, match_value) = should_be(dossier, policy);
-        Self { id, linked, should_be, match_value, pending, email, department }
+        Self { id, linked, mapped, should_be, match_value, pending, email, department }
+    }
+
+    /// The vendor's id by what is known here, or by an administrator's word.
+    pub(super) fn named(&self) -> Option<&str> {
+        self.linked.as_deref().or(self.mapped.as_deref())
     }
 
     /// What may be it among what was read.
     pub(super) fn probe(&self) -> Probe {
         Probe {
-            name: self.linked.clone(),
+            name: self.named().map(str::to_owned),
             external_id: Some(self.id.to_string()),
             match_value: self.match_value.as_ref().map(|value| value.to_lowercase()),
         }

@@ -135,7 +135,7 @@ impl Resync<'_> {
         for one in page {
             let known = Known::of(one, &policy);
             let matchers = known.matchers(kind, &policy);
-            match reading::one(shared, kind, known.linked.as_deref(), &matchers).await {
+            match reading::one(shared, kind, known.named(), &matchers).await {
                 Ok(found) => rows.extend(found),
                 Err(gap) => {
                     self.progress.note_gap(kind, gap);

@@ -59,18 +59,18 @@ pub(super) async fn listed(shared: &Shared, kind: Kind, resource: Value) -> Resu
     row(&policy, kind, resource)
 }
 
-/// What the vendor has of one resource: what is linked, and whatever else may be meant by the matchers,
-/// which are asked for one by one where the vendor wants it so.
+/// What the vendor has of one resource: what is known by the vendor's id, and whatever else may be meant by
+/// the matchers, which are asked for one by one where the vendor wants it so.
 pub(super) async fn one(
     shared: &Shared,
     kind: Kind,
-    linked: Option<&str>,
+    named: Option<&str>,
     matchers: &[(String, String)],
 ) -> Result<Vec<ResyncRow>, Gap> {
     let policy = shared.policy();
     let mut rows = Vec::new();
-    if let Some(linked) = linked
-        && let Some(resource) = fetched(shared, kind, linked).await?
+    if let Some(named) = named
+        && let Some(resource) = fetched(shared, kind, named).await?
     {
         rows.push(row(&policy, kind, resource)?);
     }
@@ -91,7 +91,7 @@ pub(super) async fn one(
             }
         }
     }
-    if rows.is_empty() && linked.is_none() && matchers.is_empty() { Err(Gap::Unread) } else { Ok(rows) }
+    if rows.is_empty() && named.is_none() && matchers.is_empty() { Err(Gap::Unread) } else { Ok(rows) }
 }
 
 fn is_meant(resource: &Map<String, Value>, matchers: &[(String, String)]) -> bool {
