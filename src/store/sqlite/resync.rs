@@ -66,8 +66,15 @@ impl Resyncs for SqliteStore {
     }
 
     async fn end_resync(&self, id: &str, body: &Value, keep: usize) -> Result<(), StoreError> {
-        let (id, body) = (id.to_owned(), body.clone());
-        self.writer.write(move |conn| end(conn, &id, &body, keep)).await
+        // What was read goes before the end is noted: who dies in between ends it once more.
+        let read = id.to_owned();
+        self.in_pieces(move |conn| forget_read(conn, &read)).await?;
+        let (ended, body) = (id.to_owned(), body.clone());
+        self.writer.write(move |conn| end(conn, &ended, &body)).await?;
+        let newest = id.to_owned();
+        self.in_pieces(move |conn| forget_old(conn, &newest, keep)).await?;
+        let newest = id.to_owned();
+        self.writer.write(move |conn| drop_old(conn, &newest, keep)).await
     }
 
     async fn resync_rows(
@@ -277,16 +284,54 @@ fn put(conn: &Connection, id: &str, rows: &[ResyncRow]) -> Result<u64, StoreErro
     Ok(fresh)
 }
 
-fn end(conn: &Connection, id: &str, body: &Value, keep: usize) -> Result<(), StoreError> {
-    conn.execute("UPDATE resyncs SET body = ?2, ended = 1 WHERE id = ?1", params![id, to_json(body)])?;
-    conn.execute(
-        "DELETE FROM resync_rows WHERE resync = ?1 AND part <> ?2",
-        params![id, Part::Finding.number()],
+impl SqliteStore {
+    /// Deletes piece after piece, until one is not full. Who else writes comes in between: a vendor of a
+    /// million accounts would hold up every sender for seconds.
+    async fn in_pieces<D>(&self, delete: D) -> Result<(), StoreError>
+    where
+        D: Fn(&Connection) -> Result<usize, StoreError> + Clone + Send + 'static,
+    {
+        loop {
+            let delete = delete.clone();
+            if self.writer.write(move |conn| delete(conn)).await? < PIECE {
+                return Ok(());
+            }
+        }
+    }
+}
+
+/// Rows deleted at a time.
+const PIECE: usize = 1_000;
+
+/// The reports of the same target that are older than so many.
+const OLD: &str =
+    "SELECT id FROM resyncs WHERE target = (SELECT target FROM resyncs WHERE id = ?1) AND ended = 1
+     ORDER BY seq DESC LIMIT -1 OFFSET ?2";
+
+fn forget_read(conn: &Connection, id: &str) -> Result<usize, StoreError> {
+    let mut statement = conn.prepare_cached(
+        "DELETE FROM resync_rows WHERE rowid IN
+             (SELECT rowid FROM resync_rows WHERE resync = ?1 AND part IN (?2, ?3) LIMIT ?4)",
     )?;
-    let old = "SELECT id FROM resyncs WHERE target = (SELECT target FROM resyncs WHERE id = ?1) AND ended = 1
-               ORDER BY seq DESC LIMIT -1 OFFSET ?2";
-    conn.execute(&format!("DELETE FROM resync_rows WHERE resync IN ({old})"), params![id, keep])?;
-    conn.execute(&format!("DELETE FROM resyncs WHERE id IN ({old})"), params![id, keep])?;
+    let parts = [Kind::User, Kind::Group].map(|kind| Part::of(kind).number());
+    Ok(statement.execute(params![id, parts[0], parts[1], PIECE])?)
+}
+
+fn end(conn: &Connection, id: &str, body: &Value) -> Result<(), StoreError> {
+    conn.execute("UPDATE resyncs SET body = ?2, ended = 1 WHERE id = ?1", params![id, to_json(body)])?;
+    Ok(())
+}
+
+fn forget_old(conn: &Connection, newest: &str, keep: usize) -> Result<usize, StoreError> {
+    let mut statement = conn.prepare_cached(&format!(
+        "DELETE FROM resync_rows WHERE rowid IN
+             (SELECT rowid FROM resync_rows WHERE resync IN ({OLD}) LIMIT ?3)"
+    ))?;
+    Ok(statement.execute(params![newest, keep, PIECE])?)
+}
+
+fn drop_old(conn: &Connection, newest: &str, keep: usize) -> Result<(), StoreError> {
+    conn.execute(&format!("DELETE FROM resyncs WHERE id IN ({OLD})"), params![newest, keep])?;
     Ok(())
 }
 

@@ -77,11 +77,19 @@ async fn go_on(run: &Run, record: ResyncRecord) -> Result<(), StoreError> {
     let scope = progress.scope.clone();
     let place = Place { run, store, id: &record.id, scope: &scope };
     let mut resync = Resync { place, progress };
-    let outcome = tokio::select! {
-        outcome = resync.work() => outcome,
-        cancelled = cancelled(shared, &record.id) => cancelled.map(|()| State::Cancelled),
+    // Of what was cancelled before, some of what was read may be deleted already: nothing follows from it.
+    let state = if record.cancelled {
+        State::Cancelled
+    } else {
+        tokio::select! {
+            outcome = resync.work() => outcome?,
+            cancelled = cancelled(shared, &record.id) => {
+                cancelled?;
+                State::Cancelled
+            }
+        }
     };
-    resync.end(outcome?).await
+    resync.end(state).await
 }
 
 async fn cancelled(shared: &Shared, id: &str) -> Result<(), StoreError> {
