@@ -225,8 +225,9 @@ pub async fn a_deleted_group_goes_with_its_memberships(home: &dyn Home) {
 /// Otherwise what was said before, and comes later, would give somebody access again.
 pub async fn what_ended_long_ago_is_kept_from_when_the_relay_heard_of_it(home: &dyn Home) {
     let scene = Scene::new(home).await;
-    let long_ago = |operation| at(1_000, operation);
-    let before = |operation| at(500, operation);
+    let days_ago = |days: i64, operation| at(NOW.as_micros() / 1_000_000 - days * 86_400, operation);
+    let long_ago = |operation| days_ago(400, operation);
+    let before = |operation| days_ago(500, operation);
     let hired = [titled("u1", "Clerk"), titled("u2", "Clerk"), group("g1", "One"), group("g2", "Two")];
     let joined = [members("g1", &["u1"], &[])];
     scene.append(hired.into_iter().chain(joined).map(before).collect()).await;
