@@ -125,6 +125,25 @@ pub struct WaitingItem {
     pub since: Option<Timestamp>,
 }
 
+/// Where a list of what waits goes on: users and groups come first, then members.
+pub(super) enum WaitingPlace {
+    /// After this one, or from the beginning.
+    Resources(Option<ResourceKey>),
+    /// After this one.
+    Members(ExternalId, ExternalId),
+}
+
+impl WaitingPlace {
+    /// Behind the last item's name; `None` where no item has such a name.
+    pub(super) fn after(name: Option<&str>) -> Option<Self> {
+        Some(match name.map(str::parse).transpose().ok()? {
+            None => Self::Resources(None),
+            Some(ParkedId::Resource(key)) => Self::Resources(Some(key)),
+            Some(ParkedId::Member { group, user }) => Self::Members(group, user),
+        })
+    }
+}
+
 /// Why a member waits.
 pub(super) const WAITING_MEMBER: &str = "the vendor has no account for this member yet";
 

@@ -1,7 +1,7 @@
 //! Work that waits for something to be told, or to appear at the vendor.
 
 use crate::directory::{ExternalId, Kind, ResourceKey};
-use crate::store::admin::WAITING_MEMBER;
+use crate::store::admin::{WAITING_MEMBER, WaitingPlace};
 use crate::store::postgres::page::page as one_page;
 use crate::store::postgres::rows::{Tx, WAITING, key_at, limit as row_limit, query, storable};
 use crate::store::{Page, ParkedId, StoreError, WaitingItem};
@@ -13,21 +13,14 @@ pub(super) async fn page(
     after: Option<&str>,
     limit: usize,
 ) -> Result<Page<WaitingItem>, StoreError> {
-    let after: Option<ParkedId> = match after.map(|name| storable(name).parse()) {
-        None => None,
-        Some(Ok(place)) => Some(place),
-        Some(Err(())) => return Ok(Page { items: Vec::new(), next: None }),
+    let Some(place) = WaitingPlace::after(after.map(storable).as_deref()) else {
+        return Ok(Page { items: Vec::new(), next: None });
     };
-    let mut items = match &after {
-        None => resources(tx, target, None, limit + 1).await?,
-        Some(ParkedId::Resource(key)) => resources(tx, target, Some(key), limit + 1).await?,
-        Some(ParkedId::Member { .. }) => Vec::new(),
+    let (mut items, member) = match &place {
+        WaitingPlace::Resources(after) => (resources(tx, target, after.as_ref(), limit + 1).await?, None),
+        WaitingPlace::Members(group, user) => (Vec::new(), Some((group, user))),
     };
-    let place = match &after {
-        Some(ParkedId::Member { group, user }) => Some((group, user)),
-        Some(ParkedId::Resource(_)) | None => None,
-    };
-    items.extend(members(tx, target, place, limit + 1 - items.len()).await?);
+    items.extend(members(tx, target, member, limit + 1 - items.len()).await?);
     Ok(one_page(items, limit, |item| item.id.to_string()))
 }
 

@@ -3,7 +3,7 @@
 use rusqlite::{Connection, params};
 
 use crate::directory::{ExternalId, Kind, ResourceKey};
-use crate::store::admin::WAITING_MEMBER;
+use crate::store::admin::{WAITING_MEMBER, WaitingPlace};
 use crate::store::sqlite::rows::{WAITING, key_at};
 use crate::store::{Page, ParkedId, StoreError, WaitingItem};
 
@@ -14,21 +14,14 @@ pub(super) fn page(
     after: Option<&str>,
     limit: usize,
 ) -> Result<Page<WaitingItem>, StoreError> {
-    let after: Option<ParkedId> = match after.map(str::parse) {
-        None => None,
-        Some(Ok(place)) => Some(place),
-        Some(Err(())) => return Ok(Page { items: Vec::new(), next: None }),
+    let Some(place) = WaitingPlace::after(after) else {
+        return Ok(Page { items: Vec::new(), next: None });
     };
-    let mut items = match &after {
-        None => resources(conn, target, None, limit + 1)?,
-        Some(ParkedId::Resource(key)) => resources(conn, target, Some(key), limit + 1)?,
-        Some(ParkedId::Member { .. }) => Vec::new(),
+    let (mut items, member) = match &place {
+        WaitingPlace::Resources(after) => (resources(conn, target, after.as_ref(), limit + 1)?, None),
+        WaitingPlace::Members(group, user) => (Vec::new(), Some((group, user))),
     };
-    let place = match &after {
-        Some(ParkedId::Member { group, user }) => Some((group, user)),
-        Some(ParkedId::Resource(_)) | None => None,
-    };
-    items.extend(members(conn, target, place, limit + 1 - items.len())?);
+    items.extend(members(conn, target, member, limit + 1 - items.len())?);
     Ok(super::page(items, limit, |item| item.id.to_string()))
 }
 
