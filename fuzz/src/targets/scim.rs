@@ -170,6 +170,7 @@ pub fn message_seeds() -> Vec<Vec<u8>> {
         r#"{"schemas":["urn:ietf:params:scim:api:messages:2.0:ListResponse"],"totalResults":"2","itemsPerPage":1,"startIndex":1,"nextCursor":"c","Resources":[{"id":7,"externalId":"u","meta":{"version":"W/\"1\""},"members":[{"value":"1"},{"Value":2}]}]}"#,
         r#"{"schemas":["urn:ietf:params:scim:api:messages:2.0:Error"],"status":"409","scimType":"uniqueness","detail":"taken"}"#,
         r#"{"id":"7","externalId":"u","meta":{"version":"W/\"1\""},"members":{"value":"1"}}"#,
+        r#"{"totalResults":1,"Resources":[{"id":"7","share":4.4444444444444455e+91,"count":44444444444444444444444442}]}"#,
         "W/\"abc\"",
     ])
 }
