@@ -77,10 +77,24 @@ pub fn run() -> ExitCode {
         LogFormat::Human => Format::Human,
         LogFormat::Json => Format::Json,
     };
-    if let Err(error) = logs::install(format, &cli.log) {
+    // Of what ends by itself in a moment there is no trace to follow.
+    let traces = if matches!(cli.command, Command::Serve(_)) { serve::traces() } else { Ok(None) };
+    let traces = match traces {
+        Ok(traces) => traces,
+        Err(error) => return fail(&format!("failed to {}", telemetry::chain(&error)), EXIT_USAGE),
+    };
+    if let Err(error) = logs::install(format, &cli.log, traces.as_ref()) {
         return fail(&format!("failed to {}", telemetry::chain(&error)), EXIT_USAGE);
     }
-    match cli.command {
+    let code = run_command(cli.command);
+    if let Some(traces) = traces {
+        traces.finish();
+    }
+    code
+}
+
+fn run_command(command: Command) -> ExitCode {
+    match command {
         Command::Serve(arguments) => serve::run(&arguments),
         Command::Demo(arguments) => demo::run(&arguments),
         Command::Check(arguments) => check::run(&arguments),

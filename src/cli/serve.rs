@@ -10,14 +10,22 @@ use super::configuration::ConfigArgument;
 use super::{fail, stop_signal};
 use crate::app;
 use crate::clock::SystemClock;
+use crate::config::Environment;
 use crate::telemetry::chain;
 use crate::telemetry::metrics::Metrics;
+use crate::telemetry::traces::{Traces, TracesError};
 
 /// What `serve` is started with.
 #[derive(Debug, Args)]
 pub struct Arguments {
     #[command(flatten)]
     config: ConfigArgument,
+}
+
+/// Where the spans of the service go, if anywhere.
+pub fn traces() -> Result<Option<Traces>, TracesError> {
+    let environment = Environment::of_process();
+    Traces::start(|name| environment.get(name))
 }
 
 /// Runs the relay. SIGTERM or Ctrl-C: stops taking, finishes what is in flight, exits 0.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::extract::{MatchedPath, Request};
-use axum::http::{HeaderName, HeaderValue, StatusCode};
+use axum::http::{HeaderName, HeaderValue, Response, StatusCode};
 use axum::middleware::{from_fn, from_fn_with_state, map_response};
 use axum::routing::any;
 use tower::ServiceBuilder;
@@ -13,7 +13,7 @@ use tower_http::request_id::PropagateRequestIdLayer;
 use tower_http::set_header::{SetRequestHeaderLayer, SetResponseHeaderLayer};
 use tower_http::timeout::TimeoutLayer;
 use tower_http::trace::TraceLayer;
-use tracing::Span;
+use tracing::{Span, field};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use uuid::Uuid;
@@ -110,7 +110,7 @@ fn finish(routes: Router<Relay>, relay: &Relay) -> Router {
             ServiceBuilder::new()
                 // A sender's own id would let it write into the log.
                 .layer(SetRequestHeaderLayer::overriding(REQUEST_ID, request_id))
-                .layer(TraceLayer::new_for_http().make_span_with(span))
+                .layer(TraceLayer::new_for_http().make_span_with(span).on_response(record_status))
                 .layer(PropagateRequestIdLayer::new(REQUEST_ID))
                 .layer(SetResponseHeaderLayer::if_not_present(
                     HeaderName::from_static("x-content-type-options"),
@@ -132,5 +132,11 @@ fn request_id<B>(_: &Request<B>) -> Option<HeaderValue> {
 fn span<B>(request: &Request<B>) -> Span {
     let route = request.extensions().get::<MatchedPath>().map_or("unknown", MatchedPath::as_str);
     let id = request.headers().get(REQUEST_ID).and_then(|id| id.to_str().ok());
-    tracing::info_span!("request", method = %request.method(), route, id)
+    tracing::info_span!("request", method = %request.method(), route, id, status = field::Empty)
+}
+
+fn record_status<B>(answer: &Response<B>, latency: Duration, span: &Span) {
+    let status = answer.status().as_u16();
+    span.record("status", status);
+    tracing::debug!(latency_ms = latency.as_millis(), "answered {status}");
 }

@@ -6,6 +6,7 @@
 use futures_util::FutureExt as _;
 use http::{Method, StatusCode};
 use tower::{Service, ServiceExt};
+use tracing::Instrument as _;
 
 use crate::directory::Kind;
 use crate::store::{Intent, Lane, LedgerEntry, StoreError, WorkItem};
@@ -102,8 +103,10 @@ pub(super) struct StepDone {
 
 /// Runs one step; without a service, only as far as the next call.
 pub(super) async fn run(run: &Run, mut task: Task, mut stack: Option<Stack>) -> StepDone {
+    let (kind, lane) = (task.item.key.kind.as_str(), task.item.lane.as_str());
+    let span = tracing::info_span!("step", target_name = run.shared.name(), kind, lane);
     let mut vendor_works = false;
-    let stepped = match step(run, &mut task, &mut stack, &mut vendor_works).await {
+    let stepped = match step(run, &mut task, &mut stack, &mut vendor_works).instrument(span).await {
         Ok(stepped) => stepped,
         Err(error) => Stepped::Store(error),
     };

@@ -4,8 +4,12 @@
 
 use std::io::{self, IsTerminal};
 
-use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::ParseError;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
+use tracing_subscriber::{EnvFilter, Layer as _};
+
+use super::traces::Traces;
 
 /// What is logged where nothing is asked for.
 pub const DEFAULT_FILTER: &str = "info";
@@ -30,19 +34,20 @@ pub enum LogError {
     Installed,
 }
 
-/// Starts the process's log. `filter` holds levels, overall or by module, such as
-/// `info,scim_relay::sync=debug`.
-pub fn install(format: Format, filter: &str) -> Result<(), LogError> {
+/// Starts the process's log, and hands spans to `traces`. `filter` holds levels of the log, overall or by
+/// module, such as `info,scim_relay::sync=debug`.
+pub fn install(format: Format, filter: &str, traces: Option<&Traces>) -> Result<(), LogError> {
     let filter = EnvFilter::builder().parse(filter)?;
     let colours = io::stderr().is_terminal();
-    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).with_ansi(colours);
-    let installed = match format {
-        Format::Human => lines.with_target(false).try_init(),
+    let lines = tracing_subscriber::fmt::layer().with_writer(io::stderr).with_ansi(colours);
+    let lines = match format {
+        Format::Human => lines.with_target(false).boxed(),
         Format::Json => {
-            lines.json().flatten_event(true).with_current_span(true).with_span_list(false).try_init()
+            lines.json().flatten_event(true).with_current_span(true).with_span_list(false).boxed()
         }
     };
-    installed.map_err(|_| LogError::Installed)
+    let both = tracing_subscriber::registry().with(lines.with_filter(filter)).with(traces.map(Traces::layer));
+    both.try_init().map_err(|_| LogError::Installed)
 }
 
 #[cfg(test)]
@@ -51,7 +56,7 @@ mod tests {
 
     #[test]
     fn a_filter_that_cannot_be_read_is_refused() {
-        let refused = install(Format::Human, "scim_relay=loudly");
+        let refused = install(Format::Human, "scim_relay=loudly", None);
         assert!(matches!(refused, Err(LogError::Filter(_))), "{refused:?}");
     }
 }

@@ -1,8 +1,9 @@
-//! What operators see: metrics, logs, redaction.
+//! What operators see: metrics, logs, traces, redaction.
 
 pub mod logs;
 pub mod metrics;
 pub mod redaction;
+pub mod traces;
 
 /// An error and all that caused it, on one line, for people.
 pub fn chain(error: &dyn std::error::Error) -> String {

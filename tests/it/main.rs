@@ -42,5 +42,6 @@ mod resync;
 mod support;
 mod thin_events;
 mod timeline;
+mod traces;
 mod tutorials;
 mod webhooks;

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use tracing::Instrument as _;
+
 use super::{Dispatcher, Steps};
 use crate::scim::bulk::request::BulkLimits;
 use crate::store::{Lane, WorkItem};
@@ -86,10 +88,12 @@ impl Dispatcher {
         }
         if profile.bulk.saves(pack.len()) {
             let run = Arc::clone(&self.run);
+            let (target_name, operations) = (run.shared.name(), pack.len());
+            let span = tracing::info_span!("pack", target_name, operations);
             // On the heap: it is large.
             let send =
                 async move { Steps { done: Box::pin(bulk::send(&run, pack, stack)).await, looked: false } };
-            self.spawn(send);
+            self.spawn(send.instrument(span));
             return;
         }
         let mut tasks = pack.into_tasks();

@@ -12,6 +12,7 @@ pub mod resyncs;
 pub mod sandbox;
 pub mod scim_server;
 pub mod sender;
+pub mod trace_collector;
 
 use std::time::Duration;
 

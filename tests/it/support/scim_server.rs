@@ -72,7 +72,7 @@ impl Drop for ScimServer {
 }
 
 /// The virtual environment that `./scripts/test` makes.
-fn venv() -> PathBuf {
+pub(super) fn venv() -> PathBuf {
     let path = std::env::var_os("SCIM_RELAY_TEST_VENV")
         .map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("target/test-venv"), PathBuf::from);
     assert!(path.join("bin/gunicorn").exists(), "{} lacks gunicorn: run ./scripts/test once", path.display());
