@@ -37,6 +37,7 @@ mod pains;
 mod priority;
 mod probe;
 mod profiles;
+mod providers;
 mod replicas;
 mod resync;
 mod support;

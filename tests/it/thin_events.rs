@@ -1,16 +1,12 @@
 //! The whole line of a webhook that only names a record: accepted, read at the provider, sent to the
 //! vendor.
 
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use axum::Router;
-use axum::extract::{Request, State};
-use axum::http::StatusCode;
-use axum::response::{IntoResponse, Response};
 use scim_relay::sandbox::Behaviour;
 use serde_json::{Value, json};
 
+use crate::support::identity_provider::IdentityProvider;
 use crate::support::relay::{Home, Relay, TargetSetup};
 use crate::support::sandbox::{Sandbox, TOKEN};
 use crate::support::{eventually, http_client};
@@ -18,55 +14,6 @@ use crate::support::{eventually, http_client};
 const LIMIT: Duration = Duration::from_mins(1);
 const SECRET: &str = "the hook's secret";
 const API_KEY: &str = "SSWS an-api-token";
-
-/// An Okta organisation: what it answers to each path, and how often each was asked.
-#[derive(Clone, Default)]
-struct Okta(Arc<Mutex<Organisation>>);
-
-#[derive(Default)]
-struct Organisation {
-    records: std::collections::BTreeMap<String, Value>,
-    asked: Vec<String>,
-    is_down: bool,
-}
-
-impl Okta {
-    async fn start(&self) -> String {
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
-        let url = format!("http://{}", listener.local_addr().expect("bound"));
-        let router = Router::new().fallback(answer).with_state(self.clone());
-        tokio::spawn(async move { axum::serve(listener, router).await });
-        url
-    }
-
-    fn set(&self, path: &str, record: Value) {
-        self.0.lock().unwrap().records.insert(path.to_owned(), record);
-    }
-
-    fn set_down(&self, is_down: bool) {
-        self.0.lock().unwrap().is_down = is_down;
-    }
-
-    fn asked(&self, path: &str) -> usize {
-        self.0.lock().unwrap().asked.iter().filter(|asked| *asked == path).count()
-    }
-}
-
-async fn answer(State(okta): State<Okta>, request: Request) -> Response {
-    let path = request.uri().path_and_query().expect("a path").as_str().to_owned();
-    if request.headers().get("authorization").is_none_or(|key| key != API_KEY) {
-        return StatusCode::UNAUTHORIZED.into_response();
-    }
-    let mut organisation = okta.0.lock().unwrap();
-    organisation.asked.push(path.clone());
-    if organisation.is_down {
-        return StatusCode::BAD_GATEWAY.into_response();
-    }
-    match organisation.records.get(&path) {
-        Some(record) => axum::Json(record.clone()).into_response(),
-        None => (StatusCode::NOT_FOUND, axum::Json(json!({"errorCode": "E0000007"}))).into_response(),
-    }
-}
 
 fn person(id: &str, status: &str, title: &str, second: u32) -> Value {
     json!({
@@ -78,7 +25,7 @@ fn person(id: &str, status: &str, title: &str, second: u32) -> Value {
     })
 }
 
-async fn start(okta: &Okta) -> (Sandbox, Home, Relay) {
+async fn start(okta: &IdentityProvider) -> (Sandbox, Home, Relay) {
     let url = okta.start().await;
     let sandbox = Sandbox::start(Behaviour::default(), &[]).await;
     let home = Home::new(&[TargetSetup::new("acme", sandbox.base_url(), TOKEN)]);
@@ -109,7 +56,7 @@ async fn hook(relay: &Relay, number: u32, kind: &str, user: &str) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_thin_event_reaches_the_vendor_with_what_the_provider_says() {
-    let okta = Okta::default();
+    let okta = IdentityProvider::new(API_KEY);
     okta.set("/api/v1/users/00u1", person("00u1", "ACTIVE", "Lead", 1));
     let (sandbox, _home, relay) = start(&okta).await;
     hook(&relay, 1, "user.lifecycle.create", "00u1").await;
@@ -133,7 +80,7 @@ async fn a_thin_event_reaches_the_vendor_with_what_the_provider_says() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn while_the_provider_is_down_webhooks_are_taken_and_reads_wait_over_a_restart() {
-    let okta = Okta::default();
+    let okta = IdentityProvider::new(API_KEY);
     okta.set("/api/v1/users/00u1", person("00u1", "ACTIVE", "Lead", 1));
     okta.set_down(true);
     let (sandbox, home, relay) = start(&okta).await;

@@ -2,6 +2,7 @@
 
 pub mod browser;
 pub mod fault_proxy;
+pub mod identity_provider;
 pub mod middleman;
 pub mod postgres;
 pub mod postgres_proxy;
