@@ -11,7 +11,7 @@ use scim_relay::store::guard::{
 };
 use scim_relay::store::{
     Appended, Committed, Cursor, Dossier, Errand, EventReader, EventRecord, EventSummary, Feeds, Happening,
-    Hint, Intent, Lane, LedgerFilter, LedgerRecord, NewEvent, Order, Outcome, Page, ParkedId, ParkedItem,
+    Hint, Intent, ItemId, Lane, LedgerFilter, LedgerRecord, NewEvent, Order, Outcome, Page, ParkedItem,
     Present, Projection, Pruned, Resyncs, Retention, Roster, Settled, Status, Store, StoreError,
     TargetRecord, TargetState, Tenure, Topic, WaitingItem, WorkItem,
 };
@@ -156,10 +156,10 @@ impl Store for Forgetful {
     async fn decide(&self, _: &Decision, _: Timestamp) -> Result<Option<Decided>, StoreError> {
         unreachable!("{UNASKED}")
     }
-    async fn retry_parked(&self, _: &str, _: &ParkedId, _: &str, _: Timestamp) -> Result<bool, StoreError> {
+    async fn retry_parked(&self, _: &str, _: &ItemId, _: &str, _: Timestamp) -> Result<bool, StoreError> {
         unreachable!("{UNASKED}")
     }
-    async fn discard_parked(&self, _: &str, _: &ParkedId, _: &str, _: Timestamp) -> Result<bool, StoreError> {
+    async fn discard_parked(&self, _: &str, _: &ItemId, _: &str, _: Timestamp) -> Result<bool, StoreError> {
         unreachable!("{UNASKED}")
     }
     async fn events(&self, _: Option<&str>, _: usize) -> Result<Page<EventSummary>, StoreError> {

@@ -98,6 +98,11 @@ impl Query {
 }
 
 impl Query {
+    /// Whether everything is asked for, in the order in which it is kept.
+    const fn wants_all(&self) -> bool {
+        self.filter.is_none() && self.sort_by.is_none()
+    }
+
     /// The 1-based index of the first resource of the page, and how many there may be on it.
     fn window(&self, behaviour: &Behaviour) -> (usize, usize) {
         let start = usize::try_from(self.start_index.unwrap_or(1).max(1)).unwrap_or(usize::MAX);
@@ -109,6 +114,12 @@ impl Query {
 
 /// One page of what matches, over one kind of resource or all of them.
 pub fn list(state: &State, behaviour: &Behaviour, kinds: &[Kind], query: &Query) -> Result<Answer, Refusal> {
+    if let [kind] = kinds
+        && query.wants_all()
+        && !hides(behaviour, *kind)
+    {
+        return list_all(state, behaviour, *kind, query);
+    }
     let mut found: Vec<&Record> = Vec::new();
     for kind in kinds {
         if let Some(filter) = &query.filter {
@@ -134,6 +145,15 @@ pub fn list(state: &State, behaviour: &Behaviour, kinds: &[Kind], query: &Query)
         .map(|record| listed(state, behaviour, record, &query.selection))
         .collect();
     answer(found.len(), start, page)
+}
+
+/// One page of everything of a kind: a large directory is not gone through for each of its pages.
+fn list_all(state: &State, behaviour: &Behaviour, kind: Kind, query: &Query) -> Result<Answer, Refusal> {
+    let (start, count) = query.window(behaviour);
+    let table = state.table(kind);
+    let page = table.iter().skip(start - 1).take(count);
+    let page = page.map(|record| listed(state, behaviour, record, &query.selection)).collect();
+    answer(table.len(), start, page)
 }
 
 /// One page of a group's members.
@@ -169,6 +189,11 @@ fn listed(state: &State, behaviour: &Behaviour, record: &Record, selection: &Sel
     value
 }
 
+/// Whether lists leave out who is inactive.
+fn hides(behaviour: &Behaviour, kind: Kind) -> bool {
+    kind == Kind::User && behaviour.users.hide_inactive
+}
+
 fn matching<'a>(
     state: &'a State,
     behaviour: &Behaviour,
@@ -178,7 +203,7 @@ fn matching<'a>(
     let table = state.table(kind);
     let users = kind == Kind::User;
     let Some(filter) = filter else {
-        let hide = users && behaviour.users.hide_inactive;
+        let hide = hides(behaviour, kind);
         return table.iter().filter(|record| !hide || record.is_active()).collect();
     };
     let pass = users && behaviour.users.filters_pass_inactive;

@@ -21,6 +21,11 @@ impl Table {
         self.records.get(self.ids.get(id)?)
     }
 
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.records.len()
+    }
+
     /// All of them, oldest first.
     pub fn iter(&self) -> impl Iterator<Item = &Record> {
         self.records.values()

@@ -60,9 +60,10 @@ pub struct LaneCount {
     pub since: Option<Timestamp>,
 }
 
-/// Names a parked item: `user:<id>`, `group:<id>`, or `member:<length of group id>:<group id>:<user id>`.
+/// Names what is sent, held or parked, or waits: `user:<id>`, `group:<id>`, or
+/// `member:<length of group id>:<group id>:<user id>`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum ParkedId {
+pub enum ItemId {
     /// A whole user or group.
     Resource(ResourceKey),
     /// One member of one group.
@@ -74,7 +75,7 @@ pub enum ParkedId {
     },
 }
 
-impl fmt::Display for ParkedId {
+impl fmt::Display for ItemId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Resource(key) => write!(f, "{}:{}", key.kind, key.id),
@@ -83,7 +84,7 @@ impl fmt::Display for ParkedId {
     }
 }
 
-impl FromStr for ParkedId {
+impl FromStr for ItemId {
     type Err = ();
 
     fn from_str(text: &str) -> Result<Self, ()> {
@@ -105,7 +106,7 @@ impl FromStr for ParkedId {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ParkedItem {
     /// Its name.
-    pub id: ParkedId,
+    pub id: ItemId,
     /// The vendor's reason or ours.
     pub reason: String,
     /// Since when.
@@ -118,7 +119,7 @@ pub struct ParkedItem {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WaitingItem {
     /// Its name.
-    pub id: ParkedId,
+    pub id: ItemId,
     /// For what.
     pub reason: String,
     /// When the oldest change was received that is not applied; of a member that is not kept.
@@ -138,8 +139,8 @@ impl WaitingPlace {
     pub(super) fn after(name: Option<&str>) -> Option<Self> {
         Some(match name.map(str::parse).transpose().ok()? {
             None => Self::Resources(None),
-            Some(ParkedId::Resource(key)) => Self::Resources(Some(key)),
-            Some(ParkedId::Member { group, user }) => Self::Members(group, user),
+            Some(ItemId::Resource(key)) => Self::Resources(Some(key)),
+            Some(ItemId::Member { group, user }) => Self::Members(group, user),
         })
     }
 }
@@ -251,14 +252,14 @@ mod tests {
     fn names_of_parked_items_read_back_even_when_ids_hold_colons() {
         let id = |text: &str| ExternalId::parse(text).unwrap();
         for parked in [
-            ParkedId::Resource(ResourceKey::user(id("u:1"))),
-            ParkedId::Resource(ResourceKey::group(id("member:2"))),
-            ParkedId::Member { group: id("g:1:ü"), user: id("u:2") },
+            ItemId::Resource(ResourceKey::user(id("u:1"))),
+            ItemId::Resource(ResourceKey::group(id("member:2"))),
+            ItemId::Member { group: id("g:1:ü"), user: id("u:2") },
         ] {
             assert_eq!(parked.to_string().parse(), Ok(parked));
         }
         for text in ["", "user", "user:", "member:9:g:u", "member:1:gu", "member:-1:g:u", "role:x"] {
-            assert_eq!(text.parse::<ParkedId>(), Err(()), "{text}");
+            assert_eq!(text.parse::<ItemId>(), Err(()), "{text}");
         }
     }
 }

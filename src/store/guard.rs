@@ -14,7 +14,7 @@ pub use holds::{Decided, Decision, Hold, HoldFilter, HoldItem, HoldState, HoldVe
 
 use crate::clock::Timestamp;
 use crate::directory::{ExternalId, Kind};
-use crate::store::ParkedId;
+use crate::store::ItemId;
 
 /// How many destructive changes of one target go through without a person.
 #[derive(Clone, Debug, PartialEq)]
@@ -166,7 +166,7 @@ fn accounts_for(next: u64, percent: f64) -> u64 {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Destruction {
     /// The user, the group, or the member of a group, as parked items are named.
-    pub item: ParkedId,
+    pub item: ItemId,
     /// `deactivate`, `delete` or `remove`.
     pub operation: &'static str,
     /// The generation of the user or group, or the sequence of the membership, that asks for it.
@@ -177,16 +177,16 @@ impl Destruction {
     /// What it is counted with.
     pub const fn meter(&self) -> Meter {
         match self.item {
-            ParkedId::Resource(_) => Meter::Accounts,
-            ParkedId::Member { .. } => Meter::Memberships,
+            ItemId::Resource(_) => Meter::Accounts,
+            ItemId::Member { .. } => Meter::Memberships,
         }
     }
 
     /// The member whose membership it ends.
     pub const fn member(&self) -> Option<&ExternalId> {
         match &self.item {
-            ParkedId::Resource(_) => None,
-            ParkedId::Member { user, .. } => Some(user),
+            ItemId::Resource(_) => None,
+            ItemId::Member { user, .. } => Some(user),
         }
     }
 }
@@ -219,13 +219,13 @@ pub(in crate::store) enum Leaving {
 }
 
 /// How an item is named in columns: kind, id, and the member or nothing.
-pub(in crate::store) fn columns(item: &ParkedId) -> (i16, &ExternalId, &str) {
+pub(in crate::store) fn columns(item: &ItemId) -> (i16, &ExternalId, &str) {
     match item {
-        ParkedId::Resource(key) => match key.kind {
+        ItemId::Resource(key) => match key.kind {
             Kind::User => (0, &key.id, ""),
             Kind::Group => (1, &key.id, ""),
         },
-        ParkedId::Member { group, user } => (MEMBER, group, user.as_str()),
+        ItemId::Member { group, user } => (MEMBER, group, user.as_str()),
     }
 }
 

@@ -31,8 +31,8 @@ use async_trait::async_trait;
 use tokio::sync::broadcast;
 
 pub use admin::{
-    ChangeRecord, EventRecord, EventSummary, LaneCount, LedgerFilter, LedgerRecord, Page, ParkedId,
-    ParkedItem, Status, TargetCounts, WaitingItem,
+    ChangeRecord, EventRecord, EventSummary, ItemId, LaneCount, LedgerFilter, LedgerRecord, Page, ParkedItem,
+    Status, TargetCounts, WaitingItem,
 };
 pub use errand::{Errand, ErrandCounts, Settled, Topic};
 pub use feed::{Aspect, Consent, Feed, Feeds, Known, RecordKey, SettledRecord, Tally};
@@ -279,7 +279,7 @@ pub trait Store: Send + Sync + 'static {
     async fn retry_parked(
         &self,
         target: &str,
-        id: &ParkedId,
+        id: &ItemId,
         actor: &str,
         now: Timestamp,
     ) -> Result<bool, StoreError>;
@@ -300,7 +300,7 @@ pub trait Store: Send + Sync + 'static {
     async fn discard_parked(
         &self,
         target: &str,
-        id: &ParkedId,
+        id: &ItemId,
         actor: &str,
         now: Timestamp,
     ) -> Result<bool, StoreError>;

@@ -25,8 +25,12 @@ pub trait Resyncs: Send + Sync {
     /// Keeps what one step has brought, and how far the resync is.
     async fn keep_resync(&self, id: &str, step: Step, body: &Value) -> Result<Kept, StoreError>;
 
-    /// Ends a resync: what it has seen is deleted, and of the target's resyncs all but the newest `keep`.
-    async fn end_resync(&self, id: &str, body: &Value, keep: usize) -> Result<(), StoreError>;
+    /// Ends a resync. What it has seen stays until [`forget_resyncs`](Self::forget_resyncs).
+    async fn end_resync(&self, id: &str, body: &Value) -> Result<(), StoreError>;
+
+    /// Deletes what the target's ended resyncs have seen, but not what they have found, and of these resyncs
+    /// all but the newest `keep`. What was begun and not finished is finished by the next call.
+    async fn forget_resyncs(&self, target: &str, keep: usize) -> Result<(), StoreError>;
 
     /// Rows of one part in the order of their names.
     async fn resync_rows(

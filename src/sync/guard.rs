@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 
 use crate::directory::{ExternalId, ResourceKey, User};
 use crate::store::guard::{Admission, Destruction};
-use crate::store::{LedgerEntry, ParkedId, StoreError};
+use crate::store::{ItemId, LedgerEntry, StoreError};
 use crate::sync::plan::{Pass, Request};
 use crate::sync::policy::Policy;
 use crate::sync::run::Run;
@@ -69,7 +69,7 @@ async fn rule_on_resource(
     if pass.is_admitted() {
         return Ok(Ruling::Send);
     }
-    let item = ParkedId::Resource(pass.key().clone());
+    let item = ItemId::Resource(pass.key().clone());
     let change = Destruction { item, operation, generation: pass.generation() };
     let admissions = shared.store.admit(&run.tenure, &[change], guard, shared.clock.now()).await?;
     Ok(match admissions.first() {
@@ -141,7 +141,7 @@ async fn guarded(run: &Run, group: &ResourceKey, removals: &[Removal]) -> Result
     let mut guarded = Guarded::default();
     let Some(guard) = &run.shared.settings.guard else { return Ok(guarded) };
     let change = |(user, sequence): &Removal| Destruction {
-        item: ParkedId::Member { group: group.id.clone(), user: user.clone() },
+        item: ItemId::Member { group: group.id.clone(), user: user.clone() },
         operation: "remove",
         generation: *sequence,
     };

@@ -11,7 +11,7 @@ use super::auth::Actor;
 use super::query::Limit;
 use super::{CommonProblems, Listing, PageQuery, Params};
 use crate::http::{Problem, Relay};
-use crate::store::ParkedId;
+use crate::store::ItemId;
 use crate::store::guard::{Decision, Hold, HoldFilter, HoldItem, HoldState, HoldVerdict};
 
 /// Items that one call names at most.
@@ -311,7 +311,7 @@ fn read_request(body: &[u8]) -> Result<DecisionRequest, Problem> {
     Ok(request)
 }
 
-fn item_names(names: &[String]) -> Result<Vec<ParkedId>, Problem> {
+fn item_names(names: &[String]) -> Result<Vec<ItemId>, Problem> {
     let parsed = names.iter().map(|name| name.parse()).collect::<Result<_, ()>>();
     parsed.map_err(|()| {
         Problem::bad_request("the id of an item is user:…, group:… or member:…, as it is listed")

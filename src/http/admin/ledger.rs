@@ -17,7 +17,7 @@ use super::{CommonProblems, Listing, Params};
 use crate::clock::Timestamp;
 use crate::directory::{ExternalId, Kind, ResourceKey};
 use crate::http::{Problem, Relay};
-use crate::store::{LedgerFilter, LedgerRecord, ParkedId, Store, StoreError};
+use crate::store::{ItemId, LedgerFilter, LedgerRecord, Store, StoreError};
 
 /// Entries that an export holds in memory.
 const STREAM_PAGE: usize = 500;
@@ -210,8 +210,8 @@ fn key(query: &LedgerQuery) -> Result<Option<ResourceKey>, Problem> {
     match (&query.resource, &query.kind, &query.id) {
         (None, None, None) => Ok(None),
         (Some(resource), None, None) => match resource.parse() {
-            Ok(ParkedId::Resource(key)) => Ok(Some(key)),
-            Ok(ParkedId::Member { .. }) | Err(()) => {
+            Ok(ItemId::Resource(key)) => Ok(Some(key)),
+            Ok(ItemId::Member { .. }) | Err(()) => {
                 Err(Problem::bad_request("resource: user:<id> or group:<id> is expected"))
             }
         },

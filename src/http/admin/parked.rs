@@ -10,7 +10,7 @@ use super::auth::Actor;
 use super::targets::control;
 use super::{CommonProblems, Listing, PageQuery, Params};
 use crate::http::{Problem, Relay};
-use crate::store::{ParkedId, ParkedItem};
+use crate::store::{ItemId, ParkedItem};
 
 /// Work that waits for a person.
 #[derive(Serialize, ToSchema)]
@@ -119,7 +119,7 @@ pub async fn discard(
     }
 }
 
-fn parked_id(text: &str) -> Result<ParkedId, Problem> {
+fn parked_id(text: &str) -> Result<ItemId, Problem> {
     text.parse().map_err(|()| {
         Problem::bad_request("the id of a parked item is user:…, group:… or member:…, as it is listed")
     })

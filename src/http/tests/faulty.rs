@@ -14,7 +14,7 @@ use crate::store::guard::{Admission, Decided, Decision, Destruction, Guard, Hold
 use crate::store::sqlite::SqliteStore;
 use crate::store::{
     Appended, Committed, Cursor, Dossier, Errand, EventReader, EventRecord, EventSummary, Happening, Hint,
-    Intent, Lane, LedgerFilter, LedgerRecord, NewEvent, Order, Outcome, Page, ParkedId, ParkedItem, Present,
+    Intent, ItemId, Lane, LedgerFilter, LedgerRecord, NewEvent, Order, Outcome, Page, ParkedItem, Present,
     Projection, Pruned, Retention, Roster, Settled, Status, Store, StoreError, TargetRecord, TargetState,
     Tenure, Topic, WaitingItem, WorkItem,
 };
@@ -122,7 +122,7 @@ impl Store for FaultyStore {
     async fn retry_parked(
         &self,
         target: &str,
-        id: &ParkedId,
+        id: &ItemId,
         actor: &str,
         now: Timestamp,
     ) -> Result<bool, StoreError> {
@@ -132,7 +132,7 @@ impl Store for FaultyStore {
     async fn discard_parked(
         &self,
         target: &str,
-        id: &ParkedId,
+        id: &ItemId,
         actor: &str,
         now: Timestamp,
     ) -> Result<bool, StoreError> {

@@ -10,7 +10,7 @@ use crate::store::conformance::script::{
 };
 use crate::store::conformance::{Home, must};
 use crate::store::{
-    EventRecord, Lane, LedgerEntry, LedgerFilter, NewEvent, NewResync, Outcome, Page, ParkedId, TargetCounts,
+    EventRecord, ItemId, Lane, LedgerEntry, LedgerFilter, NewEvent, NewResync, Outcome, Page, TargetCounts,
     TargetState,
 };
 
@@ -119,7 +119,7 @@ pub async fn parked_work_is_retried_or_discarded(home: &dyn Home) {
         scene.commit(outcome(&user_key(name), 1).ending(park())).await;
     }
     let items = must(scene.store.parked(TARGET, None, 10).await).items;
-    let a = ParkedId::Resource(user_key("a"));
+    let a = ItemId::Resource(user_key("a"));
     assert_eq!((&items[0].id, items[0].reason.as_str(), items[0].parked_at), (&a, "refused", NOW));
     assert!(items[0].attempts > 3, "the last failure counts too");
 
@@ -130,7 +130,7 @@ pub async fn parked_work_is_retried_or_discarded(home: &dyn Home) {
     assert_eq!((due.len(), due[0].attempts, due[0].failed_at), (1, 0, None));
     assert!(!must(scene.store.discard_parked(TARGET, &a, "ann", NOW).await));
 
-    let b = ParkedId::Resource(user_key("b"));
+    let b = ItemId::Resource(user_key("b"));
     assert!(must(scene.store.discard_parked(TARGET, &b, "ann", NOW).await));
     assert!(!must(scene.store.discard_parked(TARGET, &b, "ann", NOW).await));
     assert_eq!(scene.counts().await.parked, 0);
@@ -153,11 +153,11 @@ pub async fn pages_hold_everything_once(home: &dyn Home) {
     for number in 0..11 {
         let key = user_key(&format!("u{number}"));
         scene.commit(outcome(&key, 1).ending(park()).noting("create", "refused")).await;
-        names.insert(ParkedId::Resource(key).to_string());
+        names.insert(ItemId::Resource(key).to_string());
     }
     for user in ["m1", "m2", "m3"] {
         scene.commit(outcome(&group_key("g:1"), 1).linked("v-g", 1, 3).parking(&id(user), "no")).await;
-        names.insert(ParkedId::Member { group: id("g:1"), user: id(user) }.to_string());
+        names.insert(ItemId::Member { group: id("g:1"), user: id(user) }.to_string());
     }
 
     for limit in [1, 4, 14, 100] {
@@ -317,7 +317,7 @@ pub async fn what_a_person_does_is_told_with_the_name(home: &dyn Home) {
     must(scene.store.order_target_state(TARGET, &paused, "ann", NOW).await);
     assert_eq!(must(scene.store.target(TARGET).await).expect("it is enrolled").state, paused);
     must(scene.store.order_target_state(TARGET, &TargetState::Running, "bob", NOW).await);
-    let parked = |name: &str| ParkedId::Resource(user_key(name));
+    let parked = |name: &str| ItemId::Resource(user_key(name));
     must(scene.store.retry_parked(TARGET, &parked("a"), "cid", NOW).await);
     must(scene.store.discard_parked(TARGET, &parked("b"), "dan", NOW).await);
     must(scene.store.expedite(TARGET, &user_key("b"), "eve", NOW).await);
@@ -332,7 +332,7 @@ pub async fn what_a_person_does_is_told_with_the_name(home: &dyn Home) {
     assert!(must(resyncs.begin_resync(&wanted("r1", Some("fay"))).await));
     assert!(!must(resyncs.begin_resync(&wanted("r2", Some("fay"))).await), "one is under way");
     assert!(must(resyncs.cancel_resync("r1", "gus", NOW).await));
-    must(resyncs.end_resync("r1", &serde_json::Value::Null, 3).await);
+    must(resyncs.end_resync("r1", &serde_json::Value::Null).await);
     assert!(!must(resyncs.cancel_resync("r1", "gus", NOW).await), "it has ended");
     must(resyncs.begin_resync(&wanted("r3", None)).await);
 

@@ -8,7 +8,7 @@ use crate::store::conformance::scene::{NOW, Scene, TARGET, outcome, retry};
 use crate::store::conformance::script::{DIRECTORY, deactivate, id, titled, user_key};
 use crate::store::conformance::{Home, must};
 use crate::store::{
-    Desired, LinkChange, MemberDelta, MemberStanding, Outcome, ParkedId, Retention, WorkChange,
+    Desired, ItemId, LinkChange, MemberDelta, MemberStanding, Outcome, Retention, WorkChange,
 };
 
 const SELLERS: &str = "Sellers";
@@ -131,7 +131,7 @@ pub async fn a_derived_member_waits_for_its_user(home: &dyn Home) {
     scene.commit(outcome(&sellers(), 1).linked("v-s", 1, 1).waiting_for(&[id("a")])).await;
     assert_eq!(scene.due_names().await, [""; 0]);
     assert_eq!(scene.counts().await.waiting_members, 1);
-    assert!(must(scene.store.retry_parked(TARGET, &ParkedId::Resource(user_key("a")), "ann", NOW).await));
+    assert!(must(scene.store.retry_parked(TARGET, &ItemId::Resource(user_key("a")), "ann", NOW).await));
     scene.finish(&user_key("a"), "v-a").await;
     assert_eq!(scene.due_names().await, ["membership group derived:Sellers"]);
     assert_eq!(deltas(&scene).await, ["+a! 1"]);
@@ -145,7 +145,7 @@ pub async fn a_derived_member_that_was_parked_is_retried(home: &dyn Home) {
     judged(&scene, &[("a", true)]).await;
     scene.commit(outcome(&sellers(), 1).linked("v-s", 1, 1).parking(&id("a"), "no seat")).await;
     assert_eq!(scene.due_names().await, [""; 0]);
-    let parked = ParkedId::Member { group: sellers().id, user: id("a") };
+    let parked = ItemId::Member { group: sellers().id, user: id("a") };
     assert!(must(scene.store.retry_parked(TARGET, &parked, "ann", NOW).await));
     assert_eq!(deltas(&scene).await, ["+a! 1"]);
     assert_eq!(scene.dossier(&sellers()).await.item.generation, 1);

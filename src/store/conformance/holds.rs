@@ -12,7 +12,7 @@ use crate::store::conformance::{Home, must};
 use crate::store::guard::{
     Admission, Decision, Destruction, Guard, Hold, HoldFilter, HoldState, HoldVerdict, ItemState,
 };
-use crate::store::{Lane, Link, LinkChange, MembersOutcome, Outcome, ParkedId, Retention, WorkChange};
+use crate::store::{ItemId, Lane, Link, LinkChange, MembersOutcome, Outcome, Retention, WorkChange};
 
 /// One account and one membership in an hour.
 fn narrow() -> Guard {
@@ -35,10 +35,10 @@ async fn leavers(home: &dyn Home, names: &[&str]) -> Scene {
 }
 
 impl Scene {
-    async fn ask(&self, item: ParkedId, generation: u64, now: Timestamp) -> Admission {
+    async fn ask(&self, item: ItemId, generation: u64, now: Timestamp) -> Admission {
         let operation = match &item {
-            ParkedId::Resource(_) => "deactivate",
-            ParkedId::Member { .. } => "remove",
+            ItemId::Resource(_) => "deactivate",
+            ItemId::Member { .. } => "remove",
         };
         let change = Destruction { item, operation, generation };
         let tenure = self.tenure().await;
@@ -49,7 +49,7 @@ impl Scene {
     async fn end(&self, name: &str) -> Admission {
         let key = user_key(name);
         let generation = self.dossier(&key).await.item.generation;
-        let admission = self.ask(ParkedId::Resource(key.clone()), generation, NOW).await;
+        let admission = self.ask(ItemId::Resource(key.clone()), generation, NOW).await;
         if let Admission::Held { .. } = admission {
             self.commit(outcome(&key, generation).ending(held())).await;
         }
@@ -65,7 +65,7 @@ impl Scene {
         page.items.into_iter().map(|item| (item.item.to_string(), item.state)).collect()
     }
 
-    async fn decide(&self, hold: u64, verdict: HoldVerdict, items: Option<Vec<ParkedId>>) -> u64 {
+    async fn decide(&self, hold: u64, verdict: HoldVerdict, items: Option<Vec<ItemId>>) -> u64 {
         let by = "ann".to_owned();
         let decision = Decision { hold, verdict, items, through: u64::MAX / 2, by, reason: None };
         must(self.store.decide(&decision, NOW).await).expect("there is such a hold").items
@@ -102,7 +102,7 @@ pub async fn what_is_over_the_limit_waits_in_one_hold(home: &dyn Home) {
     let page = must(scene.store.hold_items(hold, None, 1).await);
     assert_eq!(page.items[0].operation, "deactivate");
     let next = must(scene.store.hold_items(hold, page.next.as_deref(), 10).await);
-    assert_eq!(next.items[0].item, ParkedId::Resource(user_key("c")));
+    assert_eq!(next.items[0].item, ItemId::Resource(user_key("c")));
 }
 
 pub async fn what_went_through_counts_once_over_restarts_until_its_window_is_over(home: &dyn Home) {
@@ -110,9 +110,9 @@ pub async fn what_went_through_counts_once_over_restarts_until_its_window_is_ove
     assert_eq!(scene.end("a").await, Admission::Go);
     let scene = scene.restarted(home).await;
     assert_eq!(scene.end("a").await, Admission::Go, "a call whose outcome was lost is sent again");
-    let b = ParkedId::Resource(user_key("b"));
+    let b = ItemId::Resource(user_key("b"));
     let end = Duration::from_hours(1);
-    let just_before = scene.ask(ParkedId::Resource(user_key("x")), 1, later(Duration::from_mins(59))).await;
+    let just_before = scene.ask(ItemId::Resource(user_key("x")), 1, later(Duration::from_mins(59))).await;
     hold_of(&just_before);
     assert_eq!(scene.ask(b, 2, later(end)).await, Admission::Go);
 }
@@ -125,7 +125,7 @@ pub async fn a_share_of_the_accounts_is_what_goes_through(home: &dyn Home) {
     let changes: Vec<_> = names
         .iter()
         .map(|name| Destruction {
-            item: ParkedId::Resource(user_key(name)),
+            item: ItemId::Resource(user_key(name)),
             operation: "deactivate",
             generation: 2,
         })
@@ -141,7 +141,7 @@ pub async fn what_is_approved_goes_and_is_not_counted(home: &dyn Home) {
     scene.end("a").await;
     let hold = hold_of(&scene.end("b").await);
     scene.end("c").await;
-    let only_b = Some(vec![ParkedId::Resource(user_key("b"))]);
+    let only_b = Some(vec![ItemId::Resource(user_key("b"))]);
     assert_eq!(scene.decide(hold, HoldVerdict::Approve, only_b).await, 1);
     assert_eq!(scene.due_names().await, ["deprovision user a", "deprovision user b"]);
     assert_eq!(scene.end("b").await, Admission::Go);
@@ -193,7 +193,7 @@ pub async fn a_hold_that_nobody_decides_expires_and_lets_nothing_through(home: &
     let hold = hold_of(&scene.end("b").await);
     let expired = later(Guard::default().hold_expires);
     assert_eq!(scene.holds_at(expired).await[0].state, HoldState::Expired);
-    let b = ParkedId::Resource(user_key("b"));
+    let b = ItemId::Resource(user_key("b"));
     assert_eq!(scene.ask(b, 2, expired).await, Admission::Held { hold }, "however old, it waits");
     assert_eq!(scene.due_at(expired).await.len(), 2, "a and c");
 
@@ -223,7 +223,7 @@ pub async fn a_decision_between_asking_and_recording_is_not_lost(home: &dyn Home
     scene.end("a").await;
     let key = user_key("b");
     let generation = scene.dossier(&key).await.item.generation;
-    let hold = hold_of(&scene.ask(ParkedId::Resource(key.clone()), generation, NOW).await);
+    let hold = hold_of(&scene.ask(ItemId::Resource(key.clone()), generation, NOW).await);
     scene.decide(hold, HoldVerdict::Approve, None).await;
     let committed = scene.commit(outcome(&key, generation).ending(held())).await;
     assert!(committed.woken);
@@ -243,8 +243,8 @@ async fn a_group_without_its_members(home: &dyn Home) -> Scene {
     scene
 }
 
-fn membership(name: &str) -> ParkedId {
-    ParkedId::Member { group: id("g"), user: id(name) }
+fn membership(name: &str) -> ItemId {
+    ItemId::Member { group: id("g"), user: id(name) }
 }
 
 pub async fn who_leaves_takes_the_memberships_along(home: &dyn Home) {
@@ -261,7 +261,7 @@ pub async fn who_leaves_takes_the_memberships_along(home: &dyn Home) {
     send_but(&scene, "b").await;
     assert_eq!(scene.due_names().await, ["deprovision user a"], "the group is done for now");
     assert_eq!(scene.counts().await.held, 2, "the user and the membership");
-    scene.decide(hold, HoldVerdict::Approve, Some(vec![ParkedId::Resource(user_key("b"))])).await;
+    scene.decide(hold, HoldVerdict::Approve, Some(vec![ItemId::Resource(user_key("b"))])).await;
     let due = scene.due_names().await;
     assert_eq!(due, ["deprovision user a", "deprovision user b", "membership group g"]);
     let deltas = scene.deltas(&group_key("g")).await;
@@ -302,7 +302,7 @@ pub async fn who_was_deposed_is_let_nothing_through(home: &dyn Home) {
     let old = scene.tenure_of("replica-1").await;
     scene.tenure_of("replica-2").await;
     let change =
-        Destruction { item: ParkedId::Resource(user_key("a")), operation: "deactivate", generation: 2 };
+        Destruction { item: ItemId::Resource(user_key("a")), operation: "deactivate", generation: 2 };
     let answer = scene.store.admit(&old, &[change], &narrow(), NOW).await;
     assert!(matches!(answer, Err(crate::store::StoreError::Deposed { .. })), "{answer:?}");
 }
@@ -318,7 +318,7 @@ pub async fn what_is_held_stays_so_until_it_is_decided(home: &dyn Home) {
         1
     );
     assert!(
-        !must(scene.store.retry_parked(TARGET, &ParkedId::Resource(key), "ann", NOW).await),
+        !must(scene.store.retry_parked(TARGET, &ItemId::Resource(key), "ann", NOW).await),
         "it is not parked"
     );
 }
@@ -336,8 +336,8 @@ pub async fn what_the_guard_noted_goes_with_age_but_for_a_rejection_that_counts(
     let hold = hold_of(&scene.end("b").await);
     scene.end("c").await;
     scene.end("d").await;
-    scene.decide(hold, HoldVerdict::Approve, Some(vec![ParkedId::Resource(user_key("b"))])).await;
-    scene.decide(hold, HoldVerdict::Reject, Some(vec![ParkedId::Resource(user_key("c"))])).await;
+    scene.decide(hold, HoldVerdict::Approve, Some(vec![ItemId::Resource(user_key("b"))])).await;
+    scene.decide(hold, HoldVerdict::Reject, Some(vec![ItemId::Resource(user_key("c"))])).await;
     let days = |days: u64| NOW.after(Duration::from_hours(24 * days));
     let retention = Retention { ledger: Duration::from_hours(24), ..Retention::default() };
     let prune = async |now| must(scene.store.prune(&retention, now, 100).await).guard;

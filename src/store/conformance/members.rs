@@ -10,7 +10,7 @@ use crate::store::conformance::scene::{NOW, Scene, TARGET, outcome, park, retry,
 use crate::store::conformance::script::{group_key, id, members, titled, user, user_key};
 use crate::store::conformance::{Home, must};
 use crate::store::{
-    Desired, Intent, Lane, LedgerFilter, Link, LinkChange, MemberStanding, Outcome, ParkedId, WorkChange,
+    Desired, Intent, ItemId, Lane, LedgerFilter, Link, LinkChange, MemberStanding, Outcome, WorkChange,
 };
 
 const G: &str = "g";
@@ -289,8 +289,8 @@ pub async fn a_user_waits_for_its_manager(home: &dyn Home) {
     assert_eq!(scene.due_names().await, [""; 0]);
 }
 
-fn parked_member(user: &str) -> ParkedId {
-    ParkedId::Member { group: id(G), user: id(user) }
+fn parked_member(user: &str) -> ItemId {
+    ItemId::Member { group: id(G), user: id(user) }
 }
 
 /// A group whose member `bad` the vendor has refused.
@@ -352,7 +352,7 @@ pub async fn a_parked_member_that_changes_is_sent_again(home: &dyn Home) {
     // Parked with the group, it comes back with the group.
     scene.feed([members(G, &["bad"], &[])]).await;
     scene.commit(outcome(&g(), 3).ending(park())).await;
-    assert!(must(scene.store.retry_parked(TARGET, &ParkedId::Resource(g()), "ann", NOW).await));
+    assert!(must(scene.store.retry_parked(TARGET, &ItemId::Resource(g()), "ann", NOW).await));
     assert_eq!(deltas(&scene).await, ["+bad 4"]);
 }
 

@@ -192,7 +192,7 @@ macro_rules! store_conformance {
                 a_resync_is_cancelled_until_it_has_ended,
                 rows_are_fresh_once_and_come_in_the_order_of_their_names,
                 what_a_resync_knows_outlives_the_process,
-                what_was_seen_goes_with_the_end_and_old_reports_go_with_newer_ones,
+                what_ended_resyncs_have_seen_is_forgotten_and_old_reports_go_with_newer_ones,
                 a_step_forgets_keeps_and_claims_at_once,
                 what_nobody_has_is_named_page_by_page,
                 a_probe_meets_rows_by_name_external_id_or_value,

@@ -24,8 +24,12 @@ async fn begin(scene: &Scene, name: &str, target: &str) -> bool {
     must(scene.store.resyncs().begin_resync(&new).await)
 }
 
-async fn end(scene: &Scene, name: &str, keep: usize) {
-    must(scene.store.resyncs().end_resync(name, &json!("over"), keep).await);
+async fn end(scene: &Scene, name: &str) {
+    must(scene.store.resyncs().end_resync(name, &json!("over")).await);
+}
+
+async fn forget(scene: &Scene, target: &str, keep: usize) {
+    must(scene.store.resyncs().forget_resyncs(target, keep).await);
 }
 
 async fn keep(scene: &Scene, name: &str, rows: &[ResyncRow]) -> Kept {
@@ -78,7 +82,7 @@ pub async fn one_resync_of_a_target_is_under_way_at_a_time(home: &dyn Home) {
     assert!(begin(&scene, "one", TARGET).await);
     assert!(!begin(&scene, "two", TARGET).await, "one is under way");
     assert!(begin(&scene, "other", "globex").await, "each target has its own");
-    end(&scene, "one", 9).await;
+    end(&scene, "one").await;
     assert!(begin(&scene, "two", TARGET).await);
     assert_eq!(listed(&scene, TARGET).await, ["two", "one"], "newest first");
     assert_eq!(must(scene.store.resyncs().resyncs(TARGET, 1).await).len(), 1);
@@ -95,7 +99,7 @@ pub async fn a_resync_is_cancelled_until_it_has_ended(home: &dyn Home) {
     assert!(keep(&scene, "one", &[]).await.cancelled);
     let record = must(resyncs.resync("one").await).expect("it was begun");
     assert!(record.cancelled && !record.ended);
-    end(&scene, "one", 9).await;
+    end(&scene, "one").await;
     assert!(!must(resyncs.cancel_resync("one", "ops", NOW).await), "it has ended");
     assert!(keep(&scene, "forgotten", &[]).await.cancelled, "nobody waits for what is not there");
 }
@@ -132,15 +136,21 @@ pub async fn what_a_resync_knows_outlives_the_process(home: &dyn Home) {
     assert_eq!(names(&scene, "one", Part::Finding, 9).await, ["f"]);
 }
 
-pub async fn what_was_seen_goes_with_the_end_and_old_reports_go_with_newer_ones(home: &dyn Home) {
+pub async fn what_ended_resyncs_have_seen_is_forgotten_and_old_reports_go_with_newer_ones(home: &dyn Home) {
     let scene = Scene::new(home).await;
     begin(&scene, "other", "globex").await;
-    keep(&scene, "other", &[row(Part::Finding, "f")]).await;
-    end(&scene, "other", 2).await;
+    let seen = [row(Part::User, "v"), row(Part::Group, "v"), row(Part::Finding, "f")];
+    keep(&scene, "other", &seen).await;
+    end(&scene, "other").await;
     for name in ["one", "two", "three"] {
         begin(&scene, name, TARGET).await;
-        keep(&scene, name, &[row(Part::User, "v"), row(Part::Group, "v"), row(Part::Finding, "f")]).await;
-        end(&scene, name, 2).await;
+        keep(&scene, name, &seen).await;
+        forget(&scene, TARGET, 2).await;
+        assert_eq!(names(&scene, name, Part::User, 9).await, ["v"], "it is under way");
+        end(&scene, name).await;
+        // As often as somebody is interrupted.
+        forget(&scene, TARGET, 2).await;
+        forget(&scene, TARGET, 2).await;
         assert_eq!(names(&scene, name, Part::User, 9).await, Vec::<String>::new());
         assert_eq!(names(&scene, name, Part::Group, 9).await, Vec::<String>::new());
         assert_eq!(names(&scene, name, Part::Finding, 9).await, ["f"]);
@@ -148,6 +158,7 @@ pub async fn what_was_seen_goes_with_the_end_and_old_reports_go_with_newer_ones(
     assert_eq!(listed(&scene, TARGET).await, ["three", "two"]);
     assert_eq!(names(&scene, "one", Part::Finding, 9).await, Vec::<String>::new());
     assert_eq!(listed(&scene, "globex").await, ["other"], "each target keeps its own");
+    assert_eq!(names(&scene, "other", Part::User, 9).await, ["v"], "and what it has seen");
     let record = must(scene.store.resyncs().resync("two").await).expect("it is kept");
     assert!(record.ended && record.body == json!("over"));
 }

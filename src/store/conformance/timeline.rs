@@ -9,7 +9,7 @@ use crate::store::conformance::script::{
 use crate::store::conformance::{Home, must};
 use crate::store::guard::{Destruction, Guard};
 use crate::store::timeline::ChangeStory;
-use crate::store::{Appended, Cursor, Happening, LedgerEntry, Order, ParkedId, Retention};
+use crate::store::{Appended, Cursor, Happening, ItemId, LedgerEntry, Order, Retention};
 
 /// What a story says, in short.
 async fn story(
@@ -132,7 +132,7 @@ pub async fn what_is_ordered_is_due_first_even_where_it_was_parked_or_done(home:
         assert_eq!(told[0], "acme none ordered");
         scene.finish(&key, "v").await;
     }
-    assert!(!must(scene.store.retry_parked(TARGET, &ParkedId::Resource(user_key("a")), "ann", NOW).await));
+    assert!(!must(scene.store.retry_parked(TARGET, &ItemId::Resource(user_key("a")), "ann", NOW).await));
     assert!(!must(scene.store.expedite("nobody", &user_key("a"), "ops", NOW).await));
 }
 
@@ -152,15 +152,12 @@ pub async fn a_story_tells_what_was_held_and_what_was_repeated(home: &dyn Home) 
     for _ in 0..2 {
         assert_eq!(must(scene.store.append(event.clone()).await), Appended::Duplicate);
     }
-    let change = |item: ParkedId| Destruction { item, operation: "deactivate", generation: 2 };
-    let member = ParkedId::Member { group: id("g"), user: id("a") };
+    let change = |item: ItemId| Destruction { item, operation: "deactivate", generation: 2 };
+    let member = ItemId::Member { group: id("g"), user: id("a") };
     let none = Guard { max_destructive: 0, always_allowed: 0, max_removals: 0, ..Guard::default() };
     let tenure = scene.tenure().await;
-    let asked = [
-        change(ParkedId::Resource(user_key("a"))),
-        change(member),
-        change(ParkedId::Resource(user_key("b"))),
-    ];
+    let asked =
+        [change(ItemId::Resource(user_key("a"))), change(member), change(ItemId::Resource(user_key("b")))];
     must(scene.store.admit(&tenure, &asked, &none, NOW).await);
 
     let mut expected =

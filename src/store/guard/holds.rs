@@ -1,7 +1,7 @@
 //! Holds: what waits for a person, and what was decided.
 
 use crate::clock::Timestamp;
-use crate::store::ParkedId;
+use crate::store::ItemId;
 
 /// Destructive changes of one target that wait for a person together.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -112,7 +112,7 @@ pub struct HoldItem {
     /// The relay's number; items of a hold are listed by it.
     pub sequence: u64,
     /// The user, the group, or the member of a group.
-    pub item: ParkedId,
+    pub item: ItemId,
     /// `deactivate`, `delete` or `remove`.
     pub operation: String,
     /// What became of it.
@@ -161,7 +161,7 @@ pub struct Decision {
     /// What is said.
     pub verdict: HoldVerdict,
     /// The items that it is about; `None`: all that wait, up to `through`.
-    pub items: Option<Vec<ParkedId>>,
+    pub items: Option<Vec<ItemId>>,
     /// The last item that the decision is about: what joined the hold later was not seen.
     pub through: u64,
     /// Who decides.
@@ -172,10 +172,10 @@ pub struct Decision {
 
 impl Decision {
     /// What the ledger says of one item.
-    pub fn detail(&self, item: &ParkedId, operation: &str) -> String {
+    pub fn detail(&self, item: &ItemId, operation: &str) -> String {
         let what = match item {
-            ParkedId::Resource(_) => operation.to_owned(),
-            ParkedId::Member { user, .. } => format!("{operation} member {user}"),
+            ItemId::Resource(_) => operation.to_owned(),
+            ItemId::Member { user, .. } => format!("{operation} member {user}"),
         };
         let said = format!("{what} of hold {}, by {}", self.hold, self.by);
         match &self.reason {

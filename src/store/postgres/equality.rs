@@ -18,8 +18,8 @@ use crate::store::conformance::scene::{NOW, outcome, retry, wait};
 use crate::store::conformance::script::{DIRECTORY, GROUPS, Script, USERS, group_key, id, stream, user_key};
 use crate::store::sqlite::SqliteStore;
 use crate::store::{
-    Committed, Intent, Lane, LedgerEntry, LedgerFilter, LedgerRecord, Link, LinkChange, MembersOutcome,
-    Outcome, ParkedId, ParkedMember, Row, Store, StoreError, Tenure, WorkChange,
+    Committed, Intent, ItemId, Lane, LedgerEntry, LedgerFilter, LedgerRecord, Link, LinkChange,
+    MembersOutcome, Outcome, ParkedMember, Row, Store, StoreError, Tenure, WorkChange,
 };
 
 /// Follow one directory, so that a walk of one leaves the other alone.
@@ -112,9 +112,9 @@ impl Walk {
     async fn settle_parked(&mut self) -> String {
         let target = self.tenure().target;
         let parked = if self.chance.random_bool(0.5) {
-            ParkedId::Resource(self.key())
+            ItemId::Resource(self.key())
         } else {
-            ParkedId::Member { group: id(self.pick(&GROUPS)), user: id(self.pick(&USERS)) }
+            ItemId::Member { group: id(self.pick(&GROUPS)), user: id(self.pick(&USERS)) }
         };
         let retry = self.chance.random_bool(0.5);
         self.both(async |store| {

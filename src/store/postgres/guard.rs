@@ -5,7 +5,7 @@ use crate::directory::{ExternalId, ResourceKey};
 use crate::store::guard::{Admission, Destruction, Guard, ItemState, Leaving, Meter, Needs, columns};
 use crate::store::postgres::rows::{Tx, big, corrupt, execute, query_one, query_opt, unsigned};
 use crate::store::postgres::{links, targets};
-use crate::store::{ParkedId, StoreError, Tenure};
+use crate::store::{ItemId, StoreError, Tenure};
 
 /// Judges changes in their order, if the tenure still holds.
 pub(super) async fn admit(
@@ -36,8 +36,8 @@ struct Desk<'a> {
 impl Desk<'_> {
     async fn judge(&self, change: &Destruction) -> Result<Admission, StoreError> {
         match &change.item {
-            ParkedId::Resource(_) => self.judge_alone(change).await,
-            ParkedId::Member { user, .. } => match self.leaving(user).await? {
+            ItemId::Resource(_) => self.judge_alone(change).await,
+            ItemId::Member { user, .. } => match self.leaving(user).await? {
                 Leaving::No => self.judge_alone(change).await,
                 Leaving::Told => Ok(Admission::Go),
                 Leaving::Untold(generation) => self.judge_with_user(change, user, generation).await,
@@ -55,7 +55,7 @@ impl Desk<'_> {
         if let Some(answer) = self.answered(change).await? {
             return Ok(answer);
         }
-        let item = ParkedId::Resource(ResourceKey::user(user.clone()));
+        let item = ItemId::Resource(ResourceKey::user(user.clone()));
         let admission = self.judge_alone(&Destruction { item, operation: "deactivate", generation }).await?;
         if let Admission::Held { hold } = admission {
             self.hold_in(hold, change).await?;

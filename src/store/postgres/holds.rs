@@ -19,7 +19,7 @@ use crate::store::postgres::rows::{
 use crate::store::postgres::targets::{self, LockedTarget};
 use crate::store::postgres::{ledger, links, work};
 use crate::store::timeline::HoldStory;
-use crate::store::{LedgerEntry, Order, Page, ParkedId, StoreError};
+use crate::store::{ItemId, LedgerEntry, Order, Page, StoreError};
 
 /// Each hold with the number of its items in each state, and the word for its own.
 const HOLDS: &str = "SELECT * FROM (
@@ -136,9 +136,9 @@ pub(super) async fn story(
 fn item_at(row: &SqlRow) -> Result<HoldItem, StoreError> {
     let (kind, id): (i16, ExternalId) = (row.try_get(1)?, row.try_get(2)?);
     let item = match kind {
-        0 => ParkedId::Resource(ResourceKey { kind: Kind::User, id }),
-        1 => ParkedId::Resource(ResourceKey { kind: Kind::Group, id }),
-        MEMBER => ParkedId::Member { group: id, user: row.try_get(3)? },
+        0 => ItemId::Resource(ResourceKey { kind: Kind::User, id }),
+        1 => ItemId::Resource(ResourceKey { kind: Kind::Group, id }),
+        MEMBER => ItemId::Member { group: id, user: row.try_get(3)? },
         other => return Err(corrupt("hold_items", format!("kind {other}"))),
     };
     Ok(HoldItem {
@@ -215,8 +215,8 @@ async fn settle(at: &LockedTarget<'_>, decision: &Decision, waiting: &[Waiting])
     let state = decision.verdict.item_state().number();
     execute(at.tx, sql, &[&sequences, &state, &at.now, &decision.by]).await?;
     let resources = waiting.iter().filter_map(|(item, _)| match &item.item {
-        ParkedId::Resource(key) => Some(key),
-        ParkedId::Member { .. } => None,
+        ItemId::Resource(key) => Some(key),
+        ItemId::Member { .. } => None,
     });
     let (kinds, ids) = key_columns(resources);
     match decision.verdict {
@@ -239,8 +239,8 @@ async fn settle(at: &LockedTarget<'_>, decision: &Decision, waiting: &[Waiting])
 /// These members are sent as those who have waited for their users.
 async fn release_members(at: &LockedTarget<'_>, waiting: &[Waiting]) -> Result<(), StoreError> {
     let memberships = waiting.iter().filter_map(|(item, _)| match &item.item {
-        ParkedId::Member { group, user } => Some((ResourceKey::group(group.clone()), user)),
-        ParkedId::Resource(_) => None,
+        ItemId::Member { group, user } => Some((ResourceKey::group(group.clone()), user)),
+        ItemId::Resource(_) => None,
     });
     let memberships: Vec<_> = memberships.collect();
     let waits: Vec<_> = memberships.iter().map(|(group, user)| (group, *user)).collect();
@@ -259,8 +259,8 @@ async fn note(at: &LockedTarget<'_>, decision: &Decision, waiting: &[Waiting]) -
             let word = decision.verdict.item_state().as_str();
             let entry = LedgerEntry::by_hand(at.now, word, &decision.by, detail);
             match &item.item {
-                ParkedId::Resource(key) => (key.clone(), *generation, entry),
-                ParkedId::Member { group, .. } => (ResourceKey::group(group.clone()), 0, entry),
+                ItemId::Resource(key) => (key.clone(), *generation, entry),
+                ItemId::Member { group, .. } => (ResourceKey::group(group.clone()), 0, entry),
             }
         })
         .collect();

@@ -67,7 +67,7 @@ use crate::directory::{DirectoryName, ExternalId, Kind, ResourceKey, User};
 use crate::store::guard::{Admission, Decided, Decision, Destruction, Guard, Hold, HoldFilter, HoldItem};
 use crate::store::{
     Appended, Committed, Cursor, Dossier, Errand, EventReader, EventRecord, EventSummary, Feeds, Happening,
-    Hint, Intent, Lane, LedgerFilter, LedgerRecord, NewEvent, Order, Outcome, Page, ParkedId, ParkedItem,
+    Hint, Intent, ItemId, Lane, LedgerFilter, LedgerRecord, NewEvent, Order, Outcome, Page, ParkedItem,
     Present, Projection, Pruned, Resyncs, Retention, Roster, Settled, Status, Store, StoreError,
     TargetRecord, TargetState, Tenure, Topic, WaitingItem, WorkItem,
 };
@@ -437,7 +437,7 @@ impl Store for PostgresStore {
     async fn retry_parked(
         &self,
         target: &str,
-        id: &ParkedId,
+        id: &ItemId,
         actor: &str,
         now: Timestamp,
     ) -> Result<bool, StoreError> {
@@ -479,7 +479,7 @@ impl Store for PostgresStore {
     async fn discard_parked(
         &self,
         target: &str,
-        id: &ParkedId,
+        id: &ItemId,
         actor: &str,
         now: Timestamp,
     ) -> Result<bool, StoreError> {

@@ -10,7 +10,7 @@ use crate::store::postgres::rows::{
 };
 use crate::store::postgres::targets::LockedTarget;
 use crate::store::postgres::{directory, ledger, links, members, targets, work};
-use crate::store::{Intent, Lane, LedgerEntry, Page, ParkedId, ParkedItem, StoreError};
+use crate::store::{Intent, ItemId, Lane, LedgerEntry, Page, ParkedItem, StoreError};
 
 /// One page, oldest first. `after` is the last item's place: its time and its name.
 pub(super) async fn page(
@@ -54,14 +54,14 @@ pub(super) async fn page(
 pub(super) async fn retry(
     tx: &Tx<'_>,
     target: &str,
-    id: &ParkedId,
+    id: &ItemId,
     actor: &str,
     now: Timestamp,
 ) -> Result<bool, StoreError> {
     let Some(directory) = targets::lock(tx, target).await? else { return Ok(false) };
     let at = LockedTarget { tx, name: target, directory: &directory, now };
     let (key, retried, detail) = match id {
-        ParkedId::Resource(key) => {
+        ItemId::Resource(key) => {
             let retried = execute(
                 tx,
                 "UPDATE work SET state = 0, due = $4, attempts = 0, failed_at = NULL, parked_at = NULL,
@@ -72,7 +72,7 @@ pub(super) async fn retry(
             .await?;
             (key.clone(), retried > 0, format!("by {actor}"))
         }
-        ParkedId::Member { group, user } => {
+        ItemId::Member { group, user } => {
             let retried = retry_member(&at, group, user).await?;
             (ResourceKey::group(group.clone()), retried, format!("member {user}, by {actor}"))
         }
@@ -129,19 +129,19 @@ pub(super) async fn expedite(
 pub(super) async fn discard(
     tx: &Tx<'_>,
     target: &str,
-    id: &ParkedId,
+    id: &ItemId,
     actor: &str,
     now: Timestamp,
 ) -> Result<bool, StoreError> {
     let Some(directory) = targets::lock(tx, target).await? else { return Ok(false) };
     let at = LockedTarget { tx, name: target, directory: &directory, now };
     let (key, discarded, detail) = match id {
-        ParkedId::Resource(key) => {
+        ItemId::Resource(key) => {
             let sql = "DELETE FROM work WHERE target = $1 AND kind = $2 AND id = $3 AND state = 2";
             let deleted = execute(tx, sql, &[&target, &key.kind, &key.id]).await?;
             (key.clone(), deleted > 0, format!("by {actor}"))
         }
-        ParkedId::Member { group, user } => {
+        ItemId::Member { group, user } => {
             let ended = members::end_parkings(&at, &[(group, user)]).await?;
             (ResourceKey::group(group.clone()), ended > 0, format!("member {user}, by {actor}"))
         }

@@ -16,7 +16,7 @@ use super::*;
 use crate::store::conformance::scene::{NOW, outcome, park, retry, wait};
 use crate::store::conformance::script::{DIRECTORY, Script, group_key, id, now, user, user_key};
 use crate::store::guard::{Decision, Destruction, Guard, HoldFilter, HoldVerdict};
-use crate::store::{Aspect, LedgerEntry, Link, LinkChange, ParkedId, RecordKey, SettledRecord};
+use crate::store::{Aspect, ItemId, LedgerEntry, Link, LinkChange, RecordKey, SettledRecord};
 
 /// Tables that grow with directories and events.
 const LARGE: [&str; 13] = [
@@ -207,12 +207,12 @@ fn large_group() -> Outcome {
     outcome(&group_key("large"), 1).linked("v-large", 1, 15_500).waiting_for(&users)
 }
 
-fn parked_member() -> ParkedId {
-    ParkedId::Member { group: id("large"), user: id("u14000") }
+fn parked_member() -> ItemId {
+    ItemId::Member { group: id("large"), user: id("u14000") }
 }
 
-fn parked_user() -> ParkedId {
-    ParkedId::Resource(user_key("u5000"))
+fn parked_user() -> ItemId {
+    ItemId::Resource(user_key("u5000"))
 }
 
 fn of_user() -> LedgerFilter {
@@ -229,15 +229,15 @@ fn told() -> BTreeMap<String, u64> {
 }
 
 fn destructions() -> Vec<Destruction> {
-    let user = |number: u32| ParkedId::Resource(user_key(&format!("u{number}")));
+    let user = |number: u32| ItemId::Resource(user_key(&format!("u{number}")));
     let change = |number| Destruction { item: user(number), operation: "deactivate", generation: 2 };
-    let member = ParkedId::Member { group: id("large"), user: id("u14000") };
+    let member = ItemId::Member { group: id("large"), user: id("u14000") };
     let removal = Destruction { item: member, operation: "remove", generation: 2 };
     [4_u32, 6, 30_001].map(change).into_iter().chain([removal]).collect()
 }
 
 fn decision() -> Decision {
-    let items = Some(vec![ParkedId::Resource(user_key("u30002"))]);
+    let items = Some(vec![ItemId::Resource(user_key("u30002"))]);
     let by = "ann".to_owned();
     Decision { hold: 1, verdict: HoldVerdict::Approve, items, through: u64::MAX / 2, by, reason: None }
 }

@@ -79,8 +79,12 @@ impl Resyncs for PostgresStore {
         }
     }
 
-    async fn end_resync(&self, id: &str, body: &Value, keep: usize) -> Result<(), StoreError> {
-        self.database.write_long(|tx, _| end(tx, id, body, keep).boxed()).await
+    async fn end_resync(&self, id: &str, body: &Value) -> Result<(), StoreError> {
+        self.database.write(|tx, _| end(tx, id, body).boxed()).await
+    }
+
+    async fn forget_resyncs(&self, target: &str, keep: usize) -> Result<(), StoreError> {
+        self.database.write_long(|tx, _| forget(tx, target, keep).boxed()).await
     }
 
     async fn resync_rows(
@@ -251,15 +255,19 @@ async fn put(tx: &Tx<'_>, id: &str, rows: &[ResyncRow]) -> Result<u64, StoreErro
     Ok(fresh)
 }
 
-async fn end(tx: &Tx<'_>, id: &str, body: &Value, keep: usize) -> Result<(), StoreError> {
-    execute(tx, "UPDATE resyncs SET body = $2, ended = true WHERE id = $1", &[&id, &to_json(body)]).await?;
-    let sql = "DELETE FROM resync_rows WHERE resync = $1 AND part <> $2";
-    execute(tx, sql, &[&id, &Part::Finding.number()]).await?;
-    let old = "SELECT id FROM resyncs WHERE target = (SELECT target FROM resyncs WHERE id = $1) AND ended
-               ORDER BY seq DESC OFFSET $2";
+async fn end(tx: &Tx<'_>, id: &str, body: &Value) -> Result<(), StoreError> {
+    let sql = "UPDATE resyncs SET body = $2, ended = true WHERE id = $1";
+    execute(tx, sql, &[&id, &to_json(body)]).await.map(drop)
+}
+
+async fn forget(tx: &Tx<'_>, target: &str, keep: usize) -> Result<(), StoreError> {
+    let sql = "DELETE FROM resync_rows
+               WHERE resync IN (SELECT id FROM resyncs WHERE target = $1 AND ended) AND part <> $2";
+    execute(tx, sql, &[&target, &Part::Finding.number()]).await?;
+    let old = "SELECT id FROM resyncs WHERE target = $1 AND ended ORDER BY seq DESC OFFSET $2";
     let keep = row_limit(keep);
-    execute(tx, &format!("DELETE FROM resync_rows WHERE resync IN ({old})"), &[&id, &keep]).await?;
-    execute(tx, &format!("DELETE FROM resyncs WHERE id IN ({old})"), &[&id, &keep]).await?;
+    execute(tx, &format!("DELETE FROM resync_rows WHERE resync IN ({old})"), &[&target, &keep]).await?;
+    execute(tx, &format!("DELETE FROM resyncs WHERE id IN ({old})"), &[&target, &keep]).await?;
     Ok(())
 }
 

@@ -4,7 +4,7 @@ use crate::directory::{ExternalId, Kind, ResourceKey};
 use crate::store::admin::{WAITING_MEMBER, WaitingPlace};
 use crate::store::postgres::page::page as one_page;
 use crate::store::postgres::rows::{Tx, WAITING, key_at, limit as row_limit, query, storable};
-use crate::store::{Page, ParkedId, StoreError, WaitingItem};
+use crate::store::{ItemId, Page, StoreError, WaitingItem};
 
 /// One page: users, groups, then members. `after` is the last item's name.
 pub(super) async fn page(
@@ -40,7 +40,7 @@ async fn resources(
     )
     .await?;
     let item = |row| {
-        let id = ParkedId::Resource(key_at(row, 0)?);
+        let id = ItemId::Resource(key_at(row, 0)?);
         Ok(WaitingItem { id, reason: row.try_get(2)?, since: row.try_get(3)? })
     };
     rows.iter().map(item).collect()
@@ -64,7 +64,7 @@ async fn members(
     )
     .await?;
     let item = |row: &tokio_postgres::Row| {
-        let id = ParkedId::Member { group: row.try_get(0)?, user: row.try_get(1)? };
+        let id = ItemId::Member { group: row.try_get(0)?, user: row.try_get(1)? };
         Ok(WaitingItem { id, reason: WAITING_MEMBER.to_owned(), since: None })
     };
     rows.iter().map(item).collect()

@@ -4,7 +4,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 use crate::clock::Timestamp;
 use crate::directory::Kind;
-use crate::store::ParkedId;
+use crate::store::ItemId;
 use crate::store::derived::{self, gathering};
 use crate::store::sqlite::links::{self, Standing};
 use crate::store::sqlite::members::{Noted, Waiter};
@@ -94,7 +94,7 @@ fn change_row(
             | WorkChange::Park { .. } => false,
         };
     let decided = matches!(outcome.work, WorkChange::Hold { .. })
-        && !holds::is_held(conn, target, &ParkedId::Resource(key.clone()))?;
+        && !holds::is_held(conn, target, &ItemId::Resource(key.clone()))?;
     let next = if moved || unfinished || decided { &WorkChange::Continue } else { &outcome.work };
     let row = match next {
         WorkChange::Finish => {

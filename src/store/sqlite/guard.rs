@@ -7,7 +7,7 @@ use crate::directory::{ExternalId, ResourceKey};
 use crate::store::guard::{Admission, Destruction, Guard, ItemState, Leaving, Meter, Needs, columns};
 use crate::store::sqlite::rows::corrupt;
 use crate::store::sqlite::{links, targets};
-use crate::store::{ParkedId, StoreError, Tenure};
+use crate::store::{ItemId, StoreError, Tenure};
 
 /// Judges changes in their order, if the tenure still holds.
 pub(super) fn admit(
@@ -42,8 +42,8 @@ struct Asked {
 impl Desk<'_> {
     fn judge(&self, change: &Destruction) -> Result<Admission, StoreError> {
         match &change.item {
-            ParkedId::Resource(_) => self.judge_alone(change),
-            ParkedId::Member { user, .. } => match self.leaving(user)? {
+            ItemId::Resource(_) => self.judge_alone(change),
+            ItemId::Member { user, .. } => match self.leaving(user)? {
                 Leaving::No => self.judge_alone(change),
                 Leaving::Told => Ok(Admission::Go),
                 Leaving::Untold(generation) => self.judge_with_user(change, user, generation),
@@ -61,7 +61,7 @@ impl Desk<'_> {
         if let Some(answer) = self.answered(change)? {
             return Ok(answer);
         }
-        let item = ParkedId::Resource(ResourceKey::user(user.clone()));
+        let item = ItemId::Resource(ResourceKey::user(user.clone()));
         let admission = self.judge_alone(&Destruction { item, operation: "deactivate", generation })?;
         if let Admission::Held { hold } = admission {
             self.hold_in(hold, change)?;
@@ -107,7 +107,7 @@ impl Desk<'_> {
         }
     }
 
-    fn asked(&self, item: &ParkedId) -> Result<Option<Asked>, StoreError> {
+    fn asked(&self, item: &ItemId) -> Result<Option<Asked>, StoreError> {
         let (kind, id, user) = columns(item);
         let found: Option<(u64, u64, i16, u64)> = self
             .conn

@@ -12,7 +12,7 @@ use crate::store::sqlite::members::Waiter;
 use crate::store::sqlite::rows::corrupt;
 use crate::store::sqlite::{directory, ledger, links, targets, work};
 use crate::store::timeline::HoldStory;
-use crate::store::{LedgerEntry, Order, Page, ParkedId, StoreError};
+use crate::store::{ItemId, LedgerEntry, Order, Page, StoreError};
 
 /// Each hold with the number of its items in each state, and the word for its own.
 const HOLDS: &str = "SELECT * FROM (
@@ -145,9 +145,9 @@ pub(super) fn story_sql(kind: Kind, order: Order) -> String {
 fn item_at(row: &SqlRow<'_>) -> Result<HoldItem, StoreError> {
     let (kind, id): (i16, ExternalId) = (row.get(1)?, row.get(2)?);
     let item = match kind {
-        0 => ParkedId::Resource(ResourceKey { kind: Kind::User, id }),
-        1 => ParkedId::Resource(ResourceKey { kind: Kind::Group, id }),
-        MEMBER => ParkedId::Member { group: id, user: row.get(3)? },
+        0 => ItemId::Resource(ResourceKey { kind: Kind::User, id }),
+        1 => ItemId::Resource(ResourceKey { kind: Kind::Group, id }),
+        MEMBER => ItemId::Member { group: id, user: row.get(3)? },
         other => return Err(corrupt("hold_items", format!("kind {other}"))),
     };
     Ok(HoldItem {
@@ -239,7 +239,7 @@ impl Decider<'_> {
             )?
             .execute(params![item.sequence, verdict.item_state().number(), self.now, by])?;
         match (&item.item, verdict) {
-            (ParkedId::Resource(key), HoldVerdict::Approve) => {
+            (ItemId::Resource(key), HoldVerdict::Approve) => {
                 self.conn
                     .prepare_cached(
                         "UPDATE work SET state = 0, due = ?4, attempts = 0, reason = NULL
@@ -247,15 +247,15 @@ impl Decider<'_> {
                     )?
                     .execute(params![self.target, key.kind, key.id, self.now])?;
             }
-            (ParkedId::Resource(key), HoldVerdict::Reject) => {
+            (ItemId::Resource(key), HoldVerdict::Reject) => {
                 self.conn
                     .prepare_cached(
                         "DELETE FROM work WHERE target = ?1 AND kind = ?2 AND id = ?3 AND state = 3",
                     )?
                     .execute(params![self.target, key.kind, key.id])?;
             }
-            (ParkedId::Member { group, user }, HoldVerdict::Approve) => self.release_member(group, user)?,
-            (ParkedId::Member { .. }, HoldVerdict::Reject) => {}
+            (ItemId::Member { group, user }, HoldVerdict::Approve) => self.release_member(group, user)?,
+            (ItemId::Member { .. }, HoldVerdict::Reject) => {}
         }
         self.note(item, generation)
     }
@@ -273,8 +273,8 @@ impl Decider<'_> {
     fn note(&self, item: &HoldItem, generation: u64) -> Result<(), StoreError> {
         let Self { conn, target, directory, decision, now } = *self;
         let key = match &item.item {
-            ParkedId::Resource(key) => key.clone(),
-            ParkedId::Member { group, .. } => ResourceKey::group(group.clone()),
+            ItemId::Resource(key) => key.clone(),
+            ItemId::Member { group, .. } => ResourceKey::group(group.clone()),
         };
         let entry = LedgerEntry::by_hand(
             now,
@@ -283,15 +283,15 @@ impl Decider<'_> {
             decision.detail(&item.item, &item.operation),
         );
         let (base, generation) = match &item.item {
-            ParkedId::Resource(_) => (links::standing(conn, target, &key)?.synced_generation, generation),
-            ParkedId::Member { .. } => (0, 0),
+            ItemId::Resource(_) => (links::standing(conn, target, &key)?.synced_generation, generation),
+            ItemId::Member { .. } => (0, 0),
         };
         ledger::append_entry(conn, target, directory, Some(&key), (base, generation), &entry)
     }
 }
 
 /// Whether an item about this waits for a decision.
-pub(super) fn is_held(conn: &Connection, target: &str, item: &ParkedId) -> Result<bool, StoreError> {
+pub(super) fn is_held(conn: &Connection, target: &str, item: &ItemId) -> Result<bool, StoreError> {
     Ok(state_of(conn, target, item)? == Some(ItemState::Held))
 }
 
@@ -299,7 +299,7 @@ pub(super) fn is_held(conn: &Connection, target: &str, item: &ParkedId) -> Resul
 pub(super) fn state_of(
     conn: &Connection,
     target: &str,
-    item: &ParkedId,
+    item: &ItemId,
 ) -> Result<Option<ItemState>, StoreError> {
     let (kind, id, user) = columns(item);
     let state: Option<i16> = conn

@@ -10,7 +10,7 @@ use crate::directory::{ExternalId, Kind, ResourceKey};
 use crate::store::derived::{OWN, home};
 use crate::store::guard::ItemState;
 use crate::store::sqlite::{holds, links, work};
-use crate::store::{MembersOutcome, ParkedId, StoreError};
+use crate::store::{ItemId, MembersOutcome, StoreError};
 
 /// A resource of a target, with what waiting needs to know.
 pub(super) struct Waiter<'a> {
@@ -181,7 +181,7 @@ impl<'a> Waiter<'a> {
         }
         let mut ready = false;
         for user in &members.held {
-            let item = ParkedId::Member { group: self.key.id.clone(), user: user.clone() };
+            let item = ItemId::Member { group: self.key.id.clone(), user: user.clone() };
             match holds::state_of(self.conn, self.target, &item)? {
                 Some(ItemState::Approved) => ready |= self.wait_for_one(user)?.ready,
                 Some(ItemState::Held | ItemState::Rejected | ItemState::Withdrawn) | None => {

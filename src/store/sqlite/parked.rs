@@ -8,7 +8,7 @@ use crate::store::derived::home;
 use crate::store::sqlite::members::Waiter;
 use crate::store::sqlite::rows::{corrupt, to_json};
 use crate::store::sqlite::{directory, ledger, links, targets, work};
-use crate::store::{Intent, Lane, LedgerEntry, Page, ParkedId, ParkedItem, StoreError};
+use crate::store::{Intent, ItemId, Lane, LedgerEntry, Page, ParkedItem, StoreError};
 
 /// One page, oldest first. `after` is the last item's place: its time and its name.
 pub(super) fn page(
@@ -49,13 +49,13 @@ pub(super) fn page(
 pub(super) fn retry(
     conn: &Connection,
     target: &str,
-    id: &ParkedId,
+    id: &ItemId,
     actor: &str,
     now: Timestamp,
 ) -> Result<bool, StoreError> {
     let Some(directory) = targets::directory_of(conn, target)? else { return Ok(false) };
     let (key, retried, detail) = match id {
-        ParkedId::Resource(key) => {
+        ItemId::Resource(key) => {
             let retried = conn
                 .prepare_cached(
                     "UPDATE work SET state = 0, due = ?4, attempts = 0, failed_at = NULL, parked_at = NULL,
@@ -65,7 +65,7 @@ pub(super) fn retry(
                 .execute(params![target, key.kind, key.id, now])?;
             (key.clone(), retried > 0, format!("by {actor}"))
         }
-        ParkedId::Member { group, user } => {
+        ItemId::Member { group, user } => {
             let retried = retry_member(conn, target, &directory, (group, user), now)?;
             (ResourceKey::group(group.clone()), retried, format!("member {user}, by {actor}"))
         }
@@ -125,19 +125,19 @@ pub(super) fn expedite(
 pub(super) fn discard(
     conn: &Connection,
     target: &str,
-    id: &ParkedId,
+    id: &ItemId,
     actor: &str,
     now: Timestamp,
 ) -> Result<bool, StoreError> {
     let Some(directory) = targets::directory_of(conn, target)? else { return Ok(false) };
     let (key, discarded, detail) = match id {
-        ParkedId::Resource(key) => {
+        ItemId::Resource(key) => {
             let deleted = conn
                 .prepare_cached("DELETE FROM work WHERE target = ?1 AND kind = ?2 AND id = ?3 AND state = 2")?
                 .execute(params![target, key.kind, key.id])?;
             (key.clone(), deleted > 0, format!("by {actor}"))
         }
-        ParkedId::Member { group, user } => {
+        ItemId::Member { group, user } => {
             let key = ResourceKey::group(group.clone());
             let waiter = Waiter::new(conn, (target, &directory), &key, now);
             let ended = waiter.end_parking(user)?;

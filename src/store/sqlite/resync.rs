@@ -65,16 +65,19 @@ impl Resyncs for SqliteStore {
         self.writer.write(move |conn| keep(conn, &id, &step, &body)).await
     }
 
-    async fn end_resync(&self, id: &str, body: &Value, keep: usize) -> Result<(), StoreError> {
-        // What was read goes before the end is noted: who dies in between ends it once more.
-        let read = id.to_owned();
-        self.in_pieces(move |conn| forget_read(conn, &read)).await?;
-        let (ended, body) = (id.to_owned(), body.clone());
-        self.writer.write(move |conn| end(conn, &ended, &body)).await?;
-        let newest = id.to_owned();
-        self.in_pieces(move |conn| forget_old(conn, &newest, keep)).await?;
-        let newest = id.to_owned();
-        self.writer.write(move |conn| drop_old(conn, &newest, keep)).await
+    async fn end_resync(&self, id: &str, body: &Value) -> Result<(), StoreError> {
+        let (id, body) = (id.to_owned(), body.clone());
+        self.writer.write(move |conn| end(conn, &id, &body)).await
+    }
+
+    async fn forget_resyncs(&self, target: &str, keep: usize) -> Result<(), StoreError> {
+        let of = target.to_owned();
+        self.in_pieces(move |conn| forget_read(conn, &of)).await?;
+        let of = target.to_owned();
+        self.in_pieces(move |conn| forget_old(conn, &of, keep)).await?;
+        let of = target.to_owned();
+        // A resync goes after all of its rows, or nothing would lead to them any more.
+        self.writer.write(move |conn| drop_old(conn, &of, keep)).await
     }
 
     async fn resync_rows(
@@ -303,18 +306,19 @@ impl SqliteStore {
 /// Rows deleted at a time.
 const PIECE: usize = 1_000;
 
-/// The reports of the same target that are older than so many.
+/// The ended resyncs of a target but the newest so many.
 const OLD: &str =
-    "SELECT id FROM resyncs WHERE target = (SELECT target FROM resyncs WHERE id = ?1) AND ended = 1
-     ORDER BY seq DESC LIMIT -1 OFFSET ?2";
+    "SELECT id FROM resyncs WHERE target = ?1 AND ended = 1 ORDER BY seq DESC LIMIT -1 OFFSET ?2";
 
-fn forget_read(conn: &Connection, id: &str) -> Result<usize, StoreError> {
+fn forget_read(conn: &Connection, target: &str) -> Result<usize, StoreError> {
     let mut statement = conn.prepare_cached(
         "DELETE FROM resync_rows WHERE rowid IN
-             (SELECT rowid FROM resync_rows WHERE resync = ?1 AND part IN (?2, ?3) LIMIT ?4)",
+             (SELECT rowid FROM resync_rows
+              WHERE resync IN (SELECT id FROM resyncs WHERE target = ?1 AND ended = 1) AND part IN (?2, ?3)
+              LIMIT ?4)",
     )?;
     let parts = [Kind::User, Kind::Group].map(|kind| Part::of(kind).number());
-    Ok(statement.execute(params![id, parts[0], parts[1], PIECE])?)
+    Ok(statement.execute(params![target, parts[0], parts[1], PIECE])?)
 }
 
 fn end(conn: &Connection, id: &str, body: &Value) -> Result<(), StoreError> {
@@ -322,16 +326,16 @@ fn end(conn: &Connection, id: &str, body: &Value) -> Result<(), StoreError> {
     Ok(())
 }
 
-fn forget_old(conn: &Connection, newest: &str, keep: usize) -> Result<usize, StoreError> {
+fn forget_old(conn: &Connection, target: &str, keep: usize) -> Result<usize, StoreError> {
     let mut statement = conn.prepare_cached(&format!(
         "DELETE FROM resync_rows WHERE rowid IN
              (SELECT rowid FROM resync_rows WHERE resync IN ({OLD}) LIMIT ?3)"
     ))?;
-    Ok(statement.execute(params![newest, keep, PIECE])?)
+    Ok(statement.execute(params![target, keep, PIECE])?)
 }
 
-fn drop_old(conn: &Connection, newest: &str, keep: usize) -> Result<(), StoreError> {
-    conn.execute(&format!("DELETE FROM resyncs WHERE id IN ({OLD})"), params![newest, keep])?;
+fn drop_old(conn: &Connection, target: &str, keep: usize) -> Result<(), StoreError> {
+    conn.execute(&format!("DELETE FROM resyncs WHERE id IN ({OLD})"), params![target, keep])?;
     Ok(())
 }
 

@@ -5,7 +5,7 @@ use rusqlite::{Connection, params};
 use crate::directory::{ExternalId, Kind, ResourceKey};
 use crate::store::admin::{WAITING_MEMBER, WaitingPlace};
 use crate::store::sqlite::rows::{WAITING, key_at};
-use crate::store::{Page, ParkedId, StoreError, WaitingItem};
+use crate::store::{ItemId, Page, StoreError, WaitingItem};
 
 /// One page: users, groups, then members. `after` is the last item's name.
 pub(super) fn page(
@@ -38,7 +38,7 @@ fn resources(
     )?;
     let (kind, id) = after.map(|key| (key.kind, &key.id)).unzip();
     let rows = statement.query_map(params![target, WAITING, kind, id, limit], |row| {
-        let id = ParkedId::Resource(key_at(row, 0)?);
+        let id = ItemId::Resource(key_at(row, 0)?);
         Ok(WaitingItem { id, reason: row.get(2)?, since: row.get(3)? })
     })?;
     Ok(rows.collect::<Result<_, _>>()?)
@@ -59,7 +59,7 @@ fn members(
     )?;
     let (group, user) = after.map(|(group, user)| (group.as_str(), user.as_str())).unwrap_or_default();
     let rows = statement.query_map(params![target, Kind::Group, group, user, limit], |row| {
-        let id = ParkedId::Member { group: row.get(0)?, user: row.get(1)? };
+        let id = ItemId::Member { group: row.get(0)?, user: row.get(1)? };
         Ok(WaitingItem { id, reason: WAITING_MEMBER.to_owned(), since: None })
     })?;
     Ok(rows.collect::<Result<_, _>>()?)

@@ -29,8 +29,10 @@ const STORE_PAUSE: Duration = Duration::from_millis(500);
 /// Runs resyncs of the target for as long as it is held; one at a time.
 pub async fn keep(run: &Run) -> Infallible {
     let shared = &run.shared;
+    // One that has ended may have left what it had seen, when the process ended right after it.
+    let mut untidy = true;
     loop {
-        if let Err(error) = next(run).await {
+        if let Err(error) = next(run, &mut untidy).await {
             tracing::warn!(target_name = shared.name(), error = %chain(&error), "failed to keep a resync");
             sleep(STORE_PAUSE).await;
         }
@@ -38,16 +40,26 @@ pub async fn keep(run: &Run) -> Infallible {
     }
 }
 
-async fn next(run: &Run) -> Result<(), StoreError> {
+async fn next(run: &Run, untidy: &mut bool) -> Result<(), StoreError> {
     let shared = &run.shared;
     let store = shared.store.resyncs();
+    // After the end, since nobody who waits for a report waits for that.
+    if std::mem::take(untidy)
+        && let Err(error) = store.forget_resyncs(shared.name(), REPORTS_KEPT).await
+    {
+        *untidy = true;
+        return Err(error);
+    }
     let newest = store.resyncs(shared.name(), 1).await?.pop();
     if let Some(newest) = &newest {
         let age = shared.clock.now().since(newest.at).as_secs_f64();
         shared.metrics.resync_age_seconds.get_or_create(&shared.labels()).set(age);
     }
     match newest {
-        Some(record) if !record.ended => go_on(run, record).await,
+        Some(record) if !record.ended => {
+            *untidy = true;
+            go_on(run, record).await
+        }
         newest => schedule(shared, newest.as_ref()).await,
     }
 }
@@ -72,12 +84,11 @@ async fn go_on(run: &Run, record: ResyncRecord) -> Result<(), StoreError> {
     let shared = &run.shared;
     let store = shared.store.resyncs();
     let Some(progress) = Progress::read(&record.body) else {
-        return store.end_resync(&record.id, &record.body, REPORTS_KEPT).await;
+        return store.end_resync(&record.id, &record.body).await;
     };
     let scope = progress.scope.clone();
     let place = Place { run, store, id: &record.id, scope: &scope };
     let mut resync = Resync { place, progress };
-    // Of what was cancelled before, some of what was read may be deleted already: nothing follows from it.
     let state = if record.cancelled {
         State::Cancelled
     } else {
@@ -185,7 +196,7 @@ impl Resync<'_> {
             let before = Progress::read(&before.body).map_or(0, |before| before.findings());
             self.progress.gone = before.saturating_sub(self.progress.same);
         }
-        self.place.store.end_resync(self.place.id, &json!(self.progress), REPORTS_KEPT).await?;
+        self.place.store.end_resync(self.place.id, &json!(self.progress)).await?;
         for class in Class::ALL {
             let count = self.progress.drift.get(&class).copied().unwrap_or(0);
             let labels = DriftLabels { target: shared.name().to_owned(), class: class.as_str() };

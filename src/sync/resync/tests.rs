@@ -4,7 +4,7 @@ use serde_json::json;
 use tokio::time::Instant;
 
 use super::{Mode, Progress, Scope, State};
-use crate::store::{NewResync, Store as _};
+use crate::store::{NewResync, Part, Store as _};
 use crate::sync::stage::{ACME, Replica, Stage, until};
 
 /// What a page takes at the vendor, and what it takes to keep one.
@@ -74,5 +74,25 @@ async fn what_was_only_read_ahead_is_asked_for_again_after_a_restart() {
     let ended = ended(&stage).await;
     assert_eq!((ended.state, ended.read, ended.findings()), (State::Complete, 60, 0), "{ended:?}");
     assert_eq!(starts(&asked.pages()), [1, 21, 41, 21, 41], "what was kept is not read again");
+    replica.shut_down().await;
+}
+
+async fn has_forgotten(stage: &Stage) -> bool {
+    let rows = stage.world.view().resyncs().resync_rows("r-1", Part::User, None, 1).await;
+    rows.unwrap().items.is_empty()
+}
+
+#[tokio::test(start_paused = true)]
+async fn nobody_waits_for_what_was_seen_to_be_forgotten_and_who_takes_over_forgets_it() {
+    let (stage, replica) = begin().await;
+    stage.world.habits.lock().unwrap().forget_takes = Duration::from_hours(24);
+    assert_eq!(ended(&stage).await.state, State::Complete);
+    tokio::time::sleep(Duration::from_mins(1)).await;
+    assert!(!has_forgotten(&stage).await, "that takes a day");
+    replica.kill().await;
+    stage.world.habits.lock().unwrap().forget_takes = Duration::ZERO;
+    let replica = stage.replica("b");
+    until("what was seen is forgotten", async || has_forgotten(&stage).await).await;
+    assert_eq!(progress(&stage).await.state, State::Complete);
     replica.shut_down().await;
 }

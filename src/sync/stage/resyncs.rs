@@ -37,8 +37,13 @@ impl Resyncs for View {
         sleep(takes).await;
         self.inner().keep_resync(id, step, body).await
     }
-    async fn end_resync(&self, id: &str, body: &Value, keep: usize) -> Result<(), StoreError> {
-        self.inner().end_resync(id, body, keep).await
+    async fn end_resync(&self, id: &str, body: &Value) -> Result<(), StoreError> {
+        self.inner().end_resync(id, body).await
+    }
+    async fn forget_resyncs(&self, target: &str, keep: usize) -> Result<(), StoreError> {
+        let takes = self.world.habits.lock().unwrap().forget_takes;
+        sleep(takes).await;
+        self.inner().forget_resyncs(target, keep).await
     }
     async fn resync_rows(
         &self,

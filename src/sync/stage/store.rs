@@ -15,7 +15,7 @@ use crate::store::guard::{Admission, Decided, Decision, Destruction, Guard, Hold
 use crate::store::sqlite::SqliteStore;
 use crate::store::{
     Appended, Committed, Cursor, Dossier, Errand, EventReader, EventRecord, EventSummary, Happening, Hint,
-    Intent, Lane, LedgerFilter, LedgerRecord, NewEvent, Order, Outcome, Page, ParkedId, ParkedItem, Present,
+    Intent, ItemId, Lane, LedgerFilter, LedgerRecord, NewEvent, Order, Outcome, Page, ParkedItem, Present,
     Projection, Pruned, Retention, Roster, Settled, Status, Store, StoreError, TargetRecord, TargetState,
     Tenure, Topic, WaitingItem, WorkItem,
 };
@@ -37,6 +37,8 @@ pub(crate) struct Habits {
     pub(crate) intend_takes: Duration,
     /// How long it takes to keep a step of a resync.
     pub(crate) keep_takes: Duration,
+    /// How long it takes to forget what a resync has seen.
+    pub(crate) forget_takes: Duration,
     /// The store's own time, as far as it is from Tokio's: microseconds since the epoch at the start.
     pub(crate) time: Option<(Timestamp, Instant)>,
 }
@@ -354,19 +356,13 @@ impl Store for View {
     async fn decide(&self, decision: &Decision, now: Timestamp) -> Result<Option<Decided>, StoreError> {
         self.reach().await?.decide(decision, now).await
     }
-    async fn retry_parked(
-        &self,
-        t: &str,
-        id: &ParkedId,
-        by: &str,
-        now: Timestamp,
-    ) -> Result<bool, StoreError> {
+    async fn retry_parked(&self, t: &str, id: &ItemId, by: &str, now: Timestamp) -> Result<bool, StoreError> {
         self.reach().await?.retry_parked(t, id, by, now).await
     }
     async fn discard_parked(
         &self,
         t: &str,
-        id: &ParkedId,
+        id: &ItemId,
         by: &str,
         now: Timestamp,
     ) -> Result<bool, StoreError> {
