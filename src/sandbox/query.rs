@@ -151,7 +151,7 @@ pub fn list(state: &State, behaviour: &Behaviour, kinds: &[Kind], query: &Query)
 fn list_all(state: &State, behaviour: &Behaviour, kind: Kind, query: &Query) -> Result<Answer, Refusal> {
     let (start, count) = query.window(behaviour);
     let table = state.table(kind);
-    let page = table.iter().skip(start - 1).take(count);
+    let page = table.page(start - 1, count);
     let page = page.map(|record| listed(state, behaviour, record, &query.selection)).collect();
     answer(table.len(), start, page)
 }

@@ -8,6 +8,8 @@ use crate::sandbox::record::Record;
 #[derive(Debug, Default)]
 pub struct Table {
     records: BTreeMap<u64, Record>,
+    /// The keys of `records` in their order, where the n-th is found without counting.
+    order: Vec<u64>,
     ids: HashMap<String, u64>,
     names: Index,
     external_ids: Index,
@@ -31,6 +33,11 @@ impl Table {
         self.records.values()
     }
 
+    /// So many of them after the first so many, oldest first.
+    pub fn page(&self, after: usize, count: usize) -> impl Iterator<Item = &Record> {
+        self.order.iter().skip(after).take(count).filter_map(|sequence| self.records.get(sequence))
+    }
+
     /// The ids of those that go by this name, in any case.
     pub fn named(&self, name: &str) -> impl Iterator<Item = &str> {
         self.names.get(&name.to_lowercase()).into_iter().flatten().map(String::as_str)
@@ -44,7 +51,14 @@ impl Table {
     /// Puts a resource in, in the place of the one with the same id.
     pub fn put(&mut self, record: Record) {
         let id = record.id().to_owned();
-        self.take(&id);
+        let before = self.remove(&id).map(|before| before.sequence);
+        if before != Some(record.sequence) {
+            if let Some(before) = before {
+                self.leave(before);
+            }
+            let place = self.order.partition_point(|other| *other < record.sequence);
+            self.order.insert(place, record.sequence);
+        }
         self.names.entry(record.name().to_lowercase()).or_default().insert(id.clone());
         if let Some(external_id) = record.external_id() {
             self.external_ids.entry(external_id.to_owned()).or_default().insert(id.clone());
@@ -55,6 +69,19 @@ impl Table {
 
     /// Takes a resource out.
     pub fn take(&mut self, id: &str) -> Option<Record> {
+        let record = self.remove(id)?;
+        self.leave(record.sequence);
+        Some(record)
+    }
+
+    fn leave(&mut self, sequence: u64) {
+        if let Ok(place) = self.order.binary_search(&sequence) {
+            self.order.remove(place);
+        }
+    }
+
+    /// Takes a resource out, but for its place in the order.
+    fn remove(&mut self, id: &str) -> Option<Record> {
         let record = self.records.remove(&self.ids.remove(id)?)?;
         forget(&mut self.names, &record.name().to_lowercase(), id);
         if let Some(external_id) = record.external_id() {
@@ -95,6 +122,19 @@ mod tests {
         assert_eq!(table.named("jane").count(), 0);
         assert_eq!(table.with_external_id("e1").collect::<Vec<_>>(), ["b"]);
         assert_eq!(table.iter().map(Record::id).collect::<Vec<_>>(), ["a", "b"]);
+        table.put(record(4, "d", "Di", "e4"));
+        table.put(record(3, "c", "Cy", "e3"));
+        let page = |table: &Table, after, count| {
+            table.page(after, count).map(|record| record.id().to_owned()).collect::<Vec<_>>()
+        };
+        assert_eq!(
+            (page(&table, 0, 2), page(&table, 2, 9)),
+            (vec!["a".into(), "b".into()], vec!["c".into(), "d".into()])
+        );
+        table.put(record(5, "c", "Cy", "e3"));
+        table.take("d");
+        assert_eq!((page(&table, 1, 9), table.len()), (vec!["b".into(), "c".into()], 3));
+        table.take("c");
         table.take("a");
         assert_eq!((table.named("joan").count(), table.ids.len()), (0, 1));
         assert!(table.names.len() == 1 && table.external_ids.len() == 1, "nothing is left behind");

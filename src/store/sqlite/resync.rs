@@ -359,22 +359,24 @@ fn finish((row, body): RawRow) -> Result<ResyncRow, StoreError> {
     Ok(ResyncRow { body, ..row })
 }
 
+/// What may be meant by a name, an external id and a value, each of which may be NULL.
+///
+/// One search per index, each named: by itself SQLite goes through all rows of the part in the order of their
+/// names, and through all links in the order of their ids.
+const LIKE: &str = "SELECT r.name, r.external_id, r.match_value, r.claimed, r.body,
+            (SELECT l.id FROM links AS l INDEXED BY links_of_vendor
+             WHERE l.target = (SELECT target FROM resyncs WHERE id = ?1) AND l.kind = ?2
+               AND l.vendor_id = r.name ORDER BY l.id LIMIT 1)
+     FROM resync_rows AS r WHERE r.resync = ?1 AND r.part = ?2 AND r.name IN (
+         SELECT ?3
+         UNION SELECT name FROM resync_rows INDEXED BY resync_rows_by_external_id
+               WHERE resync = ?1 AND part = ?2 AND external_id = ?4
+         UNION SELECT name FROM resync_rows INDEXED BY resync_rows_by_match_value
+               WHERE resync = ?1 AND part = ?2 AND match_value = ?5)
+     ORDER BY r.name LIMIT 20";
+
 fn like(conn: &Connection, id: &str, part: Part, probe: &Probe) -> Result<Vec<ResyncRow>, StoreError> {
-    // One search per index, each named: by itself SQLite goes through all rows of the part in the order of
-    // their names, and through all links in the order of their ids.
-    let mut statement = conn.prepare_cached(
-        "SELECT r.name, r.external_id, r.match_value, r.claimed, r.body,
-                (SELECT l.id FROM links AS l INDEXED BY links_of_vendor
-                 WHERE l.target = (SELECT target FROM resyncs WHERE id = ?1) AND l.kind = ?2
-                   AND l.vendor_id = r.name ORDER BY l.id LIMIT 1)
-         FROM resync_rows AS r WHERE r.resync = ?1 AND r.part = ?2 AND r.name IN (
-             SELECT ?3 WHERE ?3 IS NOT NULL
-             UNION SELECT name FROM resync_rows INDEXED BY resync_rows_by_external_id
-                   WHERE resync = ?1 AND part = ?2 AND external_id = ?4
-             UNION SELECT name FROM resync_rows INDEXED BY resync_rows_by_match_value
-                   WHERE resync = ?1 AND part = ?2 AND match_value = ?5)
-         ORDER BY r.name LIMIT 20",
-    )?;
+    let mut statement = conn.prepare_cached(LIKE)?;
     let rows = statement
         .query_map(params![id, part.number(), probe.name, probe.external_id, probe.match_value], |row| {
             row_at(part, row)
@@ -510,4 +512,28 @@ fn mark(conn: &Connection, tenure: &Tenure, marks: &[DriftMark], now: Timestamp)
         .execute(params![target, key.kind, key.id, now, lane, Lane::Backfill, home])?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use rusqlite::StatementStatus;
+
+    use super::*;
+    use crate::store::sqlite::connection::WriteConnection;
+    use crate::store::sqlite::{Options, migrate};
+
+    #[test]
+    fn what_may_be_meant_is_asked_for_without_being_prepared_anew() {
+        let folder = tempfile::tempdir().unwrap();
+        let conn = WriteConnection::open(&folder.path().join("relay.db"), &Options::default()).unwrap().conn;
+        migrate::migrate(&conn).unwrap();
+        for number in 0..3 {
+            let name = (number > 0).then(|| format!("v{number}"));
+            let probe = Probe { name, external_id: Some(format!("u-{number}")), match_value: None };
+            assert_eq!(like(&conn, "one", Part::User, &probe).unwrap(), []);
+        }
+        let statement = conn.prepare_cached(LIKE).unwrap();
+        let times = [StatementStatus::Run, StatementStatus::RePrepare].map(|what| statement.get_status(what));
+        assert_eq!(times, [3, 0]);
+    }
 }
