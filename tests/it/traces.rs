@@ -109,7 +109,8 @@ async fn nothing_waits_for_a_collector_that_is_not_there_and_it_is_said_once() {
 async fn an_address_that_cannot_be_meant_is_told_before_anything_starts() {
     let (_sandbox, home, mut command) =
         start("http://127.0.0.1:4317", &[("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc")]).await;
-    let ended = command.args(["serve", "--config"]).arg(home.config()).output().await.unwrap();
+    let ended = command.args(["serve", "--config"]).arg(home.config()).kill_on_drop(true).output();
+    let ended = tokio::time::timeout(LIMIT, ended).await.expect("it does not start").unwrap();
     let said = String::from_utf8(ended.stderr).unwrap();
     assert_eq!(ended.status.code(), Some(2), "{said}");
     assert!(said.contains("OTEL_EXPORTER_OTLP_PROTOCOL") && said.contains("http/protobuf"), "{said}");

@@ -71,13 +71,11 @@ impl Resyncs for SqliteStore {
     }
 
     async fn forget_resyncs(&self, target: &str, keep: usize) -> Result<(), StoreError> {
-        let of = target.to_owned();
-        self.in_pieces(move |conn| forget_read(conn, &of)).await?;
-        let of = target.to_owned();
-        self.in_pieces(move |conn| forget_old(conn, &of, keep)).await?;
-        let of = target.to_owned();
+        self.in_pieces(target, forget_read).await?;
+        self.in_pieces(target, move |conn, target| forget_old(conn, target, keep)).await?;
         // A resync goes after all of its rows, or nothing would lead to them any more.
-        self.writer.write(move |conn| drop_old(conn, &of, keep)).await
+        let target = target.to_owned();
+        self.writer.write(move |conn| drop_old(conn, &target, keep)).await
     }
 
     async fn resync_rows(
@@ -290,13 +288,13 @@ fn put(conn: &Connection, id: &str, rows: &[ResyncRow]) -> Result<u64, StoreErro
 impl SqliteStore {
     /// Deletes piece after piece, until one is not full. Who else writes comes in between: a vendor of a
     /// million accounts would hold up every sender for seconds.
-    async fn in_pieces<D>(&self, delete: D) -> Result<(), StoreError>
+    async fn in_pieces<D>(&self, target: &str, delete: D) -> Result<(), StoreError>
     where
-        D: Fn(&Connection) -> Result<usize, StoreError> + Clone + Send + 'static,
+        D: Fn(&Connection, &str) -> Result<usize, StoreError> + Copy + Send + 'static,
     {
         loop {
-            let delete = delete.clone();
-            if self.writer.write(move |conn| delete(conn)).await? < PIECE {
+            let target = target.to_owned();
+            if self.writer.write(move |conn| delete(conn, &target)).await? < PIECE {
                 return Ok(());
             }
         }

@@ -44,11 +44,9 @@ async fn next(run: &Run, untidy: &mut bool) -> Result<(), StoreError> {
     let shared = &run.shared;
     let store = shared.store.resyncs();
     // After the end, since nobody who waits for a report waits for that.
-    if std::mem::take(untidy)
-        && let Err(error) = store.forget_resyncs(shared.name(), REPORTS_KEPT).await
-    {
-        *untidy = true;
-        return Err(error);
+    if *untidy {
+        store.forget_resyncs(shared.name(), REPORTS_KEPT).await?;
+        *untidy = false;
     }
     let newest = store.resyncs(shared.name(), 1).await?.pop();
     if let Some(newest) = &newest {
@@ -89,18 +87,14 @@ async fn go_on(run: &Run, record: ResyncRecord) -> Result<(), StoreError> {
     let scope = progress.scope.clone();
     let place = Place { run, store, id: &record.id, scope: &scope };
     let mut resync = Resync { place, progress };
-    let state = if record.cancelled {
-        State::Cancelled
-    } else {
-        tokio::select! {
-            outcome = resync.work() => outcome?,
-            cancelled = cancelled(shared, &record.id) => {
-                cancelled?;
-                State::Cancelled
-            }
-        }
+    if record.cancelled {
+        return resync.end(State::Cancelled).await;
+    }
+    let outcome = tokio::select! {
+        outcome = resync.work() => outcome,
+        cancelled = cancelled(shared, &record.id) => cancelled.map(|()| State::Cancelled),
     };
-    resync.end(state).await
+    resync.end(outcome?).await
 }
 
 async fn cancelled(shared: &Shared, id: &str) -> Result<(), StoreError> {
