@@ -12,6 +12,7 @@ use url::Url;
 use super::configuration::{ConfigArgument, own_address};
 use crate::config::Problem;
 use crate::http::admin::Role;
+use crate::target::transport::install_crypto;
 
 /// Where a relay without a configuration of its own is.
 const NOT_TOLD: &str = "http://127.0.0.1:8080";
@@ -94,8 +95,7 @@ impl<'a> Ask<'a> {
 impl Relay {
     /// Asks nothing yet.
     pub fn new(connection: &Connection) -> Result<Self, String> {
-        // Another part of the process may have been first.
-        drop(rustls::crypto::ring::default_provider().install_default());
+        install_crypto();
         let client = Client::builder().timeout(TIMEOUT).build();
         let client = client.map_err(|error| format!("failed to make an HTTP client: {error}"))?;
         let (base, key) = connection.resolve()?;

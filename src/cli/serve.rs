@@ -3,17 +3,24 @@
 use std::io::{self, Write};
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use clap::Args;
+use reqwest::blocking::Client;
+use url::Url;
 
 use super::configuration::ConfigArgument;
 use super::{fail, stop_signal};
 use crate::app;
 use crate::clock::SystemClock;
 use crate::config::Environment;
+use crate::target::transport::{install_crypto, is_loopback};
 use crate::telemetry::chain;
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::traces::{Traces, TracesError};
+
+/// Longest that a batch of spans may take.
+const SPANS_TIME_MAX: Duration = Duration::from_secs(10);
 
 /// What `serve` is started with.
 #[derive(Debug, Args)]
@@ -25,7 +32,15 @@ pub struct Arguments {
 /// Where the spans of the service go, if anywhere.
 pub fn traces() -> Result<Option<Traces>, TracesError> {
     let environment = Environment::of_process();
-    Traces::start(|name| environment.get(name))
+    Traces::start(|name| environment.get(name), client_of_collector)
+}
+
+fn client_of_collector(collector: &Url) -> Result<Client, reqwest::Error> {
+    install_crypto();
+    let builder = Client::builder().redirect(reqwest::redirect::Policy::none()).timeout(SPANS_TIME_MAX);
+    // A proxy cannot lead back to this machine.
+    let builder = if is_loopback(collector) { builder.no_proxy() } else { builder };
+    builder.build()
 }
 
 /// Runs the relay. SIGTERM or Ctrl-C: stops taking, finishes what is in flight, exits 0.

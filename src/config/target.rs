@@ -20,6 +20,7 @@ use super::reader::Section;
 use super::source::DEFAULT_DIRECTORY;
 use crate::mapping::{DerivedGroup, IdMap, Mapping, Protected};
 use crate::store::guard::Guard;
+use crate::target::transport::is_loopback;
 use crate::target::{self, Profile};
 
 /// Tries of one item before it is parked, where none are configured.
@@ -208,13 +209,7 @@ fn base_url(section: &mut Section<'_>) -> Option<Url> {
 
 /// Tokens and personal data in the clear; on the machine itself that harms nobody.
 pub(super) fn warn_of_plain_http(section: &Section<'_>, key: &str, url: &Url) {
-    let loopback = match url.host() {
-        Some(url::Host::Domain(name)) => name == "localhost",
-        Some(url::Host::Ipv4(address)) => address.is_loopback(),
-        Some(url::Host::Ipv6(address)) => address.is_loopback(),
-        None => false,
-    };
-    if url.scheme() == "http" && !loopback {
+    if url.scheme() == "http" && !is_loopback(url) {
         section.add(
             Problem::warning(
                 section.path_of(key),

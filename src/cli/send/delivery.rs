@@ -11,6 +11,7 @@ use url::Url;
 
 use crate::clock::{Clock, SystemClock};
 use crate::source::signature::standard_webhooks::{ID_HEADER, SIGNATURE_HEADER, TIMESTAMP_HEADER, sign};
+use crate::target::transport::install_crypto;
 
 /// Posts of one event before it counts as refused.
 const ATTEMPTS_MAX: u32 = 20;
@@ -90,8 +91,7 @@ impl Sender {
             .pop_if_empty()
             .extend(["webhooks", source]);
 
-        // Fails only when the process has a provider already, which serves as well.
-        let _ = rustls::crypto::ring::default_provider().install_default();
+        install_crypto();
         let client = reqwest::Client::builder().timeout(TIMEOUT).redirect(reqwest::redirect::Policy::none());
         let client = if direct { client.no_proxy() } else { client };
         Ok(Self { client: client.build().map_err(DeliveryError::Client)?, endpoint, secret })

@@ -14,11 +14,12 @@ use opentelemetry::trace::TracerProvider as _;
 use opentelemetry_otlp::{ExporterBuildError, WithHttpConfig as _};
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::trace::SdkTracerProvider;
+use reqwest::blocking::Client;
 use tracing::{Level, Metadata, Subscriber};
 use tracing_subscriber::filter::filter_fn;
 use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::{Layer, filter};
-use url::{Host, Url};
+use url::Url;
 
 use export::Reporting;
 
@@ -33,8 +34,6 @@ const RESOURCE: &str = "OTEL_RESOURCE_ATTRIBUTES";
 
 /// The one protocol that is spoken.
 const SPOKEN: &str = "http/protobuf";
-/// Longest that a batch may take.
-const SEND_TIME_MAX: Duration = Duration::from_secs(10);
 /// Longest that a relay which stops waits for its last spans.
 const FLUSH_TIME_MAX: Duration = Duration::from_secs(5);
 
@@ -64,19 +63,16 @@ pub struct Traces {
 }
 
 impl Traces {
-    /// Sends spans from now on; `None` where the environment names no collector. Only outside of a runtime.
-    pub fn start<'a>(variable: impl Fn(&str) -> Option<&'a str>) -> Result<Option<Self>, TracesError> {
+    /// Sends spans from now on, by the client that is made for the collector's address; `None` where the
+    /// environment names no collector. Only outside of a runtime.
+    pub fn start<'a>(
+        variable: impl Fn(&str) -> Option<&'a str>,
+        client: impl FnOnce(&Url) -> Result<Client, reqwest::Error>,
+    ) -> Result<Option<Self>, TracesError> {
         let Some(collector) = collector(&variable)? else { return Ok(None) };
-        // An error says that it has been chosen already.
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        let builder = reqwest::blocking::Client::builder()
-            .redirect(reqwest::redirect::Policy::none())
-            .timeout(SEND_TIME_MAX);
-        // A proxy cannot lead back to this machine.
-        let builder = if is_loopback(&collector) { builder.no_proxy() } else { builder };
         let exporter = opentelemetry_otlp::SpanExporter::builder()
             .with_http()
-            .with_http_client(builder.build()?)
+            .with_http_client(client(&collector)?)
             .build()?;
         let provider = SdkTracerProvider::builder()
             .with_resource(resource(&variable))
@@ -142,15 +138,6 @@ fn collector<'a>(variable: impl Fn(&str) -> Option<&'a str>) -> Result<Option<Ur
         return Ok(Some(url));
     }
     Err(wrong("it is a URL such as http://127.0.0.1:4318, with http or https".to_owned()))
-}
-
-fn is_loopback(url: &Url) -> bool {
-    match url.host() {
-        Some(Host::Ipv4(address)) => address.is_loopback(),
-        Some(Host::Ipv6(address)) => address.is_loopback(),
-        Some(Host::Domain(name)) => name == "localhost",
-        None => false,
-    }
 }
 
 /// Who sends: as the environment says, and else by the program's own name.
